@@ -1,0 +1,1 @@
+"""Annotations on disk -> records -> samples: reading, writing and making of data sets."""

@@ -1,0 +1,83 @@
+"""What a detector eats: images and their targets as tensors.
+
+Coordinates are pixels of the *resized* image; ``scale`` leads back: resized = patch * scale.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """Ground truth of one image.
+
+    Attributes:
+        boxes: (G, 4) float32 xyxy, w and h > 0; of oriented objects the enclosing boxes.
+        labels: (G,) int64 class indices 0..C-1.
+        ignore_boxes: (I, 4) float32 xyxy: ignored objects and ignore regions.
+        obb: (G, 5) float32 oriented boxes, None if horizontal.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    ignore_boxes: Tensor
+    obb: Tensor | None = None
+
+    def to(self, device: torch.device) -> Self:
+        """Move to ``device``."""
+        return replace(
+            self,
+            boxes=self.boxes.to(device, non_blocking=True),
+            labels=self.labels.to(device, non_blocking=True),
+            ignore_boxes=self.ignore_boxes.to(device, non_blocking=True),
+            obb=None if self.obb is None else self.obb.to(device, non_blocking=True),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Images padded to one size, right and bottom.
+
+    Attributes:
+        images: (B, 3, H, W) float32, normalised RGB, zero in the padding.
+        sizes: (height, width) of each image before padding.
+        scales: resize factor of each image, resized = patch * scale.
+        targets: ground truth of each image; empty at prediction.
+        image_ids: ids of the images, to name them in messages.
+    """
+
+    images: Tensor
+    sizes: tuple[tuple[int, int], ...]
+    scales: tuple[float, ...]
+    targets: tuple[Target, ...] = ()
+    image_ids: tuple[int, ...] = ()
+
+    def to(self, device: torch.device) -> Self:
+        """Move to ``device``."""
+        return replace(
+            self,
+            images=self.images.to(device, non_blocking=True),
+            targets=tuple(target.to(device) for target in self.targets),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PatchDetections:
+    """Detections of one patch, best first, in pixels of the patch *before* resizing.
+
+    Attributes:
+        boxes: (N, 4) float32 xyxy (oriented: the enclosing boxes).
+        scores: (N,) float32.
+        labels: (N,) int64 class indices; 0 for proposals.
+        obb: (N, 5) or None.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    obb: Tensor | None = None

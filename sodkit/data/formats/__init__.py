@@ -1,0 +1,1 @@
+"""Annotation formats, one a module; each reads into and writes from `Annotations`."""

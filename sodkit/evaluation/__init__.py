@@ -1,0 +1,1 @@
+"""The SODA protocol: matching, precision and recall, by size class."""

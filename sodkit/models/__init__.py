@@ -1,0 +1,1 @@
+"""CFINet and its relatives, in the words of the paper; read backbone to detector."""

@@ -1,0 +1,1 @@
+"""Cutting images into patches, and bringing detections of patches back together."""

@@ -1,0 +1,1 @@
+"""Pictures: drawn annotations and detections, plots, reports."""
