@@ -152,9 +152,7 @@ def _group(
 ) -> Iterator[Item]:
     """Yield up to ``many`` objects in a row, those that find their place free."""
     x, y = start
-    ground = GROUNDS[int(zones[int(y) // CELL, int(x) // CELL])].name
-    chances = np.array(PREFERENCE[ground]) / sum(PREFERENCE[ground])
-    label = int(rng.choice(len(OBJECTS), p=chances))
+    label = suitable_label(rng, zones, x, y)
     draw = list(OBJECTS.values())[label]
     _, low, high = SIZES[size_class]
     size, angle = rng.uniform(low, high), random_angle(rng, kind)
@@ -168,6 +166,12 @@ def _group(
             yield Item(shape, pose, label)
         reach = step * (pose.width + 3)
         x, y = x - reach * np.sin(angle), y + reach * np.cos(angle)
+
+
+def suitable_label(rng: Rng, zones: npt.NDArray[np.uint8], x: float, y: float) -> int:
+    """Draw a class that the ground at (x, y) likes."""
+    weights = PREFERENCE[GROUNDS[int(zones[int(y) // CELL, int(x) // CELL])].name]
+    return int(rng.choice(len(OBJECTS), p=np.array(weights) / sum(weights)))
 
 
 def _footprint(shape: Shape, pose: Pose, kind: BoxKind) -> FloatArray:

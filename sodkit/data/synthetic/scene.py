@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from sodkit.data.records import REGION, Annotations, BoxKind, Category, ImageRecord, Polygons
 from sodkit.data.synthetic.layout import (
@@ -21,6 +22,7 @@ from sodkit.data.synthetic.layout import (
     plan_objects,
     plan_regions,
     random_angle,
+    suitable_label,
 )
 from sodkit.data.synthetic.paint import Pose, RgbImage, Sun, outline, paint
 from sodkit.data.synthetic.shapes import OBJECTS, FloatArray, Rng, bush
@@ -75,7 +77,7 @@ def make_scene(
         0 if empty else max(4, round(OBJECTS_PER_PIXEL * width * height * rng.uniform(0.8, 1.2)))
     )
     regions = plan_regions(rng, claims, kind, round(count / 50 + rng.uniform(-0.5, 0.5)))
-    hard = _plan_large(rng, claims, kind, round(IGNORED_SHARE / 2 * count))
+    hard = _plan_large(rng, terrain.zones, claims, kind, round(IGNORED_SHARE / 2 * count))
     items = plan_objects(rng, terrain.zones, claims, kind, count)
     things = round(CLUTTER_SHARE * max(count, OBJECTS_PER_PIXEL / 2 * width * height))
     clutter = plan_clutter(rng, terrain.zones, claims, kind, things)
@@ -102,16 +104,19 @@ def _opacity(rng: Rng) -> float:
     return float(rng.uniform(0.55, 0.9)) if rng.random() < 0.2 else 1.0
 
 
-def _plan_large(rng: Rng, claims: Claims, kind: BoxKind, count: int) -> list[Item]:
+def _plan_large(
+    rng: Rng, zones: npt.NDArray[np.uint8], claims: Claims, kind: BoxKind, count: int
+) -> list[Item]:
     """Plan objects beyond the size classes (area > 2000 px^2): annotated as ignored."""
     height, width = claims.taken.shape
     draws = list(OBJECTS.values())
     items = []
     for _ in range(count):
-        label = int(rng.integers(len(draws)))
+        x, y = rng.uniform(0, width), rng.uniform(0, height)
+        label = suitable_label(rng, zones, x, y)
         shape = draws[label](rng)
         pose = fit_pose(shape, rng.uniform(50, 80), random_angle(rng, kind), kind)
-        pose = moved(pose, rng.uniform(0, width), rng.uniform(0, height))
+        pose = moved(pose, x, y)
         if claims.claim(corners(pose), gap=3.0):
             items.append(Item(shape, pose, label))
     return items
