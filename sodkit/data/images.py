@@ -50,7 +50,10 @@ def read_image(path: Path, *, size: tuple[int, int] | None = None) -> RgbImage:
 
 def write_image(path: Path, image: RgbImage, *, quality: int = 95) -> None:
     """Write (H, W, 3) uint8 RGB in the format of the suffix; ``quality`` 1..100 is for JPEG."""
-    done, data = cv2.imencode(path.suffix, image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    is_jpeg = path.suffix.lower() in {".jpg", ".jpeg"}
+    # OpenCV warns on stderr about an option that the format does not know
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if is_jpeg else []
+    done, data = cv2.imencode(path.suffix, image[:, :, ::-1], options)
     if not done:
         raise DataError("image cannot be encoded", where=path)
     write_bytes(path, data.tobytes())
