@@ -90,14 +90,13 @@ def _targets(
     paths: list[Path], folder: Path | None, format_name: str | None, loaded: Checkpoint
 ) -> tuple[Annotations, Path]:
     """Return what to predict on: an ANN's images and classes, or the files themselves."""
-    from sodkit.data.formats import looks_like_annotations, read_annotations
+    from sodkit.data.formats import find_images, is_annotations, read_annotations
     from sodkit.data.listing import list_images
     from sodkit.engine.run import check_same_classes, unannotated
 
-    plain = unannotated((), loaded.categories)
-    if len(paths) == 1 and (format_name is not None or looks_like_annotations(paths[0])):
-        source = paths[0]
-        annotations = read_annotations(source, format=format_name, images=folder)
-        check_same_classes(plain, annotations, str(source))
-        return annotations, folder or (source if source.is_dir() else source.parent)
-    return unannotated(list_images(paths), loaded.categories), Path()
+    first = paths[0]
+    if len(paths) > 1 or not (format_name or is_annotations(first)):
+        return unannotated(list_images(paths), loaded.categories), Path()
+    annotations = read_annotations(first, format=format_name, images=folder)
+    check_same_classes(unannotated((), loaded.categories), annotations, str(first))
+    return annotations, folder or find_images(first, annotations)

@@ -5,17 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from sodkit.data.formats.folders import IMAGE_SUFFIXES
 from sodkit.data.images import image_size
 from sodkit.data.records import ImageRecord
 from sodkit.errors import DataError
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
-
-
-def is_image(path: Path) -> bool:
-    """Tell whether the name is that of an image."""
-    return path.suffix.lower() in SUFFIXES
-
 
 def list_images(paths: Iterable[Path]) -> tuple[ImageRecord, ...]:
     """Return the images among ``paths`` with ids from 1 on, in the given order.
@@ -28,7 +21,7 @@ def list_images(paths: Iterable[Path]) -> tuple[ImageRecord, ...]:
     """
     files: list[Path] = []
     for path in paths:
-        found = sorted(p for p in path.iterdir() if is_image(p)) if path.is_dir() else [path]
+        found = sorted(p for p in path.iterdir() if p.suffix in IMAGE_SUFFIXES) if path.is_dir() else [path]
         if not found:
             raise DataError("there are no images in this folder", where=path)
         files += found

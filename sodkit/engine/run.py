@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from sodkit.config import load_recipe
-from sodkit.data.formats import read_annotations
+from sodkit.data.formats import find_images, read_annotations
 from sodkit.data.records import Annotations, Category, ImageRecord
 from sodkit.engine.device import pick_device
 from sodkit.engine.log import Row
@@ -167,7 +167,7 @@ def _read(path: str, images: str | None, format_name: str | None) -> tuple[Annot
     source = Path(path)
     folder = None if images is None else Path(images)
     annotations = read_annotations(source, format=format_name, images=folder)
-    return annotations, folder or (source if source.is_dir() else source.parent)
+    return annotations, folder or find_images(source, annotations)
 
 
 def _validator(recipe: Recipe, val: Annotations, folder: Path, device: torch.device) -> Validate:
