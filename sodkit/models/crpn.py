@@ -119,9 +119,12 @@ class Crpn(nn.Module):
         result.update(self._fine_losses(output.fine, batch.targets, order))
         return result
 
-    def match_coarse(self, grid: Tensor, target: Target, scale: float) -> matchers.Matches:
-        """Match all anchors (A, 4) of an image that was resized by ``scale``."""
-        size = (target.boxes[:, 2:] - target.boxes[:, :2]).prod(1).sqrt() / scale
+    def match_coarse(
+        self, grid: Tensor, target: Target, scale: tuple[float, float]
+    ) -> matchers.Matches:
+        """Match all anchors (A, 4) of an image that was resized by ``scale`` (x, y)."""
+        sides = (target.boxes[:, 2:] - target.boxes[:, :2]) / target.boxes.new_tensor(scale)
+        size = sides.prod(1).sqrt()
         return matchers.match_dynamic(
             grid,
             target.boxes,
