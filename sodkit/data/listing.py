@@ -10,6 +10,7 @@ from sodkit.data.images import image_size
 from sodkit.data.records import ImageRecord
 from sodkit.errors import DataError
 
+
 def list_images(paths: Iterable[Path]) -> tuple[ImageRecord, ...]:
     """Return the images among ``paths`` with ids from 1 on, in the given order.
 
@@ -21,7 +22,11 @@ def list_images(paths: Iterable[Path]) -> tuple[ImageRecord, ...]:
     """
     files: list[Path] = []
     for path in paths:
-        found = sorted(p for p in path.iterdir() if p.suffix in IMAGE_SUFFIXES) if path.is_dir() else [path]
+        found = (
+            sorted(p for p in path.iterdir() if p.suffix in IMAGE_SUFFIXES)
+            if path.is_dir()
+            else [path]
+        )
         if not found:
             raise DataError("there are no images in this folder", where=path)
         files += found
