@@ -49,9 +49,7 @@ def _paint_boxes(image: Image, regions: FloatArray, spared: FloatArray, color: C
         image[y1:y2, x1:x2] = pixels
 
 
-def _paint_polygons(
-    image: Image, regions: Annotations, spared: Annotations, color: Color
-) -> None:
+def _paint_polygons(image: Image, regions: Annotations, spared: Annotations, color: Color) -> None:
     """Paint polygons region by region, so that a mask is never larger than a region."""
     height, width = image.shape[:2]
     limit = np.array([width, height, width, height], np.float64)

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,11 @@ from sodkit.geometry.boxes import area, clip, xyxy_to_xywh
 from sodkit.tiling.grid import windows
 from sodkit.tiling.settings import SplitSettings
 from sodkit.tiling.visible import shapes_of, visible_area
+
+T = TypeVar("T", bound=np.generic)
+
+IMAGES = "images"
+"""The folder of the patches, beside their annotations."""
 
 _SLIVER = 1e-3
 """An object that shows only a part, and that thinner than this many px, shows nothing."""
@@ -188,7 +194,7 @@ def _record(
 ) -> ImageRecord:
     """Return the patch that starts at a corner; its id is given when it is written."""
     size = settings.size
-    name = f"{stem}__{size}__{start[0]}___{start[1]}.{settings.format}"
+    name = f"{IMAGES}/{stem}__{size}__{start[0]}___{start[1]}.{settings.format}"
     return ImageRecord(0, name, size, size, image.id, image.file_name, start)
 
 
@@ -212,6 +218,6 @@ def _shift(own: Annotations, start: FloatArray, image: ImageRecord, size: int) -
     )
 
 
-def _join(parts: Sequence[npt.NDArray[np.generic]], kind: npt.DTypeLike) -> npt.NDArray[np.generic]:
+def _join(parts: Sequence[npt.NDArray[T]], kind: type[T]) -> npt.NDArray[T]:
     """Concatenate, also none."""
     return np.concatenate([*parts, np.zeros(0, kind)])
