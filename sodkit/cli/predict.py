@@ -92,11 +92,11 @@ def _targets(
     """Return what to predict on: an ANN's images and classes, or the files themselves."""
     from sodkit.data.formats import find_images, is_annotations, read_annotations
     from sodkit.data.listing import list_images
-    from sodkit.engine.run import check_same_classes, unannotated
+    from sodkit.engine.run import categories_by_name, unannotated
 
     first = paths[0]
     if len(paths) > 1 or not (format_name or is_annotations(first)):
         return unannotated(list_images(paths), loaded.categories), Path()
     annotations = read_annotations(first, format=format_name, images=folder)
-    check_same_classes(unannotated((), loaded.categories), annotations, str(first))
-    return annotations, folder or find_images(first, annotations)
+    classes = categories_by_name(loaded.categories, annotations.categories, str(first))
+    return unannotated(annotations.images, classes), folder or find_images(first, annotations)
