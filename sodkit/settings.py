@@ -215,6 +215,9 @@ class Input(Settings):
     scale: Positive = Field(1.5, description="patches are resized by this factor")
     mean: tuple[float, float, float] = Field((123.675, 116.28, 103.53), description="RGB, 0..255")
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    fill: tuple[int, int, int] = Field(
+        (0, 0, 0), description="RGB of the padding of images smaller than a patch, at prediction"
+    )
     pad_to: Count = Field(32, description="zero-padded right and bottom to a multiple")
     horizontal_flip: Share = 0.5
     vertical_flip: Share = 0.0

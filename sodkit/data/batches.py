@@ -1,6 +1,6 @@
 """What a detector eats: images and their targets as tensors.
 
-Coordinates are pixels of the *resized* image; ``scale`` leads back: resized = patch * scale.
+Coordinates are pixels of the *resized* image; ``scales`` lead back: resized = patch * scale.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class Batch:
     Attributes:
         images: (B, 3, H, W) float32, normalised RGB, zero in the padding.
         sizes: (height, width) of each image before padding.
-        scales: resize factor of each image, resized = patch * scale.
+        scales: resize factors (x, y) of each image, resized = patch * scale.
         targets: ground truth of each image; empty at prediction.
         image_ids: ids of the images, to name them in messages.
     """
 
     images: Tensor
     sizes: tuple[tuple[int, int], ...]
-    scales: tuple[float, ...]
+    scales: tuple[tuple[float, float], ...]
     targets: tuple[Target, ...] = ()
     image_ids: tuple[int, ...] = ()
 

@@ -6,19 +6,33 @@ Decoding is OpenCV's: no torch needed, every common format, EXIF orientation und
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from sodkit.data.image_size import header_size
 from sodkit.errors import DataError
 from sodkit.files import write_bytes
 
 RgbImage = npt.NDArray[np.uint8]
+Order = Literal["rgb", "bgr"]
 
 
-def read_image(path: Path, *, size: tuple[int, int] | None = None) -> RgbImage:
-    """Read an image as (H, W, 3) uint8 RGB; greyscale is repeated, alpha dropped.
+def image_size(path: Path) -> tuple[int, int]:
+    """Return (width, height) of an image, upright; JPEG and PNG are not decoded for it.
+
+    Raises:
+        DataError: missing or undecodable file.
+    """
+    return header_size(path) or _size(read_image(path))
+
+
+def read_image(
+    path: Path, *, size: tuple[int, int] | None = None, order: Order = "rgb"
+) -> RgbImage:
+    """Read an image as (H, W, 3) uint8; greyscale is repeated, alpha dropped.
 
     An EXIF orientation is applied, unless ``size`` says that the annotations were made on the
     unrotated pixels.
@@ -26,44 +40,63 @@ def read_image(path: Path, *, size: tuple[int, int] | None = None) -> RgbImage:
     Args:
         path: the file.
         size: (width, height) that the annotations state, None: not known.
+        order: of the channels; "bgr" saves a pass if the image goes back to a file.
 
     Raises:
         DataError: missing or undecodable file, or a size other than stated.
     """
+    if size is not None:
+        _check_header(path, size)
     try:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
         raise DataError(f"image cannot be read: {error.strerror}", where=path) from error
-    image = _decode(data, cv2.IMREAD_COLOR, path)
+    color = cv2.IMREAD_COLOR_RGB if order == "rgb" else cv2.IMREAD_COLOR_BGR
+    image = _decode(data, color, path)
     if size is None or _size(image) == size:
         return image
-    unrotated = _decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION, path)
-    if _size(unrotated) == size:
-        return unrotated
-    have, want = _size(image), size
-    raise DataError(
+    if _size(image) == size[::-1]:
+        unrotated = _decode(data, color | cv2.IMREAD_IGNORE_ORIENTATION, path)
+        if _size(unrotated) == size:
+            return unrotated
+    raise _wrong_size(path, _size(image), size)
+
+
+def write_image(path: Path, image: RgbImage, *, quality: int = 95, order: Order = "rgb") -> None:
+    """Write (H, W, 3) uint8 in the format of the suffix; ``quality`` 1..100 is for JPEG."""
+    pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if order == "rgb" else image
+    is_jpeg = path.suffix.lower() in {".jpg", ".jpeg"}
+    # OpenCV warns on stderr about an option that the format does not know
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if is_jpeg else []
+    done, data = cv2.imencode(path.suffix, pixels, options)
+    if not done:
+        raise DataError("image cannot be encoded", where=path)
+    write_bytes(path, data.tobytes())
+
+
+def _check_header(path: Path, size: tuple[int, int]) -> None:
+    """Raise if the header states neither ``size`` nor its transpose, before decoding anything."""
+    stated = header_size(path)
+    if stated is not None and stated not in (size, size[::-1]):
+        raise _wrong_size(path, stated, size)
+
+
+def _wrong_size(path: Path, have: tuple[int, int], want: tuple[int, int]) -> DataError:
+    return DataError(
         f"the image has {have[0]} x {have[1]} px, its annotation says {want[0]} x {want[1]}",
         where=path,
         hint="correct width and height in the annotations, or give the right --images folder",
     )
 
 
-def write_image(path: Path, image: RgbImage, *, quality: int = 95) -> None:
-    """Write (H, W, 3) uint8 RGB in the format of the suffix; ``quality`` 1..100 is for JPEG."""
-    done, data = cv2.imencode(path.suffix, image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not done:
-        raise DataError("image cannot be encoded", where=path)
-    write_bytes(path, data.tobytes())
-
-
 def _decode(data: npt.NDArray[np.uint8], flags: int, path: Path) -> RgbImage:
     try:
         image = cv2.imdecode(data, flags) if len(data) else None
     except cv2.error as error:
-        raise DataError(f"image cannot be decoded: {error}", where=path) from error
+        raise DataError(f"image cannot be decoded: {error.err}", where=path) from error
     if image is None:
         raise DataError("image cannot be decoded", where=path, hint="is it a whole image file?")
-    return np.ascontiguousarray(image[:, :, ::-1], dtype=np.uint8)
+    return np.asarray(image, np.uint8)
 
 
 def _size(image: RgbImage) -> tuple[int, int]:

@@ -16,6 +16,7 @@ forgotten.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
@@ -84,6 +85,14 @@ class Polygons:
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         rows = np.arange(offsets[-1]) - np.repeat(offsets[:-1] - self.offsets[chosen], lengths)
         return Polygons(self.points[rows], offsets)
+
+    @classmethod
+    def join(cls, parts: Sequence[Polygons]) -> Polygons:
+        """Join polygons in order."""
+        counts = [np.diff(part.offsets) for part in parts]
+        offsets = np.concatenate([[0], np.cumsum(np.concatenate([*counts, np.zeros(0, np.int64)]))])
+        points = np.concatenate([*(part.points for part in parts), np.zeros((0, 2))])
+        return cls(points, offsets.astype(np.int64))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

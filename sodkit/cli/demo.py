@@ -1,0 +1,42 @@
+"""``sodkit demo``: the whole pipeline on data it makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for data, run and pictures.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(min=0, help="Of data and training.")] = 0,
+    recipe: Annotated[str, typer.Option(help="Recipe to train.")] = "cfinet-r18-demo",
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a value of it.")
+    ] = None,
+    train_images: Annotated[int, typer.Option(min=1, help="Images to train on.")] = 8,
+    test_images: Annotated[int, typer.Option(min=1, help="Images held out.")] = 3,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Make a small data set, then split, train, predict, eval, visualize, analyze-anchors on it.
+
+    Example: sodkit demo --out demo
+    """
+    from sodkit.cli.common import note, print_json
+    from sodkit.cli.eval import print_evaluation
+    from sodkit.cli.train_view import train_view
+    from sodkit.engine.demo import DemoPlan, run_demo
+
+    plan = DemoPlan(
+        out=out, recipe=recipe, overrides=tuple(overrides or ()), seed=seed,
+        train_images=train_images, test_images=test_images, device=device,
+    )  # fmt: skip
+    with train_view() as view:
+        result = run_demo(plan, say=note, on_step=view.step, on_epoch=view.epoch)
+    if as_json:
+        print_json(result.as_dict())
+        return
+    print_evaluation(result.evaluation)
+    print(f"pictures: {result.pictures}")

@@ -1,0 +1,117 @@
+"""``sodkit predict``: detects objects in whole images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from sodkit.data.records import Annotations
+    from sodkit.engine.checkpoint import Checkpoint
+
+
+def predict(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of `train`.")],
+    images: Annotated[
+        list[Path], typer.Argument(help="Image files, folders of images, or one ANN.")
+    ],
+    out: Annotated[Path, typer.Option(help="Predictions, .json or .npz.")],
+    image_folder: Annotated[
+        Path | None, typer.Option("--images", help="Where an ANN's file_name starts.")
+    ] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="An ANN's format, if not recognised.")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(min=1, help="Window side (default: recipe's).")
+    ] = None,
+    stride: Annotated[int | None, typer.Option(min=1, help="Stride (default: recipe's).")] = None,
+    no_split: Annotated[bool, typer.Option("--no-split", help="Whole images at once.")] = False,
+    score: Annotated[float, typer.Option(min=0, max=1, help="Least score kept.")] = 0.05,
+    nms: Annotated[
+        float | None, typer.Option(min=0, max=1, help="NMS IoU inside a patch (recipe's: 0.5).")
+    ] = None,
+    merge_nms: Annotated[
+        float | None, typer.Option(min=0, max=1, help="NMS IoU across patches (recipe's: 0.5).")
+    ] = None,
+    max_per_patch: Annotated[
+        int | None, typer.Option(min=1, help="Most detections a patch (recipe's: 100).")
+    ] = None,
+    proposals: Annotated[
+        int | None, typer.Option(min=1, help="Class-agnostic proposals a patch instead.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Windows a batch.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Cut images into windows, detect, and merge to predictions on whole images.
+
+    Example: sodkit predict runs/cfinet/checkpoints/best.safetensors test.json --out pred.json
+    """
+    from dataclasses import replace
+
+    from sodkit.cli.common import print_json, print_table, progress
+    from sodkit.data.predictions import write_predictions
+    from sodkit.engine.checkpoint import load_checkpoint
+    from sodkit.engine.device import pick_device
+    from sodkit.engine.predict import PredictOptions, predict_images
+
+    target = pick_device(device)
+    roi = {"nms": nms, "max_per_patch": max_per_patch, "score": score}
+    loaded = load_checkpoint(checkpoint, target, roi)
+    annotations, folder, named = _targets(images, image_folder, format_, loaded)
+    default = PredictOptions.of(loaded.recipe)
+    options = replace(
+        default,
+        size=None if no_split else size or default.size,
+        stride=stride or min(default.stride, size or default.stride),
+        merge_nms=default.merge_nms if merge_nms is None else merge_nms,
+        batch=batch or default.batch, score=score, proposals=proposals,
+    )  # fmt: skip
+    with progress("predicting") as report:
+        found = predict_images(
+            loaded.detector, loaded.recipe, annotations.images, folder,
+            device=target, options=options, progress=report,
+        )  # fmt: skip
+    classes = None if proposals is not None else annotations.categories
+    write_predictions(out, found, classes)
+    if not named:
+        _write_names(out, annotations, folder)
+    if as_json:
+        print_json({"out": str(out), "images": len(annotations.images), "detections": len(found)})
+    else:
+        names = [c.name for c in annotations.categories]
+        counts = [int((found.labels == k).sum()) for k in range(len(names))]
+        rows = [*zip(names, counts, strict=True), ("all", len(found))]
+        print_table(f"{out}: {len(annotations.images)} images", ("class", "detections"), rows)
+
+
+def _targets(
+    paths: list[Path], folder: Path | None, format_name: str | None, loaded: Checkpoint
+) -> tuple[Annotations, Path, bool]:
+    """Return what to predict on, its folder, and whether an ANN names it (else plain files do)."""
+    from sodkit.data.formats import find_images, is_annotations, read_annotations
+    from sodkit.data.listing import list_images
+    from sodkit.engine.run import categories_by_name, unannotated
+
+    first = paths[0]
+    if len(paths) > 1 or not (format_name or is_annotations(first)):
+        records, parent = list_images(paths)
+        return unannotated(records, loaded.categories), parent, False
+    annotations = read_annotations(first, format=format_name, images=folder)
+    classes = categories_by_name(loaded.categories, annotations.categories, str(first))
+    folder = folder or find_images(first, annotations)
+    return unannotated(annotations.images, classes), folder, True
+
+
+def _write_names(out: Path, annotations: Annotations, folder: Path) -> None:
+    """Write beside the predictions which image has which id, as an ANN without boxes."""
+    from sodkit.cli.common import note
+    from sodkit.data.formats.coco_write import write
+
+    names = out.with_suffix(".images.json")
+    write(names, annotations)
+    note(f"image ids: {names}; to look: sodkit visualize {names} --images {folder} "
+         f"--predictions {out} --out pictures")  # fmt: skip

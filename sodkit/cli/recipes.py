@@ -1,0 +1,35 @@
+"""``sodkit recipes``: lists the built-in recipes, or prints one as YAML."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Built-in name or YAML file.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a value in it.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """List the built-in recipes, or print one as YAML with every value.
+
+    Example: sodkit recipes cfinet-r50-soda-d > mine.yaml
+    """
+    from sodkit.cli.common import print_json, print_table
+    from sodkit.config import builtin_names, dump_recipe, load_recipe
+
+    if name is not None:
+        recipe = load_recipe(name, overrides or ())
+        if as_json:
+            print_json({"recipe": recipe.model_dump(mode="json")})
+        else:
+            print(dump_recipe(recipe), end="")
+        return
+    known = [load_recipe(builtin) for builtin in builtin_names()]
+    if as_json:
+        print_json({"recipes": {recipe.name: recipe.description for recipe in known}})
+    else:
+        print_table("recipes", ("name", "what"), [(r.name, r.description) for r in known])

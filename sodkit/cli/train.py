@@ -1,0 +1,78 @@
+"""``sodkit train``: trains a detector from a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from sodkit.engine.run import RunPlan
+
+
+def train(
+    recipe: Annotated[
+        str, typer.Argument(help="Built-in recipe (sodkit recipes) or YAML file.")
+    ] = "cfinet-r50-soda-d",
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Annotations of the patches: what `split` wrote, or any ANN."),
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Where file_name starts (default: beside --data).")
+    ] = None,
+    val: Annotated[
+        Path | None, typer.Option(help="Annotations of whole images to evaluate on.")
+    ] = None,
+    val_images: Annotated[
+        Path | None, typer.Option(help="Where their file_name starts (default: beside --val).")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="A run's folder: continue it, with its recipe and data.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Set a value of the recipe; repeatable."),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Short for --set schedule.epochs=N.")
+    ] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="Annotation format, if not recognised.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 2,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads of the model (default: all cores).")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Train a detector; checkpoints and logs go to the run's folder.
+
+    Example: sodkit train cfinet-r50-soda-d --data patches --val val.json --out runs/cfinet
+    """
+    from sodkit.cli.common import print_json, print_table
+    from sodkit.cli.train_view import train_view
+    from sodkit.engine.run import execute, fresh_plan, resumed_plan
+
+    changes = [*(overrides or ()), *([f"schedule.epochs={epochs}"] if epochs else [])]
+    plan: RunPlan
+    if resume is not None:
+        plan = resumed_plan(resume, changes, out=out)
+    else:
+        plan = fresh_plan(
+            recipe, changes, data=data, images=images, val=val, val_images=val_images, out=out,
+            format_name=format_,
+        )  # fmt: skip
+    with train_view() as view:
+        result = execute(
+            plan, device=device, workers=workers, threads=threads,
+            on_step=view.step, on_epoch=view.epoch,
+        )  # fmt: skip
+    if as_json:
+        print_json({"run": str(plan.out), "last_epoch": result})
+    else:
+        rows = [(name, f"{value:.4g}") for name, value in result.items() if value is not None]
+        print_table(f"run {plan.out}", ("last epoch", ""), rows)

@@ -1,0 +1,249 @@
+"""COCO JSON, also SODA-D's: reading into ``Annotations`` and writing.
+
+Read: ``images`` (id, file_name, width, height), ``annotations`` (image_id, category_id, bbox) and
+``categories`` (id, name). Beyond plain COCO, if there:
+
+- ``ignore`` or ``iscrowd`` of 1: neither right nor wrong to detect;
+- the category ``ignore``: regions;
+- ``poly`` (x1 y1 x2 y2 ...) or ``obb`` (cx, cy, w, h, angle): oriented objects;
+- ``ori_id``, ``start_coord`` and ``ori_file_name`` of an image: it is a patch, ours or the
+  SODA-D release's.
+
+``area`` defaults to width times height, ``id`` to the position. Nothing else is demanded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import numpy as np
+
+from sodkit.data.formats.assemble import Collected, assemble, box_corners, polygons_from_lists
+from sodkit.data.formats.source import decode_json, read_bytes, safe_name, split_message
+from sodkit.data.images import image_size
+from sodkit.data.records import (
+    Annotations,
+    BoolArray,
+    Category,
+    FloatArray,
+    ImageRecord,
+    IntArray,
+    Polygons,
+)
+from sodkit.errors import DataError
+from sodkit.geometry.rotated import obb_to_corners
+
+Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Side = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+Coordinate = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
+
+_CHUNK = 20_000
+"""Annotations decoded at once: bounds the memory above the file and the columns."""
+
+
+class _Image(msgspec.Struct, gc=False):
+    id: Id
+    file_name: str
+    width: Side | None = None
+    height: Side | None = None
+    ori_id: Id | None = None
+    ori_file_name: str | None = None
+    start_coord: tuple[Coordinate, Coordinate] | None = None
+
+
+class _Category(msgspec.Struct, gc=False):
+    id: Id
+    name: str
+
+
+class _Annotation(msgspec.Struct, gc=False):
+    image_id: Id
+    category_id: Id
+    id: Id | None = None
+    bbox: tuple[float, float, float, float] | None = None
+    area: float | None = None
+    ignore: bool | int | None = None
+    iscrowd: bool | int | None = None
+    poly: list[float] | None = None
+    obb: tuple[float, float, float, float, float] | None = None
+
+
+class _File(msgspec.Struct):
+    images: list[_Image]
+    annotations: list[msgspec.Raw]
+    categories: list[_Category]
+
+
+class _AnyId(msgspec.Struct):
+    id: object = None
+
+
+def read(path: Path, *, images: Path | None = None) -> Annotations:
+    """Read a COCO file.
+
+    Args:
+        path: the JSON file.
+        images: where ``file_name`` starts; needed only if the file does not state image sizes.
+
+    Raises:
+        DataError: anything missing or wrong, with the file and line or JSON path and id.
+    """
+    content = decode_json(read_bytes(path), _File, path)
+    records = [_record(image, i, path, images) for i, image in enumerate(content.images)]
+    columns = _read_columns(content.annotations, path)
+    ids = columns.ids
+
+    def place(row: int) -> str:
+        return f"{path}: annotations[{row}] (id {ids[row]})"
+
+    _check_present(columns, place)
+
+    return assemble(
+        Collected(
+            path=path,
+            images=records,
+            categories=[Category(item.id, item.name) for item in content.categories],
+            ids=ids,
+            image_ids=columns.image_ids,
+            category_ids=columns.category_ids,
+            xywh=columns.xywh,
+            area=columns.area,
+            ignore=columns.ignore,
+            polygons=columns.polygons,
+            place=place,
+        )
+    )
+
+
+def _record(image: _Image, index: int, path: Path, folder: Path | None) -> ImageRecord:
+    where = f"{path}: images[{index}] (id {image.id})"
+    name = safe_name(image.file_name, where)
+    if (image.ori_id is None) != (image.start_coord is None):
+        missing = "ori_id" if image.ori_id is None else "start_coord"
+        raise DataError(f"a patch without {missing}", where=where)
+    width, height = image.width, image.height
+    if width is None or height is None:
+        if folder is None:
+            raise DataError(
+                "width or height is missing",
+                where=where,
+                hint="add them, or give the folder of the images: they are read from there",
+            )
+        width, height = image_size(folder / name)
+    return ImageRecord(
+        image.id, name, width, height, image.ori_id, image.ori_file_name, image.start_coord
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Columns:
+    """Columns of some or all annotations; a missing box is NaN, a missing polygon has no corner."""
+
+    ids: IntArray
+    image_ids: IntArray
+    category_ids: IntArray
+    xywh: FloatArray
+    area: FloatArray
+    ignore: BoolArray
+    polygons: Polygons | None
+
+
+def _read_columns(raws: list[msgspec.Raw], path: Path) -> _Columns:
+    """Decode the annotations chunk by chunk."""
+    parts = [_columns(chunk, start) for start, chunk in _decode_chunks(raws, path)]
+    parts = parts or [_columns([], 0)]
+    oriented = any(part.polygons is not None for part in parts)
+    return _Columns(
+        ids=np.concatenate([part.ids for part in parts]),
+        image_ids=np.concatenate([part.image_ids for part in parts]),
+        category_ids=np.concatenate([part.category_ids for part in parts]),
+        xywh=np.concatenate([part.xywh for part in parts]),
+        area=np.concatenate([part.area for part in parts]),
+        ignore=np.concatenate([part.ignore for part in parts]),
+        polygons=_join_polygons(parts) if oriented else None,
+    )
+
+
+def _decode_chunks(raws: list[msgspec.Raw], path: Path) -> Iterator[tuple[int, list[_Annotation]]]:
+    decoder = msgspec.json.Decoder(list[_Annotation])
+    for start in range(0, len(raws), _CHUNK):
+        joined = b"[" + b",".join(raws[start : start + _CHUNK]) + b"]"
+        try:
+            chunk = decoder.decode(joined)
+        except msgspec.ValidationError as error:
+            what, place = split_message(str(error))
+            index, _, rest = place.removeprefix("[").partition("]")
+            row = start + int(index)
+            where = f"{path}: annotations[{row}]{rest}{_id_text(raws[row])}"
+            raise DataError(what, where=where) from error
+        yield start, chunk
+
+
+def _id_text(raw: msgspec.Raw) -> str:
+    """Return `` (id 5)`` of an annotation that could not be decoded, if it has an id."""
+    try:
+        value = msgspec.json.decode(raw, type=_AnyId).id
+    except msgspec.ValidationError:
+        return ""
+    return "" if value is None else f" (id {value})"
+
+
+def _columns(chunk: list[_Annotation], start: int) -> _Columns:
+    nan = float("nan")
+    no_box = (nan, nan, nan, nan)
+    ids = [start + i + 1 if item.id is None else item.id for i, item in enumerate(chunk)]
+    areas = [nan if item.area is None else item.area for item in chunk]
+    boxes = [no_box if item.bbox is None else item.bbox for item in chunk]
+    return _Columns(
+        ids=np.array(ids, np.int64),
+        image_ids=np.array([item.image_id for item in chunk], np.int64),
+        category_ids=np.array([item.category_id for item in chunk], np.int64),
+        xywh=np.array(boxes, np.float64).reshape(-1, 4),
+        area=np.array(areas, np.float64),
+        ignore=np.array([bool(item.ignore) or bool(item.iscrowd) for item in chunk], np.bool_),
+        polygons=_polygons(chunk),
+    )
+
+
+def _polygons(chunk: list[_Annotation]) -> Polygons | None:
+    """Return the corners of a chunk, None if it has only boxes."""
+    if all(item.poly is None and item.obb is None for item in chunk):
+        return None
+    return polygons_from_lists([_corner_list(item) for item in chunk])
+
+
+def _corner_list(item: _Annotation) -> list[float]:
+    """Return x1 y1 x2 y2 ... of ``poly``, else of ``obb``, else of the box (NaN: has none)."""
+    if item.poly is not None:
+        return item.poly
+    if item.obb is not None:
+        corners = obb_to_corners(np.array([item.obb]))
+    else:
+        corners = box_corners(np.array([item.bbox or (np.nan,) * 4]))
+    return [float(value) for value in corners.ravel()]
+
+
+def _join_polygons(parts: list[_Columns]) -> Polygons:
+    """Join the corners of all chunks; where there are none, those of the boxes."""
+    return Polygons.join(
+        [
+            Polygons(box_corners(part.xywh).reshape(-1, 2), np.arange(len(part.ids) + 1) * 4)
+            if part.polygons is None
+            else part.polygons
+            for part in parts
+        ]
+    )
+
+
+def _check_present(columns: _Columns, place: Callable[[int], str]) -> None:
+    """Raise if an annotation has neither box nor polygon (JSON itself knows no NaN)."""
+    absent = np.isnan(columns.xywh[:, 0])
+    if columns.polygons is not None:
+        absent &= np.isnan(columns.polygons.points[columns.polygons.offsets[:-1], 0])
+    rows = np.flatnonzero(absent)
+    if len(rows):
+        raise DataError("has neither bbox nor poly nor obb", where=place(int(rows[0])))

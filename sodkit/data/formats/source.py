@@ -1,0 +1,139 @@
+"""Reading a source file with errors that name the place: bytes, JSON, safe file names."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+import msgspec
+
+from sodkit.errors import DataError
+
+T = TypeVar("T")
+
+_BOM = b"\xef\xbb\xbf"
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file without a UTF-8 byte order mark.
+
+    Raises:
+        DataError: if it is missing, a folder or unreadable.
+    """
+    try:
+        return path.read_bytes().removeprefix(_BOM)
+    except FileNotFoundError as error:
+        raise DataError("no such file", where=path) from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise DataError(f"cannot be read: {reason}", where=path) from error
+
+
+def decode_json(data: bytes, kind: type[T], path: Path, *, at: str = "") -> T:
+    """Decode JSON as ``kind``.
+
+    Args:
+        data: the JSON text.
+        kind: what msgspec is to make of it.
+        path: the file it is from, for messages.
+        at: the JSON path of ``data`` inside the file, for messages.
+
+    Raises:
+        DataError: if it is no JSON (with the line), or of another form (with the JSON path).
+    """
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.ValidationError as error:
+        what, place = split_message(str(error))
+        place = ".".join(part for part in (at, place) if part)
+        raise DataError(what, where=f"{path}: {place}" if place else path) from error
+    except msgspec.DecodeError as error:
+        raise _malformed(data, str(error), path) from error
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError("is not UTF-8 text", where=f"{path}:{line}") from error
+    except RecursionError as error:
+        raise DataError("is nested too deeply", where=path) from error
+
+
+def split_message(message: str) -> tuple[str, str]:
+    """Split msgspec's message into what is wrong and the JSON path (without ``$``)."""
+    what, _, place = message.partition(" - at `$")
+    place = place.rstrip("`").removeprefix(".").replace("[...]", "[]")
+    return what.replace("`", "'"), place
+
+
+def safe_name(name: str, where: str) -> str:
+    """Return the name of an image file, relative and with forward slashes.
+
+    Raises:
+        DataError: if it is empty, absolute or leads out of its folder.
+    """
+    clean = name.replace("\\", "/")
+    parts = PurePosixPath(clean).parts
+    if not parts or "\0" in clean:
+        raise DataError(f"{name!r} is not a file name", where=where)
+    if clean.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", clean):
+        raise DataError(
+            f"the file name {name!r} leads out of the images folder",
+            where=where,
+            hint="file names are relative to the folder given by --images, without '..'",
+        )
+    return clean
+
+
+def _malformed(data: bytes, message: str, path: Path) -> DataError:
+    """Describe broken JSON: a number JSON does not know, a cut-off file, or a stray character."""
+    found = _not_a_number(data)
+    if found is not None:
+        place, value = found
+        return DataError(f"{value} is not a number", where=f"{path}: {place}")
+    match = re.search(r"byte (\d+)", message)
+    end = int(match[1]) if match else len(data)
+    line = data.count(b"\n", 0, end) + 1
+    what = message.removeprefix("JSON is malformed: ").split(" (byte")[0]
+    if "truncated" in message:
+        what = "the file ends too early" if data.strip() else "the file is empty"
+        return DataError(f"broken JSON: {what}", where=f"{path}:{line}")
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        return DataError("is not UTF-8 text", where=f"{path}:{line}")
+    column = end - data.rfind(b"\n", 0, end)
+    return DataError(f"broken JSON: {what}, column {column}", where=f"{path}:{line}")
+
+
+class _NotANumber:
+    """Stands for a NaN or an infinity that some writers put into JSON."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+def _not_a_number(data: bytes) -> tuple[str, str] | None:
+    """Return the JSON path and text of the first NaN or Infinity, None if that is not the fault."""
+    try:
+        content = json.loads(data, parse_constant=_NotANumber)
+    except (ValueError, RecursionError):
+        return None
+    return _find(content, "")
+
+
+def _find(node: Any, place: str) -> tuple[str, str] | None:
+    if isinstance(node, _NotANumber):
+        return place, node.text
+    children: list[tuple[str, Any]] = []
+    if isinstance(node, dict):
+        children = [(f"{place}.{key}".lstrip("."), value) for key, value in node.items()]
+    elif isinstance(node, list):
+        children = [(f"{place}[{index}]", value) for index, value in enumerate(node)]
+    for name, child in children:
+        found = _find(child, name)
+        if found is not None:
+            owner = node.get("id") if isinstance(node, dict) else None
+            suffix = f" (id {owner})" if isinstance(owner, int) and "(id" not in found[0] else ""
+            return found[0] + suffix, found[1]
+    return None

@@ -1,0 +1,207 @@
+"""Prediction on whole images: windows in batches through the detector, merged per image.
+
+Images stream: a thread pool decodes and cuts the next ones while the detector works, and an image
+is merged as soon as its last window is done, so memory does not grow with the number of images.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sodkit.data import transforms
+from sodkit.data.batches import PatchDetections
+from sodkit.data.dataset import pad_images
+from sodkit.data.images import RgbImage, read_image
+from sodkit.data.records import Detections, ImageRecord
+from sodkit.engine.device import autocast
+from sodkit.errors import UsageError
+from sodkit.geometry.boxes import xyxy_to_xywh
+from sodkit.models.detector import Detector
+from sodkit.settings import Recipe
+from sodkit.tiling.grid import windows
+from sodkit.tiling.merge import merge_patches
+
+
+@dataclass(frozen=True, slots=True)
+class PredictOptions:
+    """How images are cut and their detections merged; see ``sodkit predict --help``.
+
+    Attributes:
+        size, stride: windows in px; size None: the whole image at once.
+        batch: windows a batch.
+        score: detections below are dropped.
+        merge_nms: IoU above which detections of one class in different patches are one.
+        proposals: give this many class-agnostic proposals a patch instead of detections.
+        readers: threads that decode images.
+    """
+
+    size: int | None
+    stride: int
+    merge_nms: float
+    batch: int = 4
+    score: float = 0.05
+    proposals: int | None = None
+    readers: int = 2
+
+    def __post_init__(self) -> None:
+        if self.size is not None and not 1 <= self.stride <= self.size:
+            raise UsageError(
+                f"a stride of {self.stride} px for windows of {self.size} px leaves gaps",
+                where="--stride", hint="give 1 px to the window's size",
+            )  # fmt: skip
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> PredictOptions:
+        """Return the recipe's own options."""
+        return cls(
+            size=recipe.input.patch, stride=recipe.input.stride, merge_nms=recipe.merge.nms,
+            batch=recipe.schedule.batch, score=recipe.model.roi.score,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Window:
+    """One window of an image, resized; ``last`` marks the image's last one."""
+
+    image: ImageRecord
+    start: tuple[int, int]
+    pixels: RgbImage
+    scale: transforms.Scale
+    last: bool
+
+
+def predict_images(
+    detector: Detector,
+    recipe: Recipe,
+    images: Sequence[ImageRecord],
+    folder: Path,
+    *,
+    device: torch.device,
+    options: PredictOptions | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Detections:
+    """Detect objects in whole images.
+
+    Args:
+        detector: in evaluation mode, on ``device``.
+        recipe: its recipe: resizing and normalisation.
+        images: what to look at; ``file_name`` starts at ``folder``; their sizes are checked.
+        folder: see ``images``.
+        device: where to compute.
+        options: windows and merging; None: the recipe's.
+        progress: called with (images done, images in all).
+
+    Returns:
+        detections in pixels of the whole images, image by image in the given order.
+
+    Raises:
+        DataError: an image that cannot be read or has another size than stated.
+    """
+    options = options or PredictOptions.of(recipe)
+    results: list[Detections] = []
+    parts: list[Detections] = []
+    stream = _windows_of(images, folder, recipe, options)
+    with torch.inference_mode():
+        for batch in _batched(stream, options.batch):
+            for window, found in zip(
+                batch, _run(detector, batch, recipe, options, device), strict=True
+            ):
+                parts.append(_in_image(found, window, options.score))
+                if window.last:
+                    results.append(_merged(Detections.concatenate(parts), options))
+                    parts = []
+                    progress(len(results), len(images))
+    return Detections.concatenate(results)
+
+
+def _merged(found: Detections, options: PredictOptions) -> Detections:
+    """Merge an image's detections; proposals keep all, their overlaps are the point of them."""
+    return found if options.proposals is not None else merge_patches(found, options.merge_nms)
+
+
+def _run(
+    detector: Detector,
+    batch: Sequence[_Window],
+    recipe: Recipe,
+    options: PredictOptions,
+    device: torch.device,
+) -> list[PatchDetections]:
+    """Run the detector on a batch of windows."""
+    tensors = pad_images([w.pixels for w in batch], [w.scale for w in batch], recipe.input)
+    with autocast(device, recipe.schedule.precision):
+        if options.proposals is not None:
+            return detector.propose(tensors.to(device), options.proposals)
+        return detector.detect(tensors.to(device))
+
+
+def _in_image(found: PatchDetections, window: _Window, score: float) -> Detections:
+    """Move detections of a window into its image; drop low scores and what lies in padding."""
+    xyxy = found.boxes.double().cpu().numpy() + np.array([*window.start, *window.start])
+    scores = found.scores.double().cpu().numpy()
+    limit = np.array([window.image.width, window.image.height] * 2, np.float64)
+    xyxy = np.clip(xyxy, 0, limit)
+    keep = (scores >= score) & (xyxy[:, 2:] > xyxy[:, :2]).all(axis=1)
+    return Detections(
+        image_ids=np.full(int(keep.sum()), window.image.id, np.int64),
+        labels=found.labels.cpu().numpy()[keep],
+        scores=scores[keep],
+        xywh=xyxy_to_xywh(xyxy[keep]),
+    )
+
+
+def _windows_of(
+    images: Sequence[ImageRecord], folder: Path, recipe: Recipe, options: PredictOptions
+) -> Iterator[_Window]:
+    """Yield the windows of all images in order, reading ahead in threads."""
+    pending: deque[Future[list[_Window]]] = deque()
+    todo = iter(images)
+    with ThreadPoolExecutor(options.readers) as pool:
+        try:
+            while True:
+                while len(pending) <= options.readers and (image := next(todo, None)) is not None:
+                    pending.append(pool.submit(_cut, image, folder, recipe, options))
+                if not pending:
+                    return
+                yield from pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _cut(
+    image: ImageRecord, folder: Path, recipe: Recipe, options: PredictOptions
+) -> list[_Window]:
+    """Read an image and cut it into resized windows, padded to the window's size if smaller."""
+    pixels = read_image(folder / image.file_name, size=(image.width, image.height))
+    if options.size is None:
+        starts, size = [(0, 0)], max(image.width, image.height)
+    else:
+        starts = windows(image.width, image.height, options.size, options.stride)
+        size = options.size
+    cut = []
+    for number, (x, y) in enumerate(starts):
+        part = pixels[y : y + size, x : x + size]
+        if options.size is not None:
+            part = transforms.pad(part, (size, size), recipe.input.fill)
+        part, scale = transforms.resize(part, recipe.input.scale)
+        cut.append(_Window(image, (x, y), part, scale, number + 1 == len(starts)))
+    return cut
+
+
+def _batched(stream: Iterable[_Window], count: int) -> Iterator[list[_Window]]:
+    """Group windows into lists of ``count``, the last one shorter."""
+    batch: list[_Window] = []
+    for window in stream:
+        batch.append(window)
+        if len(batch) == count:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,204 @@
+"""A training run as a user asks for it: data and recipe from paths, remembered for resuming."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sodkit.config import load_recipe
+from sodkit.data.formats import find_images, read_annotations
+from sodkit.data.records import Annotations, Category, ImageRecord
+from sodkit.engine.device import pick_device
+from sodkit.engine.log import Row
+from sodkit.engine.predict import PredictOptions, predict_images
+from sodkit.engine.train import StepReport, Validate, train
+from sodkit.errors import DataError, ModelError, UsageError
+from sodkit.evaluation.evaluate import evaluate
+from sodkit.evaluation.protocol import protocol_for
+from sodkit.files import require_new_folder, write_text
+from sodkit.models.detector import Detector
+from sodkit.settings import Recipe
+
+STATE = Path("checkpoints") / "state.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class DataPaths:
+    """Where a run's data lie; what ``run.json`` keeps.
+
+    Attributes:
+        data, images: annotations to train on and where their ``file_name`` starts.
+        val, val_images: the same of the images to evaluate on, None: no evaluation.
+        format_name: the annotations' format, None: recognised.
+    """
+
+    data: str
+    images: str | None
+    val: str | None
+    val_images: str | None
+    format_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """What ``execute`` is to do."""
+
+    recipe: Recipe
+    paths: DataPaths
+    out: Path
+    resume: bool
+
+
+def fresh_plan(
+    recipe: str,
+    overrides: Sequence[str],
+    *,
+    data: Path | None,
+    images: Path | None,
+    val: Path | None,
+    val_images: Path | None,
+    out: Path | None,
+    format_name: str | None,
+) -> RunPlan:
+    """Plan a new run.
+
+    Raises:
+        UsageError: a path is missing, or ``out`` is taken.
+    """
+    if data is None or out is None:
+        raise UsageError("--data and --out are needed", hint="or --resume RUN to continue a run")
+    require_new_folder(out, hint="give another --out, or continue it with --resume")
+    paths = DataPaths(
+        str(data), *(None if p is None else str(p) for p in (images, val, val_images)), format_name
+    )
+    return RunPlan(load_recipe(recipe, overrides), paths, out, resume=False)
+
+
+def resumed_plan(run: Path, overrides: Sequence[str], *, out: Path | None) -> RunPlan:
+    """Plan to continue ``run`` with its own recipe (plus ``overrides``) and data.
+
+    Raises:
+        UsageError: there is no run to continue.
+    """
+    if out is not None and out != run:
+        raise UsageError("--resume continues in the run's own folder: leave --out away")
+    if not (run / STATE).is_file():
+        raise UsageError("no finished epoch to resume from", where=run)
+    try:
+        paths = DataPaths(**json.loads((run / "run.json").read_text("utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise UsageError(f"run.json cannot be read: {error}", where=run) from error
+    return RunPlan(load_recipe(str(run / "recipe.yaml"), overrides), paths, run, resume=True)
+
+
+def execute(
+    plan: RunPlan,
+    *,
+    device: str = "auto",
+    workers: int = 2,
+    threads: int | None = None,
+    on_step: Callable[[StepReport], None] = lambda report: None,
+    on_epoch: Callable[[Row], None] = lambda row: None,
+) -> Row:
+    """Read the data, train, and return the last epoch's row of ``metrics.csv``.
+
+    Args:
+        plan: from ``fresh_plan`` or ``resumed_plan``.
+        device: ``auto``, ``cpu``, ``cuda``, ...
+        workers: processes that read images.
+        threads: CPU threads of the model, None: all cores.
+        on_step: told of every step.
+        on_epoch: told of every epoch.
+    """
+    target = pick_device(device)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    paths = plan.paths
+    annotations, images = _read(paths.data, paths.images, paths.format_name)
+    validate = None
+    if paths.val is not None:
+        val, val_images = _read(paths.val, paths.val_images, paths.format_name)
+        check_same_classes(annotations, val, paths.val)
+        validate = _validator(plan.recipe, val, val_images, target)
+    write_text(plan.out / "run.json", json.dumps(asdict(paths), indent=2) + "\n")
+    rows: list[Row] = []
+
+    def keep(row: Row) -> None:
+        rows.append(row)
+        on_epoch(row)
+
+    train(
+        plan.recipe, annotations, images, plan.out, device=target, workers=workers,
+        resume=plan.resume, validate=validate, on_step=on_step,
+        on_epoch=keep,
+    )  # fmt: skip
+    if not rows:
+        raise UsageError(
+            f"the run has all of its {plan.recipe.schedule.epochs} epochs", where=plan.out,
+            hint="--epochs N makes it longer",
+        )  # fmt: skip
+    return rows[-1]
+
+
+def unannotated(images: tuple[ImageRecord, ...], categories: tuple[Category, ...]) -> Annotations:
+    """Return images of a data set with these classes, and no annotations."""
+    none = np.zeros(0, np.int64)
+    return Annotations(
+        images, categories, none, none, none, np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.bool_)
+    )
+
+
+def check_same_classes(trained: Annotations, other: Annotations, where: str) -> None:
+    """Raise DataError unless both know the same classes, by name and order."""
+    have, want = ([c.name for c in a.categories] for a in (other, trained))
+    if have != want:
+        raise DataError(
+            f"its classes are {', '.join(have)}; training has {', '.join(want)}", where=where
+        )
+
+
+def categories_by_name(
+    trained: Sequence[Category], other: Sequence[Category], where: str
+) -> tuple[Category, ...]:
+    """Return the categories of ``other`` in the order of a checkpoint's, matched by name.
+
+    Raises:
+        ModelError: if they are not the same classes; close names are suggested.
+    """
+    known = {category.name: category for category in other}
+    missing = [c.name for c in trained if c.name not in known]
+    extra = [name for name in known if name not in {c.name for c in trained}]
+    if not missing and not extra:
+        return tuple(known[category.name] for category in trained)
+    words = [
+        *(f"the checkpoint's class '{name}' is not in it" for name in missing),
+        *(f"the checkpoint does not know '{name}'" for name in extra),
+    ]
+    close = [(n, get_close_matches(n, extra, n=1)) for n in missing]
+    typos = [f"is '{match[0]}' meant to be '{name}'?" for name, match in close if match]
+    raise ModelError("; ".join(words), where=where, hint=" ".join(typos) or None)
+
+
+def _read(path: str, images: str | None, format_name: str | None) -> tuple[Annotations, Path]:
+    """Read annotations; return them with the folder where ``file_name`` starts."""
+    source = Path(path)
+    folder = None if images is None else Path(images)
+    annotations = read_annotations(source, format=format_name, images=folder)
+    return annotations, folder or find_images(source, annotations)
+
+
+def _validator(recipe: Recipe, val: Annotations, folder: Path, device: torch.device) -> Validate:
+    """Return a function that predicts on the validation images and evaluates."""
+    options = PredictOptions.of(recipe)
+
+    def validate(detector: Detector) -> dict[str, float | None]:
+        found = predict_images(detector, recipe, val.images, folder, device=device, options=options)
+        return evaluate(val, found, protocol_for(val.kind)).metrics
+
+    return validate

@@ -1,0 +1,222 @@
+"""Training: read ``train`` from top to bottom, it is the whole story.
+
+The learning rate, the order of images, the flips and all sampling inside the detector follow from
+(seed, epoch, step) alone, so a run that is stopped and resumed goes the way it would have gone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sodkit.config import dump_recipe
+from sodkit.data.batches import Batch
+from sodkit.data.dataset import Batches, TrainingSet
+from sodkit.data.records import Annotations
+from sodkit.engine import checkpoint as ckpt
+from sodkit.engine.device import autocast
+from sodkit.engine.log import Row, RunLog
+from sodkit.errors import DataError, SodkitError
+from sodkit.files import write_text
+from sodkit.models.detector import Detector
+from sodkit.models.zoo import build
+from sodkit.settings import Recipe, Schedule
+
+Validate = Callable[[Detector], dict[str, float | None]]
+"""Evaluates a detector (in evaluation mode) and returns metrics by name, ``AP`` among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What the loop tells the outside after every step."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    losses: dict[str, float]
+    lr: float
+
+
+def train(
+    recipe: Recipe,
+    annotations: Annotations,
+    images: Path,
+    out: Path,
+    *,
+    device: torch.device,
+    workers: int = 2,
+    resume: bool = False,
+    validate: Validate | None = None,
+    on_step: Callable[[StepReport], None] = lambda report: None,
+    on_epoch: Callable[[Row], None] = lambda row: None,
+) -> Detector:
+    """Train a detector; checkpoints, recipe and logs go to ``out``.
+
+    Args:
+        recipe: the detector and its schedule.
+        annotations: patches (or small images) with their objects.
+        images: the folder where ``file_name`` starts.
+        out: the run's folder.
+        device: where to compute.
+        workers: processes that read images; the result does not depend on it.
+        resume: continue after the last finished epoch in ``out``.
+        validate: called each ``schedule.evaluate_every`` epochs.
+        on_step: told of every step.
+        on_epoch: told of every epoch's row of ``metrics.csv``.
+
+    Returns:
+        the trained detector.
+
+    Raises:
+        DataError: no objects to learn, or an image that cannot be read.
+        SodkitError: a loss that is not finite; the message names the images.
+    """
+    schedule = recipe.schedule
+    _check_learnable(annotations)
+    dataset = TrainingSet(
+        annotations, images, recipe.input, seed=recipe.seed, keep_empty=schedule.keep_empty
+    )
+    batches = Batches(
+        dataset, recipe.input, batch=schedule.batch, seed=recipe.seed, workers=workers
+    )
+    torch.manual_seed(recipe.seed)
+    detector = build(recipe.model, len(annotations.categories))
+    detector = detector.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = make_optimizer(detector, schedule)
+    scaler = _scaler(schedule, device)
+    last, best, state = (
+        out / "checkpoints" / f"{n}.safetensors" for n in ("last", "best", "state")
+    )
+    start, best_ap = 0, None
+    if resume:
+        progress = ckpt.load_state(state, detector, optimizer)
+        start, best_ap = progress.epoch, progress.best
+        scaler = _scaler(schedule, device, progress.scale)
+    write_text(out / "recipe.yaml", dump_recipe(recipe))
+    log = RunLog(out, resume_epoch=start)
+    steps = len(batches) * schedule.epochs
+
+    for epoch in range(start, schedule.epochs):
+        detector.train()
+        began, sums = time.perf_counter(), dict[str, float]()
+        for number, batch in enumerate(batches.epoch(epoch)):
+            step = epoch * len(batches) + number
+            rate = set_rate(optimizer, schedule, epoch=epoch, step=step)
+            generator = torch.Generator().manual_seed(_step_seed(recipe.seed, step))
+            losses = _step(detector, batch.to(device), optimizer, scaler, schedule, generator)
+            log.step({"epoch": epoch + 1, "step": step + 1, "lr": rate, **losses})
+            on_step(StepReport(epoch, schedule.epochs, step, steps, losses, rate))
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + value / len(batches)
+
+        row: Row = {"epoch": epoch + 1, "step": (epoch + 1) * len(batches), "lr": rate, **sums}
+        row["seconds"] = time.perf_counter() - began
+        if validate is not None:
+            due = (epoch + 1) % schedule.evaluate_every == 0 or epoch + 1 == schedule.epochs
+            metrics = validate(detector.eval()) if due else {}
+            row |= {name: metrics.get(name) for name in ("AP", "AP50", "AP75")}
+        ap = row.get("AP")
+        if ap is not None and (best_ap is None or ap > best_ap):
+            best_ap = float(ap)
+            ckpt.save_checkpoint(best, detector, recipe, annotations.categories)
+        ckpt.save_checkpoint(last, detector, recipe, annotations.categories)
+        done = ckpt.Progress(epoch + 1, float(scaler.get_scale()), best_ap)
+        ckpt.save_state(state, detector, optimizer, done)
+        log.epoch(row)
+        on_epoch(row)
+    return detector.eval()
+
+
+def make_optimizer(detector: Detector, schedule: Schedule) -> torch.optim.SGD:
+    """Return SGD over the trainable parameters; the embedding's have their own rate (release)."""
+    embedding = {id(parameter) for parameter in detector.embedding_parameters()}
+    trained = [parameter for parameter in detector.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trained if id(p) not in embedding], "factor": 1.0},
+        {"params": [p for p in trained if id(p) in embedding], "factor": schedule.embedding_lr},
+    ]
+    return torch.optim.SGD(
+        [group for group in groups if group["params"]],
+        lr=schedule.lr,
+        momentum=schedule.momentum,
+        weight_decay=schedule.weight_decay,
+    )
+
+
+def set_rate(
+    optimizer: torch.optim.Optimizer, schedule: Schedule, *, epoch: int, step: int
+) -> float:
+    """Set the learning rate of a step: linear warm-up, then a tenth after each of ``steps``."""
+    rate = schedule.lr * 0.1 ** sum(epoch >= milestone for milestone in schedule.steps)
+    if step < schedule.warmup:
+        rate *= 1 - (1 - step / schedule.warmup) * (1 - schedule.warmup_factor)
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["factor"]
+    return rate
+
+
+def _step(
+    detector: Detector,
+    batch: Batch,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    schedule: Schedule,
+    generator: torch.Generator,
+) -> dict[str, float]:
+    """Forward, backward, update; return the losses and their sum as ``loss``."""
+    with autocast(batch.images.device, schedule.precision):
+        losses: dict[str, Tensor] = detector(batch, generator)
+        total = torch.stack([value.float() for value in losses.values()]).sum()
+    values = torch.stack([*(v.detach().float() for v in losses.values()), total.detach()])
+    named = dict(zip([*losses, "loss"], values.tolist(), strict=True))
+    _check_finite(named, batch)
+    optimizer.zero_grad(set_to_none=True)
+    scaler.scale(total).backward()  # type: ignore[no-untyped-call]
+    if schedule.clip is not None:
+        scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(_parameters(optimizer), schedule.clip)
+    scaler.step(optimizer)
+    scaler.update()
+    return named
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> Iterable[Tensor]:
+    return (parameter for group in optimizer.param_groups for parameter in group["params"])
+
+
+def _check_finite(losses: dict[str, float], batch: Batch) -> None:
+    """Raise naming the images if a loss is NaN or infinite."""
+    bad = [name for name, value in losses.items() if not np.isfinite(value)]
+    if bad:
+        raise SodkitError(
+            f"training diverged: {', '.join(bad)} is not finite on the images with ids "
+            f"{', '.join(map(str, batch.image_ids))}",
+            hint="lower schedule.lr, lengthen schedule.warmup, or look at these images' boxes",
+        )
+
+
+def _check_learnable(annotations: Annotations) -> None:
+    if not len(annotations.images):
+        raise DataError("there are no images to train on")
+    if annotations.ignore.all():
+        raise DataError("there are no objects to train on", hint="all annotations are ignored")
+
+
+def _step_seed(seed: int, step: int) -> int:
+    """Return the seed of a step's sampling."""
+    return int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _scaler(
+    schedule: Schedule, device: torch.device, scale: float = 65536.0
+) -> torch.amp.GradScaler:
+    """Return the dynamic loss scale of float16; on other types and devices it does nothing."""
+    enabled = schedule.precision == "float16" and device.type == "cuda"
+    return torch.amp.GradScaler(device.type, init_scale=scale, enabled=enabled)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from sodkit.cli import common
+from sodkit.errors import DataError, MissingExtraError, ModelError, SodkitError, UsageError
+
+
+def run(error: BaseException, *, debug: bool = False) -> tuple[int, str]:
+    app = typer.Typer(pretty_exceptions_enable=False)
+
+    def fail() -> None:
+        raise error
+
+    app.command()(common.guarded(fail, debug=debug))
+    result = CliRunner().invoke(app, [])
+    return result.exit_code, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (SodkitError("failed"), 1),
+        (UsageError("wrong"), 2),
+        (DataError("bad"), 3),
+        (ModelError("misfit"), 4),
+        (MissingExtraError("rasterio", "geo"), 5),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_exit_codes(error: BaseException, code: int) -> None:
+    assert run(error)[0] == code
+
+
+def test_an_error_is_what_where_and_hint() -> None:
+    error = DataError("box is [inverted]", where="a.json: annotations[3] (id 7)", hint="swap them")
+    assert run(error)[1] == "error: a.json: annotations[3] (id 7): box is [inverted]\n  swap them\n"
+
+
+def test_debug_lets_the_error_through() -> None:
+    app = typer.Typer(pretty_exceptions_enable=False)
+
+    def fail() -> None:
+        raise DataError("bad")
+
+    app.command()(common.guarded(fail, debug=True))
+    assert isinstance(CliRunner().invoke(app, []).exception, DataError)
+
+
+def test_json_has_a_schema_version_and_no_nan(capsys: pytest.CaptureFixture[str]) -> None:
+    common.print_json({"a": None})
+    assert json.loads(capsys.readouterr().out) == {"schema_version": 1, "a": None}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        common.print_json({"a": float("nan")})
+
+
+def test_table_goes_to_stdout_with_dashes(capsys: pytest.CaptureFixture[str]) -> None:
+    common.print_table("title", ("name", "AP"), [("ship", None), ("x" * 70, 0.5)])
+    out, err = capsys.readouterr()
+    assert "-" in out
+    assert "x" * 70 in out
+    assert err == ""
+
+
+def test_progress_is_silent_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with common.progress("working") as report:
+        report(1, 2)
+    assert capsys.readouterr() == ("", "")

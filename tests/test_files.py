@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sodkit.errors import UsageError
+from sodkit.files import atomic_path, require_new_folder, write_text
+
+
+def test_writes_and_replaces(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "file.txt"
+    write_text(path, "one")
+    write_text(path, "two")
+    assert path.read_text() == "two"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_file_mode_follows_the_umask(tmp_path: Path) -> None:
+    old = os.umask(0o027)
+    try:
+        write_text(tmp_path / "file", "x")
+    finally:
+        os.umask(old)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("stop", [ValueError, KeyboardInterrupt])
+def test_leaves_nothing_behind_when_stopped(tmp_path: Path, stop: type[BaseException]) -> None:
+    path = tmp_path / "file.txt"
+    write_text(path, "old")
+
+    def write_half() -> None:
+        with atomic_path(path) as temporary:
+            temporary.write_text("half")
+            raise stop
+
+    with pytest.raises(stop):
+        write_half()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_in_the_way(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is a folder"):
+        write_text(tmp_path, "x")
+
+
+def test_require_new_folder(tmp_path: Path) -> None:
+    require_new_folder(tmp_path, hint="")
+    require_new_folder(tmp_path / "absent", hint="")
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="exists already"):
+        require_new_folder(tmp_path, hint="give another")
+    with pytest.raises(UsageError, match="give another"):
+        require_new_folder(tmp_path / "file", hint="give another")
