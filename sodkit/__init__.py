@@ -4,6 +4,90 @@ The public names are imported when first used, so that ``import sodkit`` and ``s
 not load torch.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from sodkit._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from sodkit.analysis.anchors import analyze_anchors
+    from sodkit.config import load_recipe
+    from sodkit.data.formats import find_images, read_annotations
+    from sodkit.data.predictions import read_predictions, write_predictions
+    from sodkit.data.records import Annotations, Category, Detections, ImageRecord
+    from sodkit.data.synthetic import make_dataset
+    from sodkit.engine.checkpoint import load_checkpoint
+    from sodkit.engine.device import pick_device
+    from sodkit.engine.predict import PredictOptions, predict_images
+    from sodkit.engine.train import train
+    from sodkit.evaluation.evaluate import evaluate
+    from sodkit.evaluation.protocol import protocol_for
+    from sodkit.settings import Recipe
+    from sodkit.tiling.run import split_dataset
+    from sodkit.tiling.settings import SplitSettings
+    from sodkit.viz.run import visualize
+
+_HOMES = {
+    "Annotations": "sodkit.data.records",
+    "Category": "sodkit.data.records",
+    "Detections": "sodkit.data.records",
+    "ImageRecord": "sodkit.data.records",
+    "PredictOptions": "sodkit.engine.predict",
+    "Recipe": "sodkit.settings",
+    "SplitSettings": "sodkit.tiling.settings",
+    "analyze_anchors": "sodkit.analysis.anchors",
+    "evaluate": "sodkit.evaluation.evaluate",
+    "find_images": "sodkit.data.formats",
+    "load_checkpoint": "sodkit.engine.checkpoint",
+    "load_recipe": "sodkit.config",
+    "make_dataset": "sodkit.data.synthetic",
+    "pick_device": "sodkit.engine.device",
+    "predict_images": "sodkit.engine.predict",
+    "protocol_for": "sodkit.evaluation.protocol",
+    "read_annotations": "sodkit.data.formats",
+    "read_predictions": "sodkit.data.predictions",
+    "split_dataset": "sodkit.tiling.run",
+    "train": "sodkit.engine.train",
+    "visualize": "sodkit.viz.run",
+    "write_predictions": "sodkit.data.predictions",
+}
+
+__all__ = [
+    "Annotations",
+    "Category",
+    "Detections",
+    "ImageRecord",
+    "PredictOptions",
+    "Recipe",
+    "SplitSettings",
+    "__version__",
+    "analyze_anchors",
+    "evaluate",
+    "find_images",
+    "load_checkpoint",
+    "load_recipe",
+    "make_dataset",
+    "pick_device",
+    "predict_images",
+    "protocol_for",
+    "read_annotations",
+    "read_predictions",
+    "split_dataset",
+    "train",
+    "visualize",
+    "write_predictions",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sodkit' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return sorted(__all__)

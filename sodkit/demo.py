@@ -5,8 +5,30 @@ Read ``run_demo`` as a tour of the API: make data, split, train, predict, evalua
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from sodkit.analysis.anchors import AnchorQuality, analyze_anchors
+from sodkit.config import load_recipe
+from sodkit.data.formats import read_annotations
+from sodkit.data.predictions import write_predictions
+from sodkit.data.synthetic import make_dataset
+from sodkit.engine.checkpoint import load_checkpoint
+from sodkit.engine.device import pick_device
+from sodkit.engine.log import Row
+from sodkit.engine.predict import predict_images
+from sodkit.engine.run import DataPaths, RunPlan, execute
+from sodkit.engine.train import StepReport
+from sodkit.evaluation.evaluate import Evaluation, evaluate
+from sodkit.evaluation.protocol import protocol_for
+from sodkit.files import require_new_folder
+from sodkit.tiling.run import split_dataset
+from sodkit.tiling.settings import SplitSettings
+from sodkit.viz.plots import plot_anchor_quality
+from sodkit.viz.run import visualize
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +42,65 @@ class DemoPlan:
     train_images: int = 8
     test_images: int = 3
     device: str = "auto"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DemoResult:
+    """What came out: metrics on the held-out images, and where to look."""
+
+    evaluation: Evaluation
+    anchors: AnchorQuality
+    checkpoint: Path
+    predictions: Path
+    pictures: Path
+
+
+def run_demo(
+    plan: DemoPlan,
+    *,
+    say: Say = lambda message: None,
+    on_step: Callable[[StepReport], None] = lambda report: None,
+    on_epoch: Callable[[Row], None] = lambda row: None,
+) -> DemoResult:
+    """Run the whole pipeline.
+
+    Args:
+        plan: what to do; ``plan.out`` must not hold anything.
+        say: told what is being done.
+        on_step: told of every training step.
+        on_epoch: told of every epoch.
+    """
+    recipe = load_recipe(plan.recipe, [f"seed={plan.seed}", *plan.overrides])
+    device = pick_device(plan.device)
+    require_new_folder(plan.out, hint="remove it, or give another --out")
+    data, run, pictures = (plan.out / name for name in ("data", "run", "pictures"))
+
+    say(f"making {plan.train_images} + {plan.test_images} scenes in {data}")
+    train_file = make_dataset(data, images=plan.train_images, seed=plan.seed, subset="train")
+    test_file = make_dataset(data, images=plan.test_images, seed=plan.seed, subset="test")
+
+    say(f"splitting into patches of {recipe.input.patch} px, stride {recipe.input.stride}")
+    patches = plan.out / "patches"
+    settings = SplitSettings(size=recipe.input.patch, stride=recipe.input.stride)
+    split_dataset(read_annotations(train_file), data, patches, settings)
+
+    say(f"training {recipe.name}: {recipe.description}")
+    paths = DataPaths(str(patches), None, None, None, None)
+    execute(
+        RunPlan(recipe, paths, run, resume=False), device=plan.device,
+        on_step=on_step, on_epoch=on_epoch,
+    )  # fmt: skip
+
+    say("predicting and evaluating on the held-out scenes")
+    checkpoint = run / "checkpoints" / "last.safetensors"
+    loaded = load_checkpoint(checkpoint, device)
+    test = read_annotations(test_file)
+    found = predict_images(loaded.detector, loaded.recipe, test.images, data, device=device)
+    write_predictions(plan.out / "predictions.json", found, test.categories)
+    evaluation = evaluate(test, found, protocol_for(test.kind))
+
+    say("drawing")
+    visualize(test, data, pictures, detections=found)
+    anchors = analyze_anchors(test, recipe)
+    plot_anchor_quality(anchors, pictures / "anchors.png")
+    return DemoResult(evaluation, anchors, checkpoint, plan.out / "predictions.json", pictures)

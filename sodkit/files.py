@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sodkit.errors import UsageError
+from sodkit.errors import SodkitError, UsageError
+
+TEMPORARY = ".tmp-"
+"""What the names of temporary files start with."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -26,29 +32,40 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     Raises:
         UsageError: if ``path`` is a folder, or its folder cannot be made or written to.
+        SodkitError: if the disk is full.
     """
     if path.is_dir():
         raise UsageError("is a folder, a file was to be written", where=path)
+    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}{path.suffix}")
+    with _full_disk_named(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # opened for its mode: unlike tempfile's, it follows the umask, also under threads
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        except OSError as error:
+            if error.errno in _FULL:
+                raise
+            raise UsageError(f"cannot be written: {error.strerror}", where=path) from error
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _full_disk_named(path: Path) -> Iterator[None]:
+    """Turn the system's error about a full disk into ours."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-", suffix=path.suffix)
+        yield
     except OSError as error:
-        raise UsageError(f"cannot be written: {error.strerror}", where=path) from error
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    """Return the process's umask (it can only be read by setting it)."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        if error.errno not in _FULL:
+            raise
+        raise SodkitError(
+            f"cannot be written: {error.strerror}",
+            where=path,
+            hint="free some space and run the same command again",
+        ) from error
 
 
 def write_text(path: Path, text: str) -> None:

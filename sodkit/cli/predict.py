@@ -53,16 +53,15 @@ def predict(
     from dataclasses import replace
 
     from sodkit.cli.common import print_json, print_table, progress
-    from sodkit.data.predictions import check_out, write_predictions
+    from sodkit.data.predictions import write_predictions
     from sodkit.engine.checkpoint import load_checkpoint
     from sodkit.engine.device import pick_device
     from sodkit.engine.predict import PredictOptions, predict_images
 
-    check_out(out)
     target = pick_device(device)
     roi = {"nms": nms, "max_per_patch": max_per_patch, "score": score}
     loaded = load_checkpoint(checkpoint, target, roi)
-    annotations, folder = _targets(images, image_folder, format_, loaded)
+    annotations, folder, named = _targets(images, image_folder, format_, loaded)
     default = PredictOptions.of(loaded.recipe)
     options = replace(
         default,
@@ -76,7 +75,10 @@ def predict(
             loaded.detector, loaded.recipe, annotations.images, folder,
             device=target, options=options, progress=report,
         )  # fmt: skip
-    write_predictions(out, found, annotations, proposals=proposals is not None)
+    classes = None if proposals is not None else annotations.categories
+    write_predictions(out, found, classes)
+    if not named:
+        _write_names(out, annotations, folder)
     if as_json:
         print_json({"out": str(out), "images": len(annotations.images), "detections": len(found)})
     else:
@@ -88,16 +90,28 @@ def predict(
 
 def _targets(
     paths: list[Path], folder: Path | None, format_name: str | None, loaded: Checkpoint
-) -> tuple[Annotations, Path]:
-    """Return what to predict on: an ANN's images and classes, or the files themselves."""
-    from sodkit.data.formats import looks_like_annotations, read_annotations
+) -> tuple[Annotations, Path, bool]:
+    """Return what to predict on, its folder, and whether an ANN names it (else plain files do)."""
+    from sodkit.data.formats import find_images, is_annotations, read_annotations
     from sodkit.data.listing import list_images
-    from sodkit.engine.run import check_same_classes, unannotated
+    from sodkit.engine.run import categories_by_name, unannotated
 
-    plain = unannotated((), loaded.categories)
-    if len(paths) == 1 and (format_name is not None or looks_like_annotations(paths[0])):
-        source = paths[0]
-        annotations = read_annotations(source, format=format_name, images=folder)
-        check_same_classes(plain, annotations, str(source))
-        return annotations, folder or (source if source.is_dir() else source.parent)
-    return unannotated(list_images(paths), loaded.categories), Path()
+    first = paths[0]
+    if len(paths) > 1 or not (format_name or is_annotations(first)):
+        records, parent = list_images(paths)
+        return unannotated(records, loaded.categories), parent, False
+    annotations = read_annotations(first, format=format_name, images=folder)
+    classes = categories_by_name(loaded.categories, annotations.categories, str(first))
+    folder = folder or find_images(first, annotations)
+    return unannotated(annotations.images, classes), folder, True
+
+
+def _write_names(out: Path, annotations: Annotations, folder: Path) -> None:
+    """Write beside the predictions which image has which id, as an ANN without boxes."""
+    from sodkit.cli.common import note
+    from sodkit.data.formats.coco_write import write
+
+    names = out.with_suffix(".images.json")
+    write(names, annotations)
+    note(f"image ids: {names}; to look: sodkit visualize {names} --images {folder} "
+         f"--predictions {out} --out pictures")  # fmt: skip

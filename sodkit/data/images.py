@@ -65,7 +65,10 @@ def read_image(
 def write_image(path: Path, image: RgbImage, *, quality: int = 95, order: Order = "rgb") -> None:
     """Write (H, W, 3) uint8 in the format of the suffix; ``quality`` 1..100 is for JPEG."""
     pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if order == "rgb" else image
-    done, data = cv2.imencode(path.suffix, pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    is_jpeg = path.suffix.lower() in {".jpg", ".jpeg"}
+    # OpenCV warns on stderr about an option that the format does not know
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if is_jpeg else []
+    done, data = cv2.imencode(path.suffix, pixels, options)
     if not done:
         raise DataError("image cannot be encoded", where=path)
     write_bytes(path, data.tobytes())

@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from sodkit.config import load_recipe
-from sodkit.data.formats import read_annotations
+from sodkit.data.formats import find_images, read_annotations
 from sodkit.data.records import Annotations, Category, ImageRecord
 from sodkit.engine.device import pick_device
 from sodkit.engine.log import Row
 from sodkit.engine.predict import PredictOptions, predict_images
 from sodkit.engine.train import StepReport, Validate, train
-from sodkit.errors import DataError, UsageError
+from sodkit.errors import DataError, ModelError, UsageError
 from sodkit.evaluation.evaluate import evaluate
 from sodkit.evaluation.protocol import protocol_for
 from sodkit.files import require_new_folder, write_text
@@ -162,12 +163,34 @@ def check_same_classes(trained: Annotations, other: Annotations, where: str) -> 
         )
 
 
+def categories_by_name(
+    trained: Sequence[Category], other: Sequence[Category], where: str
+) -> tuple[Category, ...]:
+    """Return the categories of ``other`` in the order of a checkpoint's, matched by name.
+
+    Raises:
+        ModelError: if they are not the same classes; close names are suggested.
+    """
+    known = {category.name: category for category in other}
+    missing = [c.name for c in trained if c.name not in known]
+    extra = [name for name in known if name not in {c.name for c in trained}]
+    if not missing and not extra:
+        return tuple(known[category.name] for category in trained)
+    words = [
+        *(f"the checkpoint's class '{name}' is not in it" for name in missing),
+        *(f"the checkpoint does not know '{name}'" for name in extra),
+    ]
+    close = [(n, get_close_matches(n, extra, n=1)) for n in missing]
+    typos = [f"is '{match[0]}' meant to be '{name}'?" for name, match in close if match]
+    raise ModelError("; ".join(words), where=where, hint=" ".join(typos) or None)
+
+
 def _read(path: str, images: str | None, format_name: str | None) -> tuple[Annotations, Path]:
     """Read annotations; return them with the folder where ``file_name`` starts."""
     source = Path(path)
     folder = None if images is None else Path(images)
     annotations = read_annotations(source, format=format_name, images=folder)
-    return annotations, folder or (source if source.is_dir() else source.parent)
+    return annotations, folder or find_images(source, annotations)
 
 
 def _validator(recipe: Recipe, val: Annotations, folder: Path, device: torch.device) -> Validate:

@@ -1,74 +1,180 @@
-"""Oriented boxes as numpy arrays; the angle convention lives here.
+"""Oriented boxes as numpy arrays: the angle convention lives here.
 
-An oriented box is (cx, cy, w, h, angle): w >= h, angle of the long side in radians, clockwise with
-y down (from the x axis towards the y axis), in [-pi/2, pi/2) ("le90").
+An oriented box is (cx, cy, w, h, angle): centre and sides in continuous pixels, the angle in
+radians from the image's x axis to the side w, clockwise as seen (y points down). Its canonical
+form ("le90") has w >= h and the angle in [-pi/2, pi/2); the angle of a square is ambiguous by a
+quarter turn and left as it is.
 """
 
 from __future__ import annotations
+
+import math
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
-_PAIRS = ((0, 1), (1, 2), (2, 3), (3, 0), (0, 2), (1, 3))
-
-
-def corners_to_obb(corners: FloatArray) -> FloatArray:
-    """Return the rectangles of least area around four corners each.
-
-    One side of the rectangle of least area lies on an edge of the convex hull, and each hull edge
-    joins two of the corners: so the best of the six directions between corners is exact, whatever
-    their order.
-
-    Args:
-        corners: (N, 4, 2) xy, in any order.
-
-    Returns:
-        (N, 5) oriented boxes; w = h = 0 where all corners coincide.
-    """
-    if not len(corners):
-        return np.zeros((0, 5))
-    edges = np.stack([corners[:, b] - corners[:, a] for a, b in _PAIRS], axis=1)
-    lengths = np.linalg.norm(edges, axis=2)
-    axes = edges / np.where(lengths > 0, lengths, 1.0)[..., None]
-    normals = np.stack([-axes[..., 1], axes[..., 0]], axis=2)
-    along = np.einsum("nci,ndi->ndc", corners, axes)
-    across = np.einsum("nci,ndi->ndc", corners, normals)
-    areas = np.ptp(along, axis=2) * np.ptp(across, axis=2)
-    best = np.argmin(np.where(lengths > 0, areas, np.inf), axis=1)
-    rows = np.arange(len(corners))
-    return _from_frame(axes[rows, best], normals[rows, best], along[rows, best], across[rows, best])
-
-
-def obb_to_corners(obb: FloatArray) -> FloatArray:
-    """Return the corners (N, 4, 2) of (N, 5) oriented boxes, clockwise with y down."""
-    cos, sin = np.cos(obb[:, 4]), np.sin(obb[:, 4])
-    half_w = np.stack([cos, sin], axis=1) * obb[:, 2:3] / 2
-    half_h = np.stack([-sin, cos], axis=1) * obb[:, 3:4] / 2
-    center = obb[:, :2]
-    signs = ((-1, -1), (1, -1), (1, 1), (-1, 1))
-    return np.stack([center + a * half_w + b * half_h for a, b in signs], axis=1)
+_HULL_FROM = 9
+"""Polygons of this many corners and more are reduced to their hull first: n^2 directions."""
 
 
 def canonical(obb: FloatArray) -> FloatArray:
-    """Return (N, 5) oriented boxes of any angle and side order with w >= h and angle in le90."""
-    swap = obb[:, 3] > obb[:, 2]
-    sides = np.where(swap[:, None], obb[:, [3, 2]], obb[:, [2, 3]])
-    angle = obb[:, 4] + np.where(swap, np.pi / 2, 0.0)
-    angle = (angle + np.pi / 2) % np.pi - np.pi / 2
-    # the modulo of a tiny negative number rounds up to pi itself
-    angle = np.where(angle >= np.pi / 2, -np.pi / 2, angle)
-    return np.concatenate([obb[:, :2], sides, angle[:, None]], axis=1)
+    """Return the same rectangles (N, 5) with w >= h and the angle in [-pi/2, pi/2)."""
+    cx, cy, w, h, angle = obb.T
+    upright = h > w
+    turned = np.where(upright, angle + math.pi / 2, angle)
+    wrapped = turned - math.pi * np.floor((turned + math.pi / 2) / math.pi)
+    # An angle a hair below -pi/2 wraps to +pi/2 in floating point: the open end of the interval.
+    wrapped = np.where(wrapped >= math.pi / 2, -math.pi / 2, wrapped)
+    wrapped = np.maximum(wrapped, -math.pi / 2)
+    return np.stack([cx, cy, np.where(upright, h, w), np.where(upright, w, h), wrapped], axis=1)
 
 
-def _from_frame(
-    axis: FloatArray, normal: FloatArray, along: FloatArray, across: FloatArray
-) -> FloatArray:
-    """Turn extents along an axis (N, 4) and across it into oriented boxes."""
-    u = (along.min(axis=1) + along.max(axis=1)) / 2
-    v = (across.min(axis=1) + across.max(axis=1)) / 2
-    center = axis * u[:, None] + normal * v[:, None]
-    angle = np.arctan2(axis[:, 1], axis[:, 0])
-    sides = np.stack([np.ptp(along, axis=1), np.ptp(across, axis=1)], axis=1)
-    return canonical(np.concatenate([center, sides, angle[:, None]], axis=1))
+def obb_to_corners(obb: FloatArray) -> FloatArray:
+    """Return the corners (N, 4, 2) of (N, 5) oriented boxes, clockwise as seen.
+
+    The first corner is the left top one of the box turned back to angle 0.
+    """
+    cos, sin = np.cos(obb[:, 4]), np.sin(obb[:, 4])
+    half_w = np.stack([cos, sin], axis=1) * (obb[:, 2, None] / 2)
+    half_h = np.stack([-sin, cos], axis=1) * (obb[:, 3, None] / 2)
+    offsets = np.stack(
+        [-half_w - half_h, half_w - half_h, half_w + half_h, half_h - half_w], axis=1
+    )
+    return np.asarray(obb[:, None, :2] + offsets)
+
+
+def obb_to_xyxy(obb: FloatArray) -> FloatArray:
+    """Return the enclosing upright boxes (N, 4) xyxy of (N, 5) oriented boxes."""
+    half = _half_extents(obb)
+    return np.concatenate([obb[:, :2] - half, obb[:, :2] + half], axis=1)
+
+
+def obb_to_xywh(obb: FloatArray) -> FloatArray:
+    """Return the enclosing upright boxes (N, 4) xywh of (N, 5) oriented boxes."""
+    half = _half_extents(obb)
+    return np.concatenate([obb[:, :2] - half, 2 * half], axis=1)
+
+
+def xyxy_to_obb(xyxy: FloatArray) -> FloatArray:
+    """Return upright boxes (N, 4) xyxy as canonical oriented boxes (N, 5)."""
+    centre = (xyxy[:, :2] + xyxy[:, 2:]) / 2
+    sides = xyxy[:, 2:] - xyxy[:, :2]
+    return canonical(np.concatenate([centre, sides, np.zeros((len(xyxy), 1))], axis=1))
+
+
+def corners_to_obb(corners: FloatArray) -> FloatArray:
+    """Return the minimum-area rectangles of polygons with equally many corners.
+
+    A minimum-area rectangle has a side along an edge of the convex hull, and no direction gives a
+    smaller one: so the best over all directions between two corners is exact, without a hull.
+
+    Args:
+        corners: (N, K, 2) xy, K >= 1, in any order.
+
+    Returns:
+        (N, 5) canonical oriented boxes; a polygon without extent gives w = h = angle = 0.
+    """
+    count, k = corners.shape[:2]
+    origin = corners.mean(axis=1)
+    points = corners - origin[:, None]  # near 0: no digits lost to large coordinates
+    best = np.concatenate([origin, np.zeros((count, 3))], axis=1)
+    best_area = np.full(count, np.inf)
+    for i, j in _directions(k):
+        rectangle = _rectangle_along(points, points[:, j] - points[:, i])
+        area = rectangle[:, 2] * rectangle[:, 3]
+        # A rectangle's four edges tie but for rounding: the first one stands.
+        better = area < best_area * (1 - 1e-12)
+        rectangle[:, :2] += origin
+        best[better] = rectangle[better]
+        best_area[better] = area[better]
+    return canonical(best)
+
+
+def polygons_to_obb(points: FloatArray, offsets: IntArray) -> FloatArray:
+    """Return the minimum-area rectangles (N, 5) of ragged polygons.
+
+    Args:
+        points: (P, 2) xy of all corners.
+        offsets: (N + 1,); polygon i is ``points[offsets[i]:offsets[i + 1]]``, one corner or more.
+
+    Raises:
+        ValueError: a polygon has no corner.
+    """
+    lengths = np.diff(offsets)
+    if np.any(lengths < 1):
+        raise ValueError(f"polygon {int(np.argmax(lengths < 1))} has no corner")
+    boxes = np.zeros((len(lengths), 5))
+    for length in np.unique(lengths):
+        rows = np.flatnonzero(lengths == length)
+        corners = points[offsets[rows][:, None] + np.arange(length)]
+        if length < _HULL_FROM:
+            boxes[rows] = corners_to_obb(corners)
+        else:
+            boxes[rows] = [corners_to_obb(_hull(one)[None])[0] for one in corners]
+    return boxes
+
+
+def polygon_area(corners: FloatArray) -> FloatArray:
+    """Return the areas (N,) in px^2 of simple polygons (N, K, 2), whichever way they turn."""
+    points = corners - corners[:, :1]
+    x, y = points[..., 0], points[..., 1]
+    doubled = np.sum(x * np.roll(y, -1, axis=1) - np.roll(x, -1, axis=1) * y, axis=1)
+    return np.asarray(np.abs(doubled) / 2)
+
+
+def _half_extents(obb: FloatArray) -> FloatArray:
+    """Return half the width and height (N, 2) of the enclosing boxes."""
+    cos, sin = np.abs(np.cos(obb[:, 4])), np.abs(np.sin(obb[:, 4]))
+    w, h = obb[:, 2] / 2, obb[:, 3] / 2
+    return np.stack([cos * w + sin * h, sin * w + cos * h], axis=1)
+
+
+def _directions(k: int) -> list[tuple[int, int]]:
+    """Return all pairs of K corners, the polygon's own edges first."""
+    edges = [(i, (i + 1) % k) for i in range(k)] if k > 1 else []
+    known = {frozenset(edge) for edge in edges}
+    return edges + [pair for pair in combinations(range(k), 2) if frozenset(pair) not in known]
+
+
+def _rectangle_along(points: FloatArray, direction: FloatArray) -> FloatArray:
+    """Return the enclosing rectangles (N, 5) of points (N, K, 2) with a side along (N, 2).
+
+    Where the direction has no length the sides are infinite.
+    """
+    length = np.hypot(direction[:, 0], direction[:, 1])
+    valid = length > 0
+    unit = direction / np.where(valid, length, 1.0)[:, None]
+    along = np.einsum("nki,ni->nk", points, unit)
+    across = points[..., 1] * unit[:, None, 0] - points[..., 0] * unit[:, None, 1]
+    low = np.stack([along.min(1), across.min(1)], axis=1)
+    high = np.stack([along.max(1), across.max(1)], axis=1)
+    middle = (low + high) / 2
+    x = middle[:, 0] * unit[:, 0] - middle[:, 1] * unit[:, 1]
+    y = middle[:, 0] * unit[:, 1] + middle[:, 1] * unit[:, 0]
+    sides = np.where(valid[:, None], high - low, np.inf)
+    return np.stack([x, y, sides[:, 0], sides[:, 1], np.arctan2(unit[:, 1], unit[:, 0])], axis=1)
+
+
+def _hull(points: FloatArray) -> FloatArray:
+    """Return the corners (H, 2) of the convex hull of points (K, 2) (monotone chain)."""
+    ordered = [(float(x), float(y)) for x, y in np.unique(points, axis=0)]
+    if len(ordered) < 3:
+        return np.array(ordered)
+    return np.array(_chain(ordered)[:-1] + _chain(ordered[::-1])[:-1])
+
+
+def _chain(ordered: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return one side of the hull of sorted points, both ends included."""
+    chain: list[tuple[float, float]] = []
+    for x, y in ordered:
+        while len(chain) >= 2:
+            (ax, ay), (bx, by) = chain[-2], chain[-1]
+            if (bx - ax) * (y - ay) - (by - ay) * (x - ax) > 0:
+                break
+            chain.pop()
+        chain.append((x, y))
+    return chain

@@ -13,7 +13,7 @@ from sodkit.data.formats.folders import find_images
 from sodkit.data.records import Annotations
 from sodkit.errors import DataError, UsageError
 
-__all__ = ["FORMATS", "find_images", "read_annotations", "recognise"]
+__all__ = ["FORMATS", "find_images", "is_annotations", "read_annotations", "recognise"]
 
 PATCHES = "annotations.json"
 """The annotation file in a folder written by ``sodkit split``."""
@@ -68,3 +68,12 @@ def recognise(path: Path) -> str:
         where=path,
         hint="known: a COCO JSON file, a folder of patches, a SODA-A folder with one JSON an image",
     )
+
+
+def is_annotations(path: Path) -> bool:
+    """Tell whether ``path`` looks like annotations of a known format."""
+    try:
+        recognise(path)
+    except DataError:
+        return False
+    return True

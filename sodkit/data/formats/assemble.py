@@ -14,7 +14,6 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-import shapely
 
 from sodkit.data.records import (
     REGION,
@@ -28,7 +27,7 @@ from sodkit.data.records import (
 )
 from sodkit.errors import DataError
 from sodkit.geometry.boxes import xywh_to_xyxy
-from sodkit.geometry.rotated import corners_to_obb
+from sodkit.geometry.rotated import polygons_to_obb
 
 IGNORE_NAME = "ignore"
 
@@ -83,7 +82,7 @@ def assemble(source: Collected) -> Annotations:
         labels = np.where(corners == 4, labels, REGION)
         xywh = _enclosing(source.polygons)
         _check_boxes(source, xywh)
-        obb = _oriented(source.polygons)
+        obb = polygons_to_obb(source.polygons.points, source.polygons.offsets)
         _reject(source, np.asarray(obb[:, 3] <= 0), "the polygon has no area")
         area = obb[:, 2] * obb[:, 3]
     _check_inside(source, xywh, image_index)
@@ -196,7 +195,7 @@ def _check_inside(source: Collected, xywh: FloatArray, image_index: IntArray) ->
         image = source.images[image_index[row]]
         return f"{image.file_name} ({image.width} x {image.height} px)"
 
-    _reject(source, outside, "the box lies wholly outside its image", text)
+    _reject(source, np.asarray(outside), "the box lies wholly outside its image", text)
 
 
 def _reject(
@@ -225,17 +224,3 @@ def _enclosing(polygons: Polygons) -> FloatArray:
     low = np.minimum.reduceat(polygons.points, starts, axis=0)
     high = np.maximum.reduceat(polygons.points, starts, axis=0)
     return np.concatenate([low, high - low], axis=1)
-
-
-def _oriented(polygons: Polygons) -> FloatArray:
-    """Return the oriented boxes (N, 5) of least area around polygons of any number of corners."""
-    counts = np.diff(polygons.offsets)
-    corners = np.zeros((len(polygons), 4, 2))
-    four = counts == 4
-    corners[four] = polygons.points[np.repeat(four, counts)].reshape(-1, 4, 2)
-    for row in np.flatnonzero(~four).tolist():
-        envelope = shapely.oriented_envelope(shapely.MultiPoint(polygons[row]))
-        points = shapely.get_coordinates(envelope)[:4]
-        # an envelope without area is a line or a point: its last point stands in for the rest
-        corners[row] = points[np.minimum(np.arange(4), len(points) - 1)]
-    return corners_to_obb(corners)

@@ -1,0 +1,167 @@
+"""``sodkit split``: cuts large images into patches."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from sodkit.tiling.conservation import SplitReport
+    from sodkit.tiling.settings import SplitSettings
+
+
+class Profile(StrEnum):
+    """The releases' rules by name."""
+
+    soda_d = "soda-d"
+    soda_a = "soda-a"
+
+
+class Ignore(StrEnum):
+    """What becomes of ignore regions."""
+
+    fill = "fill"
+    flag = "flag"
+    drop = "drop"
+
+
+class Truncated(StrEnum):
+    """What becomes of objects that show too little."""
+
+    ignore = "ignore"
+    drop = "drop"
+
+
+class ImageFormat(StrEnum):
+    """Format of the patches."""
+
+    jpg = "jpg"
+    png = "png"
+
+
+def split(
+    ann: Annotated[
+        Path, typer.Argument(metavar="ANN", help="Annotations: COCO JSON or a SODA-A folder.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for patches, annotations.json and split.json.")],
+    images: Annotated[
+        Path | None, typer.Option(help="Where the file names start (default: beside ANN).")
+    ] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="Format of ANN (default: recognised).")
+    ] = None,
+    profile: Annotated[
+        Profile | None, typer.Option(help="A release's rules; other options change them.")
+    ] = None,
+    size: Annotated[int | None, typer.Option(help="Side of a patch in px (800).")] = None,
+    stride: Annotated[
+        int | None,
+        typer.Option(help="Px from patch to patch; the rest of the size overlaps (650)."),
+    ] = None,
+    min_visible: Annotated[
+        float | None,
+        typer.Option(help="Share 0..1 of its area that an object must show to be kept (.5)."),
+    ] = None,
+    truncated: Annotated[
+        Truncated | None,
+        typer.Option(help="Objects that show less: flag ignore, or drop (ignore)."),
+    ] = None,
+    ignore: Annotated[
+        Ignore | None, typer.Option(help="Ignore regions: paint over, flag, or drop (flag).")
+    ] = None,
+    empty: Annotated[
+        str | None,
+        typer.Option(help="Patches without objects: keep, skip, or a share 0..1 (keep)."),
+    ] = None,
+    image_format: Annotated[ImageFormat | None, typer.Option(help="Of the patches (jpg).")] = None,
+    quality: Annotated[int | None, typer.Option(help="Of JPEG, 1..100 (95).")] = None,
+    workers: Annotated[int | None, typer.Option(help="Threads (one a core).")] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out images that cannot be read.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier split in OUT.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Cut images into patches and say what became of every object.
+
+    Killed and started again with the same options it continues.
+
+    Example: sodkit split train.json --images photos --out patches --profile soda-d --empty skip
+    """
+    from sodkit.cli.common import print_json, progress
+    from sodkit.data.formats import find_images, read_annotations
+    from sodkit.tiling.run import split_dataset
+
+    settings = _settings(
+        profile,
+        size=size, stride=stride, min_visible=min_visible, truncated=_value(truncated),
+        ignore=_value(ignore), empty=_empty(empty), format=_value(image_format), quality=quality,
+    )  # fmt: skip
+    annotations = read_annotations(ann, format=format_, images=images)
+    folder = find_images(ann, annotations) if images is None else images
+    with progress("splitting") as report_progress:
+        report = split_dataset(
+            annotations, folder, out, settings,
+            workers=workers, overwrite=overwrite, skip_bad=skip_bad, progress=report_progress,
+        )  # fmt: skip
+    if as_json:
+        print_json({"out": str(out), **report.as_dict()})
+    else:
+        _print_report(report, out)
+
+
+def _settings(profile: Profile | None, **changes: Any) -> SplitSettings:
+    """Return the profile's settings with what was given on the command line."""
+    from dataclasses import replace
+
+    from sodkit.tiling.settings import DEFAULT, PROFILES
+
+    base = DEFAULT if profile is None else PROFILES[profile.value]
+    size = changes["size"]
+    if changes["stride"] is None and size is not None:
+        # the default overlap stays as it is in proportion, so that --size alone makes sense
+        changes["stride"] = max(1, round(size * base.stride / base.size))
+    return replace(base, **{key: value for key, value in changes.items() if value is not None})
+
+
+def _value(choice: StrEnum | None) -> str | None:
+    return None if choice is None else str(choice.value)
+
+
+def _empty(text: str | None) -> str | float | None:
+    """Return ``--empty`` as a word or a share; what is neither is refused by the settings."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
+
+
+def _print_report(report: SplitReport, out: Path) -> None:
+    from sodkit.cli.common import note, print_table
+    from sodkit.tiling.conservation import OUTCOMES
+
+    best_first = OUTCOMES[::-1]
+    rows: list[tuple[object, ...]] = [
+        (item.name, *counts.sum(axis=0)[::-1].tolist())
+        for item, counts in zip(report.categories, report.outcomes, strict=True)
+    ]
+    rows.append(("all", *(report.total(outcome) for outcome in best_first)))
+    title = f"{out}: {report.patches} patches of {report.images} images"
+    print_table(title, ("objects", *best_first), rows)
+    note(
+        f"{report.annotations} annotations written, {report.truncated} of them truncated objects; "
+        f"{report.regions} ignore regions: {report.settings.ignore}; "
+        f"{report.skipped} empty patches skipped"
+    )
+    for bad in report.bad_images:
+        note(f"left out: {bad.file_name}: {bad.reason} ({bad.objects} objects)")
+    if report.total("lost"):
+        first = ", ".join(str(number) for number in report.lost_ids)
+        note(
+            f"lost: {report.total('lost')} objects, ids {first}: the overlap is too small for them"
+        )

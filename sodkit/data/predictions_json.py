@@ -1,0 +1,160 @@
+"""Reading the JSON list of predictions into columns: complete, careful, memory-lean.
+
+The list is first cut into raw records (msgspec checks the syntax), which are decoded a few
+thousand at a time, so a large file never stands in memory as objects.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from sodkit.data.records import FloatArray, IntArray
+from sodkit.errors import DataError
+
+_CHUNK = 20_000
+_WIDTH = {"bbox": 4, "obb": 5, "poly": 8}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parsed:
+    """The columns of a file; see ``predictions.Columns``."""
+
+    image_id: IntArray
+    category_id: IntArray | None
+    score: FloatArray
+    boxes: FloatArray
+    kind: str
+
+
+class _Record(msgspec.Struct, gc=False):
+    """One prediction as a file has it."""
+
+    image_id: int
+    score: float
+    category_id: int | None = None
+    bbox: tuple[float, float, float, float] | None = None
+    obb: tuple[float, float, float, float, float] | None = None
+    poly: tuple[float, float, float, float, float, float, float, float] | None = None
+
+
+def parse_json(data: bytes, where: str) -> Parsed:
+    """Read a JSON list of predictions.
+
+    Args:
+        data: the file's content.
+        where: the file's name, for messages.
+
+    Raises:
+        DataError: not JSON (with the byte, and the record and image id around it), not a list, or
+            a record that lacks a field, has a wrong type or another kind of box than the first.
+    """
+    try:
+        raw = msgspec.json.decode(data, type=list[msgspec.Raw])
+    except msgspec.ValidationError as error:
+        hint = (
+            "a file of annotations? Predictions are a list" if data.lstrip()[:1] == b"{" else None
+        )
+        raise DataError(f"not a list of predictions: {error}", where=where, hint=hint) from error
+    except msgspec.DecodeError as error:
+        raise _malformed(error, data, where) from error
+    decoder = msgspec.json.Decoder(_Record)
+    parts: list[Parsed] = []
+    for start in range(0, len(raw), _CHUNK):
+        records = []
+        for index, text in enumerate(raw[start : start + _CHUNK], start):
+            try:
+                records.append(decoder.decode(text))
+            except msgspec.DecodeError as error:
+                raise _wrong_record(error, bytes(text), index, where) from error
+        parts.append(_columns(records, start, parts[0] if parts else None, where))
+    return _join(parts)
+
+
+def _columns(records: list[_Record], start: int, first: Parsed | None, where: str) -> Parsed:
+    """Turn records into columns; ``first`` says which fields all records must have."""
+    kind = first.kind if first else _kind(records[0])
+    if kind is None:
+        raise DataError("has none of bbox, obb, poly", where=_place(records[0], start, where))
+    agnostic = first.category_id is None if first else records[0].category_id is None
+    for index, record in enumerate(records, start):
+        other = _kind(record)
+        if other != kind:
+            what = f"has {other or 'no box'}, the predictions before have {kind}"
+            raise DataError(f"mixed kinds of box: {what}", where=_place(record, index, where))
+        if (record.category_id is None) != agnostic:
+            what = "has no category_id" if not agnostic else "has a category_id"
+            raise DataError(f"{what}, unlike those before", where=_place(record, index, where))
+    count = len(records)
+    ids = [] if agnostic else [record.category_id for record in records]
+    boxes = chain.from_iterable(getattr(record, kind) for record in records)
+    return Parsed(
+        np.fromiter((record.image_id for record in records), np.int64, count),
+        None if agnostic else np.array(ids, np.int64),
+        np.fromiter((record.score for record in records), np.float64, count),
+        np.fromiter(boxes, np.float64, count * _WIDTH[kind]).reshape(count, -1),
+        kind,
+    )
+
+
+def _kind(record: _Record) -> str | None:
+    """Return the field that holds the box: an oriented one before ``bbox``."""
+    if record.obb is not None:
+        return "obb"
+    if record.poly is not None:
+        return "poly"
+    return None if record.bbox is None else "bbox"
+
+
+def _join(parts: list[Parsed]) -> Parsed:
+    if not parts:
+        return Parsed(np.zeros(0, np.int64), None, np.zeros(0), np.zeros((0, 4)), "bbox")
+    ids = [part.category_id for part in parts if part.category_id is not None]
+    return Parsed(
+        np.concatenate([part.image_id for part in parts]),
+        np.concatenate(ids) if ids else None,
+        np.concatenate([part.score for part in parts]),
+        np.concatenate([part.boxes for part in parts]),
+        parts[0].kind,
+    )
+
+
+def _place(record: _Record, index: int, where: str) -> str:
+    return f"{where}: $[{index}] (image_id {record.image_id})"
+
+
+def _wrong_record(error: msgspec.DecodeError, text: bytes, index: int, where: str) -> DataError:
+    """Name the record that has a missing field or a wrong type."""
+    loose: Any = None
+    with suppress(msgspec.DecodeError):  # a number too large for msgspec: the id stays unknown
+        loose = msgspec.json.decode(text)
+    known = isinstance(loose, dict) and "image_id" in loose
+    about = f" (image_id {loose['image_id']})" if known else ""
+    return DataError(str(error), where=f"{where}: $[{index}]{about}")
+
+
+def _malformed(error: msgspec.DecodeError, data: bytes, where: str) -> DataError:
+    """Say where the JSON breaks: the byte, and the record around it."""
+    found = re.search(r"byte (\d+)", str(error))
+    position = int(found[1]) if found else len(data)
+    start = data.rfind(b"{", 0, position)
+    record = data[start : position + 200] if start >= 0 else b""
+    image = re.search(rb'"image_id"\s*:\s*(-?\d+)', record)
+    index = max(data.count(b"{", 0, position) - 1, 0)
+    about = f" (image_id {int(image[1])})" if image else ""
+    place = f"{where}: $[{index}]{about}"
+    if re.match(rb"-?(NaN|Infinity)", data[position : position + 9]):
+        return DataError("holds NaN or Infinity, which is no number", where=place)
+    if not found:
+        return DataError(
+            f"the file breaks off after {len(data)} bytes",
+            where=place,
+            hint="was it copied or written completely?",
+        )
+    return DataError(f"not valid JSON: {error}", where=place)

@@ -1,0 +1,249 @@
+"""Detections of whole images against annotations: the metrics of a protocol, exactly.
+
+The way: sort into groups (``tables``), find the pairs that overlap enough and match them greedily
+(``matching``), count them along the scores (``curves``), average.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from sodkit.data.records import Annotations, BoolArray, Detections, FloatArray, IntArray
+from sodkit.errors import DataError
+from sodkit.evaluation.curves import Curves, draw_curves
+from sodkit.evaluation.matching import Candidates, Matches, find_candidates, match
+from sodkit.evaluation.protocol import Metric, Protocol
+from sodkit.evaluation.regions import absorbed
+from sodkit.evaluation.tables import DetectionTable, Table, detection_table, object_table
+
+IgnoreRegions = Literal["drop", "absorb"]
+Metrics = dict[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What was evaluated, and what was not.
+
+    Attributes:
+        images: images, with or without objects.
+        objects: objects that are not ignored.
+        ignored: ignored objects, without regions.
+        regions: ignore regions.
+        detections: all that were given.
+        beyond: left out: more of a class and image than the protocol's largest limit.
+        absorbed: of no account if unmatched, because they lie in an ignore region.
+    """
+
+    images: int
+    objects: int
+    ignored: int
+    regions: int
+    detections: int
+    beyond: int
+    absorbed: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """The result; None (tables: NaN) where a metric has no object to be measured on.
+
+    Attributes:
+        protocol: what was measured.
+        classes: names of the K classes, in label order.
+        metrics: means over classes by name, in [0, 1].
+        per_class: the same of each class, by its name.
+        positives: (K, A) objects that count by class and area range.
+        curves: precision, recall and score tables.
+        counts: how much was evaluated.
+    """
+
+    protocol: Protocol
+    classes: tuple[str, ...]
+    metrics: Metrics
+    per_class: dict[str, Metrics]
+    positives: IntArray
+    curves: Curves
+    counts: Counts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matching:
+    """The tables of an evaluation and what was matched, for whoever looks closer.
+
+    Attributes:
+        objects: the objects in groups; ``rows`` leads back to the annotations.
+        detections: the detections in groups; ``rows`` leads back to the detections.
+        ignored: (G, A) the object does not count in the range.
+        counted: (N, A) the detection is wrong in the range if it matches nothing.
+        absorbed: (N,) in an ignore region.
+        candidates: the overlapping pairs.
+        matches: what was matched.
+    """
+
+    objects: Table
+    detections: DetectionTable
+    ignored: BoolArray
+    counted: BoolArray
+    absorbed: BoolArray
+    candidates: Candidates
+    matches: Matches
+
+
+def evaluate(
+    annotations: Annotations,
+    detections: Detections,
+    protocol: Protocol,
+    *,
+    ignore_regions: IgnoreRegions = "drop",
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Measure detections of whole images.
+
+    Args:
+        annotations: the ground truth; its categories are the classes.
+        detections: boxes of the same kind, labels of these classes, any order.
+        protocol: what to measure.
+        ignore_regions: ``drop``: regions play no part. ``absorb``: unmatched detections with more
+            than half of their area inside one do not count as wrong.
+        progress: called with work done and all work.
+
+    Raises:
+        DataError: two images with one id, a detection of an unknown image or class, a number that
+            is not finite, or horizontal boxes against oriented ones.
+    """
+    _check(annotations, detections)
+    count = len(annotations.categories)
+    matching = match_detections(
+        annotations,
+        detections,
+        protocol,
+        annotations.labels,
+        detections.labels,
+        count,
+        ignore_regions=ignore_regions,
+        progress=progress,
+    )
+    positives = count_positives(matching, count)
+    scores = np.ascontiguousarray(detections.scores[matching.detections.rows], np.float64)
+    curves = draw_curves(
+        matching.detections, scores, matching.matches, matching.counted, positives, protocol
+    )
+    classes = tuple(category.name for category in annotations.categories)
+    per_class = {
+        name: {metric.name: _mean(metric, protocol, curves, [k]) for metric in protocol.metrics}
+        for k, name in enumerate(classes)
+    }
+    everything = list(range(count))
+    metrics = {one.name: _mean(one, protocol, curves, everything) for one in protocol.metrics}
+    counts = _count(annotations, detections, matching)
+    return Evaluation(protocol, classes, metrics, per_class, positives, curves, counts)
+
+
+def match_detections(
+    annotations: Annotations,
+    detections: Detections,
+    protocol: Protocol,
+    object_classes: IntArray,
+    detection_classes: IntArray,
+    count: int,
+    *,
+    ignore_regions: IgnoreRegions = "drop",
+    progress: Callable[[int, int], None] | None = None,
+) -> Matching:
+    """Sort, pair and match; the classes are arguments so that proposals can share one.
+
+    Args:
+        annotations: checked.
+        detections: checked, boxes of the same kind.
+        protocol: gives thresholds, ranges, limits.
+        object_classes: (annotations,) class of each; regions are left out whatever it says.
+        detection_classes: (detections,) class of each.
+        count: number of classes.
+        ignore_regions: see ``evaluate``.
+        progress: see ``evaluate``.
+    """
+    rows = np.flatnonzero(~annotations.is_region)
+    objects = object_table(annotations, rows, object_classes[rows], count)
+    table = detection_table(
+        annotations, detections, detection_classes, count, protocol.max_dets[-1]
+    )
+    flags = annotations.ignore[objects.rows]
+    crowd = flags if protocol.crowd else np.zeros_like(flags)
+    ignored = flags[:, None] | ~_in_ranges(objects.area, protocol)
+    counted = _in_ranges(table.area, protocol)
+    inside = np.zeros(len(table.rows), np.bool_)
+    if ignore_regions == "absorb":
+        inside = absorbed(annotations, table, count)
+        counted &= ~inside[:, None]
+    candidates = find_candidates(objects, table, crowd, protocol.ious[0], progress)
+    matches = match(objects, candidates, ignored, crowd, np.array(protocol.ious))
+    return Matching(objects, table, ignored, counted, inside, candidates, matches)
+
+
+def count_positives(matching: Matching, count: int) -> IntArray:
+    """Return the objects (K, A) that count, by class and area range."""
+    groups = len(matching.objects.offsets) - 1
+    images = groups // count if count else 0
+    bounds = matching.objects.offsets[:: images or 1][: count + 1]
+    running = np.concatenate(
+        [np.zeros((1, matching.ignored.shape[1]), np.int64), np.cumsum(~matching.ignored, axis=0)]
+    )
+    return np.asarray(np.diff(running[bounds], axis=0), np.int64)
+
+
+def _in_ranges(area: FloatArray, protocol: Protocol) -> BoolArray:
+    """Return (N, A): inside each area range, both ends included."""
+    lows = np.array([one.low for one in protocol.areas])
+    highs = np.array([one.high for one in protocol.areas])
+    return np.asarray((area[:, None] >= lows) & (area[:, None] <= highs))
+
+
+def _mean(metric: Metric, protocol: Protocol, curves: Curves, classes: list[int]) -> float | None:
+    """Return a metric over classes; None if none of them has an object."""
+    a, m = protocol.area_index(metric.area), protocol.max_dets.index(metric.max_dets)
+    table = curves.precision if metric.kind == "AP" else curves.recall
+    values = table[..., classes, a, m][protocol.iou_indices(metric.iou)]
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else None
+
+
+def _check(annotations: Annotations, detections: Detections) -> None:
+    if len(detections) and annotations.kind != detections.kind:
+        raise DataError(
+            f"the annotations are {annotations.kind}, the predictions {detections.kind}",
+            hint="--boxes horizontal compares the enclosing boxes of both",
+        )
+    boxes = detections.xywh if detections.obb is None else detections.obb
+    bad = ~(np.isfinite(detections.scores) & np.isfinite(boxes).all(axis=1))
+    bad |= (boxes[:, 2:4] < 0).any(axis=1)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise DataError(
+            "a score or box is not finite, or a size negative",
+            where=f"detection {row} (image_id {detections.image_ids[row]})",
+        )
+    count = len(annotations.categories)
+    unknown = (detections.labels < 0) | (detections.labels >= count)
+    if unknown.any():
+        row = int(np.argmax(unknown))
+        raise DataError(
+            f"label {detections.labels[row]} is no class of the annotations ({count} classes)",
+            where=f"detection {row} (image_id {detections.image_ids[row]})",
+        )
+
+
+def _count(annotations: Annotations, detections: Detections, matching: Matching) -> Counts:
+    is_object = ~annotations.is_region
+    return Counts(
+        images=len(annotations.images),
+        objects=int((is_object & ~annotations.ignore).sum()),
+        ignored=int((is_object & annotations.ignore).sum()),
+        regions=int(annotations.is_region.sum()),
+        detections=len(detections),
+        beyond=matching.detections.beyond,
+        absorbed=int(matching.absorbed.sum()),
+    )

@@ -1,0 +1,162 @@
+"""Exact overlap of pairs of boxes, upright or oriented, compiled by numba.
+
+Upright boxes are xywh here, with the arithmetic of pycocotools' ``bbIou`` operation by operation:
+areas and unions come from the width and height as annotated, so an IoU that lies exactly on a
+threshold falls on the same side. A pair without area has IoU 0.
+
+Oriented boxes are (cx, cy, w, h, angle), see ``rotated.py``. The overlap is a polygon clipped in
+float64 in the frame of the first box: both boxes are moved near 0 and every clipping line is
+parallel to an axis, so nothing degenerates for identical, touching or contained boxes.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def box_iou_pairs(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Return the IoU (N,) of upright boxes ``a[i]`` and ``b[i]``, both (N, 4) xywh."""
+    return np.asarray(_box_iou_pairs(_rows(a, 4), _rows(b, 4)))
+
+
+def rotated_iou_pairs(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Return the IoU (N,) of oriented boxes ``a[i]`` and ``b[i]``, both (N, 5).
+
+    Within 1e-9 of the exact value; 0 where one of them has no area.
+    """
+    return np.asarray(_rotated_iou_pairs(_rows(a, 5), _rows(b, 5)))
+
+
+def rotated_iou(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Return the IoU (N, M) of all pairs of oriented boxes ``a`` (N, 5) and ``b`` (M, 5)."""
+    first = np.repeat(_rows(a, 5), len(b), axis=0)
+    second = np.tile(_rows(b, 5), (len(a), 1))
+    return rotated_iou_pairs(first, second).reshape(len(a), len(b))
+
+
+def _rows(boxes: FloatArray, columns: int) -> FloatArray:
+    """Return ``boxes`` as contiguous float64 (N, columns): one compiled version serves all."""
+    return np.ascontiguousarray(boxes, np.float64).reshape(-1, columns)
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def box_intersection(a: FloatArray, b: FloatArray) -> float:
+    """Return the intersection of two xywh boxes in px^2 (compiled; 0 if they only touch)."""
+    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    if width <= 0:
+        return 0.0
+    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
+    if height <= 0:
+        return 0.0
+    return float(width * height)
+
+
+@numba.njit(cache=True, nogil=True)
+def _box_iou_pairs(a: FloatArray, b: FloatArray) -> FloatArray:
+    out = np.zeros(len(a))
+    for i in range(len(a)):
+        inter = box_intersection(a[i], b[i])
+        if inter > 0:
+            out[i] = inter / (a[i, 2] * a[i, 3] + b[i, 2] * b[i, 3] - inter)
+    return out
+
+
+@numba.njit(cache=True, nogil=True)
+def rotated_intersection(a: FloatArray, b: FloatArray, buffer: FloatArray) -> float:
+    """Return the intersection of two oriented boxes in px^2 (compiled).
+
+    Args:
+        a: (5,) the box whose frame is used.
+        b: (5,) the box that is clipped.
+        buffer: (2, 2, 8) scratch: x and y of the polygon before and after a cut.
+    """
+    cos_a, sin_a = math.cos(a[4]), math.sin(a[4])
+    dx, dy = b[0] - a[0], b[1] - a[1]
+    x, y = dx * cos_a + dy * sin_a, dy * cos_a - dx * sin_a
+    turn = b[4] - a[4]
+    cos, sin = math.cos(turn), math.sin(turn)
+    wx, wy, hx, hy = b[2] / 2 * cos, b[2] / 2 * sin, -b[3] / 2 * sin, b[3] / 2 * cos
+    buffer[0, 0, 0], buffer[0, 1, 0] = x - wx - hx, y - wy - hy
+    buffer[0, 0, 1], buffer[0, 1, 1] = x + wx - hx, y + wy - hy
+    buffer[0, 0, 2], buffer[0, 1, 2] = x + wx + hx, y + wy + hy
+    buffer[0, 0, 3], buffer[0, 1, 3] = x - wx + hx, y - wy + hy
+    count = 4
+    now = 0
+    for side in range(4):
+        axis = side >> 1
+        sign = 1.0 if side & 1 else -1.0
+        count = cut_polygon(buffer[now], buffer[1 - now], count, axis, sign, a[2 + axis] / 2)
+        now = 1 - now
+        if count == 0:
+            return 0.0
+    return _polygon_area(buffer[now], count)
+
+
+@numba.njit(cache=True, nogil=True)
+def cut_polygon(
+    source: FloatArray, target: FloatArray, count: int, axis: int, sign: float, limit: float
+) -> int:
+    """Cut a polygon by a line parallel to an axis (compiled).
+
+    Args:
+        source: (2, >= count) x and y of the corners.
+        target: (2, >= 2 * count) takes the corners with sign * coordinate[axis] <= limit. A convex
+            polygon gets at most one corner more, a concave one may stay joined by edges that run
+            to and fro on the line and have no area between them.
+        count: corners of ``source``.
+        axis: 0 cuts by x, 1 by y.
+        sign: 1.0 or -1.0.
+        limit: the line.
+
+    Returns:
+        the corners of ``target``.
+    """
+    kept = 0
+    other = 1 - axis
+    last = count - 1
+    before = sign * source[axis, last] - limit
+    for i in range(count):
+        after = sign * source[axis, i] - limit
+        if (before > 0) != (after > 0):
+            share = before / (before - after)
+            step = source[other, i] - source[other, last]
+            target[axis, kept] = sign * limit
+            target[other, kept] = source[other, last] + share * step
+            kept += 1
+        if after <= 0:
+            target[0, kept] = source[0, i]
+            target[1, kept] = source[1, i]
+            kept += 1
+        before = after
+        last = i
+    return kept
+
+
+@numba.njit(cache=True, nogil=True)
+def _polygon_area(polygon: FloatArray, count: int) -> float:
+    """Return the area of a convex polygon (2, count) by the fan around its first corner."""
+    doubled = 0.0
+    x0, y0 = polygon[0, 0], polygon[1, 0]
+    for i in range(1, count - 1):
+        ax, ay = polygon[0, i] - x0, polygon[1, i] - y0
+        bx, by = polygon[0, i + 1] - x0, polygon[1, i + 1] - y0
+        doubled += ax * by - bx * ay
+    return abs(doubled) / 2
+
+
+@numba.njit(cache=True, nogil=True)
+def _rotated_iou_pairs(a: FloatArray, b: FloatArray) -> FloatArray:
+    out = np.zeros(len(a))
+    buffer = np.empty((2, 2, 8))
+    for i in range(len(a)):
+        total = a[i, 2] * a[i, 3] + b[i, 2] * b[i, 3]
+        if a[i, 2] > 0 and a[i, 3] > 0 and b[i, 2] > 0 and b[i, 3] > 0:
+            inter = rotated_intersection(a[i], b[i], buffer)
+            out[i] = min(inter / (total - inter), 1.0) if inter < total else 1.0
+    return out

@@ -1,0 +1,160 @@
+"""The backbone: torchvision's ResNets as C2..C5, batch norm folded into the convolutions.
+
+With stored statistics (``norm: frozen``, and always in eval mode) a batch norm is an affine map of
+the channels, so it is multiplied into the weights before each convolution: the gradients of its
+weight and bias stay exact, and no activation is read, written or kept for it.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models import get_model, get_model_weights
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from sodkit import settings
+from sodkit.errors import ModelError
+
+STRIDES = (4, 8, 16, 32)
+"""Of C2..C5, in px of the input."""
+
+
+class Backbone(nn.Module):
+    """A ResNet without its classifier; parameters carry torchvision's names.
+
+    Args:
+        config: which ResNet, how many stages are frozen, and how batch norm behaves.
+
+    ``norm: frozen`` uses the stored statistics also in training, with weight and bias trained
+    (release); ``norm: batch`` is ordinary batch norm. Frozen stages always use stored ones.
+    """
+
+    def __init__(self, config: settings.Backbone) -> None:
+        super().__init__()
+        body = get_model(config.name, weights=None)
+        self.conv1, self.bn1 = body.conv1, body.bn1
+        self.layer1, self.layer2 = body.layer1, body.layer2
+        self.layer3, self.layer4 = body.layer3, body.layer4
+        self.channels: list[int] = [body.fc.in_features // 2**i for i in (3, 2, 1, 0)]
+        self._frozen_norm = config.norm == "frozen"
+        self._frozen = self._stages()[: config.frozen_stages]
+        for module in self._frozen:
+            module.requires_grad_(False)
+        self.train()
+
+    def _stages(self) -> list[nn.Module]:
+        stem = nn.ModuleList([self.conv1, self.bn1])
+        return [stem, self.layer1, self.layer2, self.layer3, self.layer4]
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Set training mode; norms that use stored statistics stay in eval mode."""
+        super().train(mode)
+        if self._frozen_norm:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        for stage in self._frozen:
+            stage.eval()
+        return self
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Turn images (B, 3, H, W) into C2..C5, each (B, C, ceil(H / stride), ceil(W / stride))."""
+        x = _conv_norm(images, self.conv1, self.bn1).relu_()
+        x = F.max_pool2d(x, 3, 2, 1)
+        outputs = []
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            for block in stage:
+                x = _block(x, block)
+            outputs.append(x)
+        return outputs
+
+
+def _block(x: Tensor, block: nn.Module) -> Tensor:
+    """Run a residual block of torchvision's."""
+    if isinstance(block, Bottleneck):
+        y = _conv_norm(x, block.conv1, block.bn1).relu_()
+        y = _conv_norm(y, block.conv2, block.bn2).relu_()
+        y = _conv_norm(y, block.conv3, block.bn3)
+    else:
+        assert isinstance(block, BasicBlock)
+        y = _conv_norm(x, block.conv1, block.bn1).relu_()
+        y = _conv_norm(y, block.conv2, block.bn2)
+    if block.downsample is not None:
+        conv, norm = block.downsample
+        x = _conv_norm(x, conv, norm)
+    return y.add_(x).relu_()
+
+
+def _conv_norm(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
+    """Convolve and normalise; in one step where the norm uses its stored statistics."""
+    if norm.training:
+        normed: Tensor = norm(conv(x))
+        return normed
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    factor = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    shift = norm.bias - norm.running_mean * factor
+    weight = conv.weight * factor[:, None, None, None]
+    return F.conv2d(x, weight, shift, conv.stride, conv.padding, conv.dilation, conv.groups)
+
+
+def load_weights(backbone: Backbone, config: settings.Backbone) -> None:
+    """Load pretrained weights as ``config.weights`` says; the classifier's are left out.
+
+    Raises:
+        ModelError: if they cannot be downloaded or read, or do not fit the network.
+    """
+    if config.weights is None:
+        return
+    state = _imagenet(config.name) if config.weights == "imagenet" else _read(Path(config.weights))
+    state = OrderedDict((k, v) for k, v in state.items() if not k.startswith("fc."))
+    try:
+        backbone.load_state_dict(state)
+    except (RuntimeError, AttributeError, TypeError) as error:
+        raise ModelError(
+            f"the weights do not fit {config.name}: {_first_lines(str(error))}",
+            where=config.weights,
+            hint="model.backbone.weights must hold torchvision's ResNet weights of that name",
+        ) from error
+
+
+def _imagenet(name: str) -> OrderedDict[str, Tensor]:
+    """Return torchvision's ImageNet weights (version 1, as in the release), from its cache."""
+    weights = get_model_weights(name).IMAGENET1K_V1
+    try:
+        state: OrderedDict[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
+    except (URLError, OSError, RuntimeError) as error:
+        raise ModelError(
+            f"the ImageNet weights cannot be downloaded: {error}",
+            where=weights.url,
+            hint="download the file elsewhere and give it: --set model.backbone.weights=FILE; "
+            "or start from random weights: --set model.backbone.weights=null",
+        ) from error
+    return state
+
+
+def _read(path: Path) -> OrderedDict[str, Tensor]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise ModelError(
+            f"the backbone's weights cannot be read: {_first_lines(str(error))}",
+            where=path,
+            hint="a file saved by torch.save(state_dict), as torchvision distributes them",
+        ) from error
+    except zipfile.BadZipFile as error:  # pragma: no cover - torch reports it as RuntimeError
+        raise ModelError("the backbone's weights file is damaged", where=path) from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ModelError("holds no state_dict of tensors", where=path)
+    return OrderedDict(state)
+
+
+def _first_lines(text: str, count: int = 4) -> str:
+    return " ".join(line.strip() for line in text.splitlines()[:count])

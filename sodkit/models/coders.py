@@ -1,0 +1,44 @@
+"""Boxes and their regression targets: encoding, decoding, clipping (all float32, xyxy).
+
+A delta is (dx, dy, dw, dh): the shift of the centre in parts of the reference's size and the
+logarithm of the ratio of sizes, each divided by its standard deviation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+RATIO_LIMIT = abs(math.log(16 / 1000))
+"""Decoded sides are at most 1000 / 16 times, at least 16 / 1000 of the reference's (release)."""
+
+
+def encode(references: Tensor, boxes: Tensor, stds: Sequence[float]) -> Tensor:
+    """Return the deltas (..., 4) that lead from ``references`` to ``boxes``, sides > 0."""
+    size = references[..., 2:] - references[..., :2]
+    centre = (references[..., :2] + references[..., 2:]) / 2
+    target = boxes[..., 2:] - boxes[..., :2]
+    shift = ((boxes[..., :2] + boxes[..., 2:]) / 2 - centre) / size
+    deltas = torch.cat([shift, torch.log(target / size)], -1)
+    return deltas / deltas.new_tensor(stds)
+
+
+def decode(references: Tensor, deltas: Tensor, stds: Sequence[float]) -> Tensor:
+    """Apply ``deltas`` (..., 4) to ``references`` (..., 4), with the ratio of sizes limited."""
+    deltas = deltas.float() * references.new_tensor(stds)
+    size = references[..., 2:] - references[..., :2]
+    centre = (references[..., :2] + references[..., 2:]) / 2
+    centre = centre + deltas[..., :2] * size
+    half = size * deltas[..., 2:].clamp(-RATIO_LIMIT, RATIO_LIMIT).exp() / 2
+    return torch.cat([centre - half, centre + half], -1)
+
+
+def clip(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Clip boxes (..., 4) to an image of ``size`` (height, width)."""
+    height, width = size
+    x = boxes[..., 0::2].clamp(0, width)
+    y = boxes[..., 1::2].clamp(0, height)
+    return torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], -1)

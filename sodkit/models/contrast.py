@@ -1,0 +1,111 @@
+"""Who imitates whom (paper 3.2, Algorithm 1): quality groups, samples of an object, its copies.
+
+Works on labels and boxes only; features are computed afterwards, for the samples chosen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sodkit import settings
+from sodkit.models.matchers import Order
+
+LOW, MIDDLE, HIGH = 0, 1, 2
+EXEMPLAR = -1
+"""The image of an exemplar: of none in the batch, so all may compare with it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Objects:
+    """The objects of a batch: ``labels``, ``image`` and ``group`` (quality), each (G,) int64."""
+
+    labels: Tensor
+    image: Tensor
+    group: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """Candidates for contrast, as columns over the batch.
+
+    Attributes:
+        labels: (P,) int64 class, background last.
+        image: (P,) int64, ``EXEMPLAR`` for exemplars.
+        source: (P,) int64 the object a sample is an augmented copy of, -1 for others.
+    """
+
+    labels: Tensor
+    image: Tensor
+    source: Tensor
+
+
+def groups(iq: Tensor, count: Tensor, config: settings.Imitation) -> Tensor:
+    """Return LOW, MIDDLE or HIGH (G,) from Instance Quality and number of good predictions.
+
+    High: IQ >= T_hq from enough predictions; with too few of them middle (facts, section 2).
+    """
+    group = torch.full_like(count, MIDDLE)
+    group = group.masked_fill(iq < config.low_quality, LOW)
+    high = (iq >= config.high_quality) & (count >= config.min_predictions)
+    return group.masked_fill(high, HIGH)
+
+
+def copies(boxes: Tensor, config: settings.Imitation) -> Tensor:
+    """Return the augmented copies (H, K, 4) of boxes (H, 4): Algorithm 1's Gamma.
+
+    Shifted right, left, down and up by parts of the box's own width (x) and height (y), then
+    scaled about the centre.
+    """
+    steps = [s * sign for s in config.shifts for sign in (1.0, -1.0)]
+    still = [0.0] * len(config.scales)
+    dx = boxes.new_tensor([*steps, *([0.0] * len(steps)), *still])
+    dy = boxes.new_tensor([*([0.0] * len(steps)), *steps, *still])
+    scale = boxes.new_tensor([*([1.0] * 2 * len(steps)), *config.scales])
+    size = (boxes[:, 2:] - boxes[:, :2])[:, None]
+    centre = ((boxes[:, :2] + boxes[:, 2:]) / 2)[:, None] + torch.stack([dx, dy], 1) * size
+    half = size * scale[:, None] / 2
+    return torch.cat([centre - half, centre + half], 2)
+
+
+def choose(
+    objects: Objects, samples: Samples, config: settings.Imitation, order: Order
+) -> tuple[Tensor, Tensor]:
+    """Choose what each object is compared with.
+
+    Positives are exemplars of its class, or its own copies if its quality is high; negatives are
+    samples of other labels from its image, and exemplars, up to ``config.samples`` in all. All
+    objects of a batch draw by one permutation: each draw is uniform, and few exemplars are needed.
+
+    Args:
+        objects: G of them.
+        samples: P candidates.
+        config: sample numbers.
+        order: draws the permutation.
+
+    Returns:
+        members and positives, both (G, P) bool, the second a subset of the first.
+    """
+    turn = order(len(samples.labels)).to(samples.labels.device)
+    label, image, source = samples.labels[turn], samples.image[turn], samples.source[turn]
+    exemplar = image == EXEMPLAR
+    high = (objects.group == HIGH)[:, None]
+    same = objects.labels[:, None] == label
+    number = torch.arange(len(objects.labels), device=turn.device)[:, None]
+    wanted = torch.where(high, source == number, same & exemplar)
+    share = torch.where(
+        objects.group == LOW, config.low_positive_share, config.middle_positive_share
+    )
+    cap = torch.where(objects.group == HIGH, config.samples, (share * config.samples).long())
+    positives = _first(wanted, cap)
+    others = ~same & (exemplar | (objects.image[:, None] == image))
+    members = positives | _first(others, config.samples - positives.sum(1))
+    back = turn.argsort()
+    return members[:, back], positives[:, back]
+
+
+def _first(mask: Tensor, count: Tensor) -> Tensor:
+    """Keep the first ``count`` (G,) true entries of each row of ``mask`` (G, P)."""
+    return mask & (mask.cumsum(1) <= count[:, None])

@@ -1,0 +1,42 @@
+"""The feature pyramid: C2..C5 -> P2..P5 (and P6), lateral connections with nearest upsampling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sodkit import settings
+
+
+class Fpn(nn.Module):
+    """FPN without norm or activation (facts of the release, section 1, step 2).
+
+    Args:
+        config: channels of the output, and whether P6 is made by subsampling P5.
+        inputs: channels of C2..C5.
+    """
+
+    def __init__(self, config: settings.Fpn, inputs: Sequence[int]) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList(nn.Conv2d(c, config.channels, 1) for c in inputs)
+        self.output = nn.ModuleList(
+            nn.Conv2d(config.channels, config.channels, 3, padding=1) for _ in inputs
+        )
+        self._extra = config.levels - len(inputs)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Turn C2..C5 into P2..P5 or P2..P6, each (B, channels, H_l, W_l)."""
+        merged = [lateral(f) for lateral, f in zip(self.lateral, features, strict=True)]
+        for level in range(len(merged) - 1, 0, -1):
+            below = merged[level - 1]
+            below += F.interpolate(merged[level], size=below.shape[-2:], mode="nearest")
+        outputs = [conv(f) for conv, f in zip(self.output, merged, strict=True)]
+        for _ in range(self._extra):
+            outputs.append(F.max_pool2d(outputs[-1], 1, 2))
+        return outputs

@@ -1,0 +1,200 @@
+"""Which anchor or proposal learns which object: matching by IoU, and sampling.
+
+A match is an index of a ground-truth box, or ``NEGATIVE``, or ``IGNORED``. Whatever lies with more
+than half of its area inside an ignore box is neither positive nor negative, in every matcher.
+The (boxes x ground truth) overlaps are computed in blocks: memory stays bounded in crowds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sodkit import settings
+
+NEGATIVE = -1
+IGNORED = -2
+_BLOCK = 1 << 22
+_TINY = 1e-6
+
+Order = Callable[[int], Tensor]
+"""Gives a permutation (n,) int64 of 0..n-1: the one source of randomness of the detector."""
+
+
+def random_order(generator: torch.Generator | None) -> Order:
+    """Return an ``Order`` that draws from ``generator`` (None: torch's default one)."""
+    device = torch.device("cpu") if generator is None else generator.device
+    return lambda count: torch.randperm(count, generator=generator, device=device)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matches:
+    """Columns over N anchors or proposals.
+
+    Attributes:
+        gt: (N,) int64 index of a ground-truth box, ``NEGATIVE`` or ``IGNORED``.
+        iou: (N,) float32 best IoU with any ground-truth box, 0 where there are none.
+    """
+
+    gt: Tensor
+    iou: Tensor
+
+
+def dynamic_threshold(threshold: settings.Threshold, sizes: Tensor) -> Tensor:
+    """Return the IoU that makes an anchor positive in the coarse stage (paper Eq. 1).
+
+    Args:
+        threshold: its parameters; gamma 0 gives the fixed thresholds of Table 6.
+        sizes: sqrt(w * h) of objects in px of the patch before resizing, > 0, any shape.
+    """
+    grown = threshold.base + threshold.gamma * torch.log2(sizes / threshold.reference)
+    return grown.clamp(min=threshold.floor).clamp(max=threshold.cap)
+
+
+def match_dynamic(
+    anchors: Tensor,
+    boxes: Tensor,
+    ignore_boxes: Tensor,
+    thresholds: Tensor,
+    *,
+    negative: float = 0.15,
+    match_best: bool = False,
+) -> Matches:
+    """Match anchors of all levels to objects with a threshold each (paper 3.1).
+
+    An anchor is positive for the object it overlaps best among those whose threshold it reaches.
+
+    Args:
+        anchors: (N, 4) xyxy.
+        boxes: (G, 4) xyxy, sides > 0.
+        ignore_boxes: (I, 4) xyxy.
+        thresholds: (G,) from ``dynamic_threshold``.
+        negative: anchors whose best IoU is below are ``NEGATIVE`` (release: .15), those between
+            it and the threshold ``IGNORED``; the coarse stage uses neither.
+        match_best: an object that got no anchor takes the best one that is still free (objects
+            below 3.6 px reach no threshold at all).
+    """
+    ignored = _inside(anchors, ignore_boxes)
+    best = anchors.new_zeros(len(anchors))
+    reached = anchors.new_zeros(len(anchors))
+    gt = torch.full_like(best, NEGATIVE, dtype=torch.int64)
+    for start, iou in _blocks(anchors, boxes):
+        best = torch.maximum(best, iou.amax(0))
+        enough = iou * (iou >= thresholds[start : start + len(iou), None])
+        top, row = enough.max(0)
+        better = top > reached
+        gt = torch.where(better, row + start, gt)
+        reached = torch.where(better, top, reached)
+    gt = gt.masked_fill((gt < 0) & (best >= negative), IGNORED).masked_fill(ignored, IGNORED)
+    if match_best:
+        gt = _give_best(anchors, boxes, gt, ignored)
+    return Matches(gt, best)
+
+
+def match_iou(
+    boxes: Tensor, gt_boxes: Tensor, ignore_boxes: Tensor, rule: settings.IouMatching
+) -> Matches:
+    """Match anchors or proposals by their best IoU (Faster R-CNN).
+
+    Positive from ``rule.positive`` on, negative below ``rule.negative``, ignored between. With
+    ``rule.low_quality`` every object also takes the boxes that overlap it best, from
+    ``rule.minimum`` on; of several such objects the last one has it (release).
+
+    Args:
+        boxes: (N, 4) xyxy anchors or proposals.
+        gt_boxes: (G, 4) xyxy.
+        ignore_boxes: (I, 4) xyxy.
+        rule: the thresholds.
+    """
+    ignored = _inside(boxes, ignore_boxes)
+    best = boxes.new_zeros(len(boxes))
+    index = torch.full_like(best, NEGATIVE, dtype=torch.int64)
+    low = torch.full_like(index, NEGATIVE)
+    for start, iou in _blocks(boxes, gt_boxes):
+        top, row = iou.max(0)
+        better = top > best
+        index = torch.where(better, row + start, index)
+        best = torch.where(better, top, best)
+        if rule.low_quality and len(boxes):
+            usable = iou.masked_fill(ignored, -1.0)
+            low = torch.maximum(low, _low_quality(usable, rule.minimum, start))
+    gt = torch.full_like(index, IGNORED).masked_fill(best < rule.negative, NEGATIVE)
+    gt = torch.where((best >= rule.positive) & (index >= 0), index, gt)
+    gt = torch.where(low >= 0, low, gt)
+    return Matches(gt.masked_fill(ignored, IGNORED), best)
+
+
+def sample(gt: Tensor, rule: settings.IouMatching, order: Order) -> tuple[Tensor, Tensor]:
+    """Choose rows to train on: ``rule.samples``, at most ``rule.positive_share`` of them positive.
+
+    Args:
+        gt: (N,) matches.
+        rule: how many; negatives fill up what positives leave.
+        order: draws the choice.
+
+    Returns:
+        rows of positives and of negatives, each ascending.
+    """
+    positives = _choose(gt >= 0, int(rule.samples * rule.positive_share), order)
+    negatives = _choose(gt == NEGATIVE, rule.samples - len(positives), order)
+    return positives, negatives
+
+
+def _choose(mask: Tensor, count: int, order: Order) -> Tensor:
+    rows = torch.nonzero(mask)[:, 0]
+    if len(rows) <= count:
+        return rows
+    chosen = order(len(rows))[:count].sort().values
+    return rows[chosen.to(rows.device)]
+
+
+def _blocks(boxes: Tensor, gt_boxes: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Yield the first row and the IoUs (k, N) of k ground-truth boxes at a time."""
+    count = max(1, _BLOCK // max(1, len(boxes)))
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    for start in range(0, len(gt_boxes), count):
+        part = gt_boxes[start : start + count]
+        inter = _intersection(part, boxes)
+        union = (part[:, 2:] - part[:, :2]).prod(1)[:, None] + area - inter
+        yield start, inter / union.clamp(min=_TINY)
+
+
+def _intersection(a: Tensor, b: Tensor) -> Tensor:
+    """Return intersection areas (A, B), column by column of coordinates: no (A, B, 2) arrays."""
+    width = torch.minimum(a[:, 2, None], b[:, 2]) - torch.maximum(a[:, 0, None], b[:, 0])
+    height = torch.minimum(a[:, 3, None], b[:, 3]) - torch.maximum(a[:, 1, None], b[:, 1])
+    return width.clamp_(min=0).mul_(height.clamp_(min=0))
+
+
+def _inside(boxes: Tensor, regions: Tensor) -> Tensor:
+    """Return (N,) bool: more than half of the box's area is inside one region."""
+    inside = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
+    half = (boxes[:, 2:] - boxes[:, :2]).prod(1) / 2
+    count = max(1, _BLOCK // max(1, len(boxes)))
+    for start in range(0, len(regions), count):
+        inside |= (_intersection(regions[start : start + count], boxes) > half).any(0)
+    return inside
+
+
+def _low_quality(iou: Tensor, minimum: float, start: int) -> Tensor:
+    """Return for (k, N) IoUs the last object (numbered from ``start``) each box is the best of."""
+    top = iou.amax(1, keepdim=True)
+    best_of = (iou == top) & (top >= minimum) & (top > 0)
+    number = torch.arange(start, start + len(iou), device=iou.device)[:, None]
+    return torch.where(best_of, number, NEGATIVE).amax(0)
+
+
+def _give_best(anchors: Tensor, boxes: Tensor, gt: Tensor, ignored: Tensor) -> Tensor:
+    """Give every object without an anchor the best one that no object has, if they overlap."""
+    missing = torch.ones(len(boxes), dtype=torch.bool, device=gt.device)
+    missing[gt[gt >= 0]] = False
+    for number in torch.nonzero(missing)[:, 0].tolist():
+        _, iou = next(_blocks(anchors, boxes[number : number + 1]))
+        free = torch.where((gt >= 0) | ignored, -1.0, iou[0])
+        row = int(free.argmax())
+        if free[row] > 0:
+            gt[row] = number
+    return gt

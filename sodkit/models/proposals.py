@@ -1,0 +1,83 @@
+"""From scored, regressed anchors to proposals: what the RPN and CRPN share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sodkit.models import coders
+from sodkit.models.nms import grouped_nms
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Proposals:
+    """Proposals of one image, best first, in px of the network's input.
+
+    Attributes:
+        boxes: (N, 4) float32 xyxy, inside the image.
+        scores: (N,) float32 objectness in [0, 1].
+    """
+
+    boxes: Tensor
+    scores: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """What an RPN's last layers say of every anchor; lists hold one tensor a level.
+
+    Attributes:
+        anchors: (B, A_l, 4) float32 xyxy, what the deltas refer to.
+        logits: (B, A_l) objectness.
+        deltas: (B, A_l, 4).
+    """
+
+    anchors: list[Tensor]
+    logits: list[Tensor]
+    deltas: list[Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """How many are kept: ``pre`` a level before NMS at IoU ``nms``, ``limit`` in all after it."""
+
+    pre: int
+    nms: float
+    limit: int
+
+
+@torch.no_grad()
+def select(
+    scored: Scored, sizes: Sequence[tuple[int, int]], stds: Sequence[float], how: Selection
+) -> list[Proposals]:
+    """Decode, clip and thin out the proposals of each image (facts, section 1, steps 6 to 8).
+
+    Args:
+        scored: the network's output.
+        sizes: (height, width) of each image without its padding.
+        stds: of the deltas.
+        how: the numbers kept.
+    """
+    return [_select(scored, image, size, stds, how) for image, size in enumerate(sizes)]
+
+
+def _select(
+    scored: Scored, image: int, size: tuple[int, int], stds: Sequence[float], how: Selection
+) -> Proposals:
+    boxes, scores, levels = [], [], []
+    for level, logits in enumerate(scored.logits):
+        score = logits[image].float().sigmoid()
+        score, rows = score.sort(descending=True, stable=True)
+        score, rows = score[: how.pre], rows[: how.pre]
+        deltas, anchors = scored.deltas[level][image], scored.anchors[level][image]
+        boxes.append(coders.clip(coders.decode(anchors[rows], deltas[rows], stds), size))
+        scores.append(score)
+        levels.append(torch.full_like(rows, level))
+    box, score = torch.cat(boxes), torch.cat(scores)
+    whole = ((box[:, 2:] - box[:, :2]) > 0).all(1)
+    box, score, groups = box[whole], score[whole], torch.cat(levels)[whole]
+    keep = grouped_nms(box, score, groups, how.nms)[: how.limit]
+    return Proposals(box[keep], score[keep])

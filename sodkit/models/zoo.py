@@ -1,0 +1,22 @@
+"""From settings to a detector: the one constructor call."""
+
+from __future__ import annotations
+
+from sodkit import settings
+from sodkit.models.backbone import load_weights
+from sodkit.models.detector import Detector
+
+
+def build(model: settings.Model, num_classes: int) -> Detector:
+    """Return a detector in training mode, its backbone pretrained as the settings say.
+
+    Args:
+        model: the model part of a recipe.
+        num_classes: classes of the data set, without background and ``ignore``.
+
+    Raises:
+        ModelError: if the backbone's weights cannot be had or do not fit.
+    """
+    detector = Detector(model, num_classes)
+    load_weights(detector.backbone, model.backbone)
+    return detector

@@ -1,0 +1,129 @@
+"""What a split made of every object of the source: whole, truncated, ignored or lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sodkit.data.records import Annotations, Category, IntArray
+from sodkit.data.sizes import SIZE_NAMES, size_index
+from sodkit.tiling.settings import SplitSettings
+from sodkit.tiling.split import Cut, Fate
+
+OUTCOMES = ("lost", "ignored", "truncated", "whole")
+"""The best that a patch makes of an object, from worst to best.
+
+whole: some patch shows all of it that its image shows; truncated: kept, but cut everywhere;
+ignored: flagged wherever it shows (also if the source flags it); lost: in no patch's annotations.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class BadImage:
+    """An image that could not be read and was left out, with its objects."""
+
+    file_name: str
+    reason: str
+    objects: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SplitReport:
+    """What a split did.
+
+    Attributes:
+        settings: its rules.
+        categories: the classes.
+        outcomes: (C, 5, 4) objects by class, size class (``SIZE_NAMES``) and ``OUTCOMES``, without
+            ignore regions and without those of images that could not be read.
+        lost_ids: annotation ids of the first lost objects.
+        images: number of images that were split.
+        patches: number of patches written.
+        skipped: number of windows left out because they show no object.
+        annotations: number of annotations written.
+        truncated: how many of them are objects that show only a part.
+        regions: number of ignore regions of the source.
+        bad_images: what could not be read.
+    """
+
+    settings: SplitSettings
+    categories: tuple[Category, ...]
+    outcomes: IntArray
+    lost_ids: tuple[int, ...]
+    images: int
+    patches: int
+    skipped: int
+    annotations: int
+    truncated: int
+    regions: int
+    bad_images: tuple[BadImage, ...]
+
+    def total(self, outcome: str) -> int:
+        """Return the number of objects with an outcome."""
+        return int(self.outcomes[..., OUTCOMES.index(outcome)].sum())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report for JSON."""
+        per_class = zip(self.categories, self.outcomes, strict=True)
+        return {
+            "settings": self.settings.as_dict(),
+            "images": self.images,
+            "patches": self.patches,
+            "empty_skipped": self.skipped,
+            "annotations": self.annotations,
+            "truncated_annotations": self.truncated,
+            "ignore_regions": self.regions,
+            "bad_images": [
+                {"file_name": bad.file_name, "reason": bad.reason, "objects": bad.objects}
+                for bad in self.bad_images
+            ],
+            "objects": {
+                "total": _named(self.outcomes.sum(axis=(0, 1))),
+                "per_class": {
+                    item.name: {
+                        "total": _named(counts.sum(axis=0)),
+                        "per_size": dict(zip(SIZE_NAMES, map(_named, counts), strict=True)),
+                    }
+                    for item, counts in per_class
+                },
+                "lost_ids": list(self.lost_ids),
+            },
+        }
+
+
+def _named(counts: IntArray) -> dict[str, int]:
+    """Name (4,) counts, best first."""
+    return dict(zip(reversed(OUTCOMES), counts[::-1].tolist(), strict=True))
+
+
+def best_outcomes(annotations: Annotations, rows: IntArray, cuts: Sequence[Cut]) -> IntArray:
+    """Return the best that the patches of an image make of each of its objects.
+
+    Args:
+        annotations: of the data set.
+        rows: (R,) the image's annotations, ascending.
+        cuts: the patches that are written.
+
+    Returns:
+        (R,) indices into ``OUTCOMES``; of regions 0.
+    """
+    best = np.zeros(len(rows), np.int64)
+    for item in cuts:
+        outcome = np.where(item.whole, OUTCOMES.index("whole"), OUTCOMES.index("truncated"))
+        outcome = np.where(item.fate == Fate.IGNORE, OUTCOMES.index("ignored"), outcome)
+        spots = np.searchsorted(rows, item.rows[item.written])
+        best[spots] = np.maximum(best[spots], outcome[item.written])
+    return np.where(annotations.is_region[rows], 0, best)
+
+
+def tally(annotations: Annotations, rows: IntArray, best: IntArray) -> IntArray:
+    """Count an image's objects (R,) by class, size class and outcome: (C, 5, 4)."""
+    counts = np.zeros((len(annotations.categories), len(SIZE_NAMES), len(OUTCOMES)), np.int64)
+    objects = ~annotations.is_region[rows]
+    chosen = rows[objects]
+    sizes = size_index(annotations.area[chosen])
+    np.add.at(counts, (annotations.labels[chosen], sizes, best[objects]), 1)
+    return counts

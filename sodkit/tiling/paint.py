@@ -1,0 +1,77 @@
+"""Painting ignore regions over, sparing the objects that lie in them."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from sodkit.data.records import Annotations, FloatArray, IntArray
+from sodkit.geometry.boxes import intersection
+
+Image = npt.NDArray[np.uint8]
+Color = tuple[int, int, int]
+
+
+def paint_regions(image: Image, regions: Annotations, objects: Annotations, color: Color) -> None:
+    """Paint regions in place, except where an object lies.
+
+    A region covers the pixels whose centres it covers, an object every pixel that it touches;
+    polygons as ``cv2.fillPoly`` draws them.
+
+    Args:
+        image: (H, W, 3), changed.
+        regions: what to paint.
+        objects: what to spare, also ignored objects.
+        color: in the image's channel order.
+    """
+    if not len(regions):
+        return
+    near = intersection(objects.xyxy, regions.xyxy).any(axis=1)
+    spared = objects.take(np.flatnonzero(near))
+    if regions.polygons is None:
+        _paint_boxes(image, regions.xyxy, spared.xyxy, color)
+    else:
+        _paint_polygons(image, regions, spared, color)
+
+
+def _paint_boxes(image: Image, regions: FloatArray, spared: FloatArray, color: Color) -> None:
+    """Paint boxes; what is spared is set aside first and put back."""
+    height, width = image.shape[:2]
+    limit = np.array([width, height, width, height], np.float64)
+    painted = np.clip(np.ceil(regions - 0.5), 0, limit).astype(np.int64).tolist()
+    low, high = np.floor(spared[:, :2]), np.ceil(spared[:, 2:])
+    boxes = np.clip(np.concatenate([low, high], axis=1), 0, limit).astype(np.int64).tolist()
+    aside = [image[y1:y2, x1:x2].copy() for x1, y1, x2, y2 in boxes]
+    for x1, y1, x2, y2 in painted:
+        image[y1:y2, x1:x2] = color
+    for (x1, y1, x2, y2), pixels in zip(boxes, aside, strict=True):
+        image[y1:y2, x1:x2] = pixels
+
+
+def _paint_polygons(image: Image, regions: Annotations, spared: Annotations, color: Color) -> None:
+    """Paint polygons region by region, so that a mask is never larger than a region."""
+    height, width = image.shape[:2]
+    limit = np.array([width, height, width, height], np.float64)
+    box = regions.xyxy
+    outer = np.concatenate([np.floor(box[:, :2]), np.floor(box[:, 2:]) + 1], axis=1)
+    frames = np.clip(outer, 0, limit).astype(np.int64)
+    touching = intersection(box, spared.xyxy) > 0
+    for row, (x1, y1, x2, y2) in enumerate(frames.tolist()):
+        if x1 >= x2 or y1 >= y2:
+            continue
+        mask = np.zeros((y2 - y1, x2 - x1), np.uint8)
+        _draw(mask, regions, np.array([row]), (x1, y1), 1)
+        _draw(mask, spared, np.flatnonzero(touching[row]), (x1, y1), 0)
+        np.copyto(image[y1:y2, x1:x2], np.array(color, np.uint8), where=mask[..., None] > 0)
+
+
+def _draw(
+    mask: Image, shapes: Annotations, rows: IntArray, origin: tuple[int, int], value: int
+) -> None:
+    """Draw polygons into a mask whose first pixel is ``origin``, corners cut to whole pixels."""
+    if shapes.polygons is None:
+        return
+    for row in rows.tolist():
+        corners = np.floor(shapes.polygons[row]) - origin
+        cv2.fillPoly(mask, [corners.astype(np.int32)], (value,))

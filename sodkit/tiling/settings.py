@@ -1,0 +1,89 @@
+"""What a split can be told, and the two releases' rules as profiles."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from sodkit.errors import UsageError
+
+Truncated = Literal["ignore", "drop"]
+Ignore = Literal["fill", "flag", "drop"]
+Empty = Literal["keep", "skip"]
+Rgb = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSettings:
+    """Rules of a split; the defaults are for own data.
+
+    Attributes:
+        size: side of a patch in px.
+        stride: from one window to the next, 1..size. What is at most size - stride wide and high
+            lies whole in some patch.
+        min_visible: share 0..1 of an object's area that a patch must show for it to be kept.
+        keep_at_min: an object that shows exactly ``min_visible`` is kept.
+        truncated: what becomes of an object that shows less: flagged ignore, or left out.
+        ignore: what becomes of ignore regions: their pixels painted with ``fill``, or kept as
+            regions flagged ignore, or left out.
+        fill: RGB colour of painted regions.
+        padding: RGB colour right of and below an image smaller than a patch.
+        empty: patches without an object: kept, skipped, or this share of them kept.
+        format: of the patches' files.
+        quality: of JPEG, 1..100.
+    """
+
+    size: int = 800
+    stride: int = 650
+    min_visible: float = 0.5
+    keep_at_min: bool = True
+    truncated: Truncated = "ignore"
+    ignore: Ignore = "flag"
+    fill: Rgb = (0, 0, 0)
+    padding: Rgb = (0, 0, 0)
+    empty: Empty | float = "keep"
+    format: Literal["jpg", "png"] = "jpg"
+    quality: int = 95
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.size <= 65_500, "--size", "a patch has 1 to 65500 px")
+        _require(1 <= self.stride <= self.size, "--stride", "a stride is 1 px to the size")
+        _require(0 <= self.min_visible <= 1, "--min-visible", "a share is 0 to 1")
+        _require(self.truncated in ("ignore", "drop"), "--truncated", "ignore or drop")
+        _require(self.ignore in ("fill", "flag", "drop"), "--ignore", "fill, flag or drop")
+        share = isinstance(self.empty, float) and 0 <= self.empty <= 1
+        _require(share or self.empty in ("keep", "skip"), "--empty", "keep, skip or a share 0 to 1")
+        _require(self.format in ("jpg", "png"), "--image-format", "jpg or png")
+        _require(1 <= self.quality <= 100, "--quality", "a quality is 1 to 100")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the settings for JSON."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in asdict(self).items()
+        }
+
+
+def _require(holds: bool, option: str, what: str) -> None:
+    if not holds:
+        raise UsageError(f"out of range: {what}", where=option)
+
+
+DEFAULT = SplitSettings()
+"""For own data: nothing painted, truncated objects and regions flagged."""
+
+SODA_D = SplitSettings(
+    min_visible=0.40, keep_at_min=False, truncated="ignore", ignore="fill", padding=(0, 0, 0)
+)
+"""The SODA-D release: above .40 kept, else ignored; regions and padding black."""
+
+SODA_A = SplitSettings(
+    min_visible=0.70, keep_at_min=True, truncated="drop", ignore="fill", padding=(124, 116, 104)
+)
+"""The SODA-A release: .70 or more kept, else dropped; regions black, padding of the mean colour.
+
+The release names its padding (104, 116, 124) in OpenCV's order, blue first.
+"""
+
+PROFILES = {"soda-d": SODA_D, "soda-a": SODA_A}
+"""Profiles by the name that ``--profile`` takes."""
