@@ -24,12 +24,15 @@ from sodkit.analysis.anchor_grid import (
     dynamic_thresholds,
     recipe_levels,
 )
-from sodkit.analysis.sizes import LARGER, SIZE_CLASSES, size_class
 from sodkit.data.records import Annotations, BoolArray, FloatArray, IntArray
+from sodkit.data.sizes import SIZE_BOUNDS, SIZE_NAMES, size_index
 from sodkit.errors import DataError
 from sodkit.files import write_text
 from sodkit.settings import Input, Recipe, Threshold
 
+COUNTED = SIZE_NAMES[: len(SIZE_BOUNDS)]
+"""The size classes, without what is larger than N."""
+LARGER = len(COUNTED)
 LEVELS_OF_IOU = (0.3, 0.5, 0.7)
 FIXED = (0.2, 0.4, 0.5, 0.7)
 PAPER = Threshold()
@@ -66,7 +69,7 @@ class AnchorQuality:
     Attributes:
         recipe: name of the recipe.
         area: (N,) px^2 in the original image.
-        size: (N,) index into ``SIZE_CLASSES``.
+        size: (N,) index into ``COUNTED``.
         iou: (N,) best IoU with an anchor.
         positives: by rule (N,) how many anchors reach its threshold (each object on its own).
         larger: objects above N, in no row.
@@ -83,7 +86,7 @@ class AnchorQuality:
 
     def summary(self) -> list[SizeSummary]:
         """Return a row for each size class, and one for all."""
-        rows = [self._row(name, self.size == k) for k, (name, _) in enumerate(SIZE_CLASSES)]
+        rows = [self._row(name, self.size == k) for k, name in enumerate(COUNTED)]
         return [*rows, self._row("all", np.ones(len(self.size), dtype=np.bool_))]
 
     def _row(self, name: str, chosen: BoolArray) -> SizeSummary:
@@ -118,7 +121,7 @@ def analyze_anchors(
     Raises:
         DataError: if no object is left.
     """
-    size = size_class(annotations.area)
+    size = size_index(annotations.area)
     chosen = ~annotations.ignore & (size < LARGER)
     objects = annotations.take(chosen)
     if len(objects) == 0:

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from sodkit.analysis.anchors import LEVELS_OF_IOU, AnchorQuality, write_quality_csv
-from sodkit.analysis.sizes import SIZE_CLASSES
+from sodkit.analysis.anchors import COUNTED, LEVELS_OF_IOU, AnchorQuality, write_quality_csv
 from sodkit.data.records import Annotations
+from sodkit.data.sizes import SIZE_BOUNDS
 from sodkit.files import atomic_path
 
 COLOURS = ("#d55e00", "#e69f00", "#009e73", "#0072b2")
@@ -44,7 +44,7 @@ def plot_anchor_quality(quality: AnchorQuality, path: Path) -> None:
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     panels: Any = figure.subfigures(1, 2, width_ratios=(3, 2.6))
     left, right = panels
-    _plot_distribution(left.subplots(len(SIZE_CLASSES), 1, sharex=True), quality)
+    _plot_distribution(left.subplots(len(COUNTED), 1, sharex=True), quality)
     _plot_positives(right.subplots(), quality)
     figure.suptitle(f"Anchors of {quality.recipe}: {len(quality.iou):,} objects", fontsize=11)
     _save(figure, path)
@@ -61,12 +61,12 @@ def plot_sizes(annotations: Annotations, path: Path) -> None:
         UsageError: if it cannot be written.
     """
     area = annotations.area[~annotations.ignore]
-    top = np.sqrt(SIZE_CLASSES[-1][1])
+    top = np.sqrt(SIZE_BOUNDS[-1])
     sides = np.minimum(np.sqrt(area), 1.5 * top)
     figure = Figure(figsize=(6.5, 3.8), layout="constrained")
     axes: Any = figure.subplots()
     low = 0.0
-    for (name, bound), colour in zip(SIZE_CLASSES, COLOURS, strict=True):
+    for name, bound, colour in zip(COUNTED, SIZE_BOUNDS, COLOURS, strict=True):
         high = float(np.sqrt(bound))
         share = float(((area > low**2) & (area <= bound)).mean()) if len(area) else 0.0
         axes.axvspan(low, high, color=colour, alpha=0.13, linewidth=0, label=f"{name} {share:.1%}")
@@ -83,9 +83,7 @@ def plot_sizes(annotations: Annotations, path: Path) -> None:
 def _plot_distribution(rows: Any, quality: AnchorQuality) -> None:
     """Draw a histogram for each size class, one below the other."""
     edges = np.linspace(0, 1, BINS + 1)
-    for index, (axes, (name, _), colour) in enumerate(
-        zip(rows, SIZE_CLASSES, COLOURS, strict=True)
-    ):
+    for index, (axes, name, colour) in enumerate(zip(rows, COUNTED, COLOURS, strict=True)):
         iou = quality.iou[quality.size == index]
         title = f"{name}\n{len(iou):,} objects"
         if len(iou):
@@ -103,7 +101,7 @@ def _plot_distribution(rows: Any, quality: AnchorQuality) -> None:
 
 def _plot_positives(axes: Any, quality: AnchorQuality) -> None:
     rules = list(quality.positives)
-    rows = quality.summary()[: len(SIZE_CLASSES)]
+    rows = quality.summary()[: len(COUNTED)]
     thickness = 0.8 / len(rows)
     for index, (row, colour) in enumerate(zip(rows, COLOURS, strict=True)):
         values = [row.positives[rule] or 0.0 for rule in rules]

@@ -12,7 +12,6 @@ from sodkit.analysis.anchors import (
     quality_as_dict,
     write_quality_csv,
 )
-from sodkit.analysis.sizes import LARGER, size_class
 from sodkit.data.records import Annotations, Category, ImageRecord
 from sodkit.data.synthetic import make_scene
 from sodkit.errors import DataError
@@ -37,8 +36,10 @@ def records(xywh, ignore=None):
 
 
 def test_size_classes_include_their_upper_bound():
-    areas = np.array([1.0, 144, 144.01, 400, 401, 1024, 1025, 2000, 2001])
-    assert size_class(areas).tolist() == [0, 0, 1, 1, 2, 2, 3, 3, LARGER]
+    sides = [[10, 10, 12, 12], [10, 10, 20, 20], [10, 10, 32, 32], [10, 10, 40, 50], [9, 9, 40, 51]]
+    quality = analyze_anchors(records(sides), PLAIN)
+    assert quality.size.tolist() == [0, 1, 2, 3]
+    assert quality.larger == 1
 
 
 def test_objects_that_coincide_with_anchors():
