@@ -184,7 +184,8 @@ def _zoom_tile(
     # our coordinates are at pixel corners, OpenCV's at pixel centres
     move[:, 2] += 0.5 * scale - 0.5
     how = cv2.INTER_NEAREST if scale >= 1 else cv2.INTER_AREA
-    tile = np.asarray(cv2.warpAffine(image, move, (side, side), flags=how), dtype=np.uint8)
+    shown = cv2.warpAffine(image, move, (side, side), flags=how, borderValue=PAPER)
+    tile = np.asarray(shown, dtype=np.uint8)
     width = max(1, side // 160)
     draw_content(tile, View(left, top, scale), content, ignore, width)
     tile[:, -2:] = PAPER
