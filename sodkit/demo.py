@@ -6,7 +6,7 @@ Read ``run_demo`` as a tour of the API: make data, split, train, predict, evalua
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from sodkit.analysis.anchors import AnchorQuality, analyze_anchors
@@ -23,7 +23,6 @@ from sodkit.engine.train import StepReport
 from sodkit.evaluation.evaluate import Evaluation, evaluate
 from sodkit.evaluation.protocol import protocol_for
 from sodkit.files import require_new_folder
-from sodkit.settings import Recipe
 from sodkit.tiling.run import split_dataset
 from sodkit.tiling.settings import SplitSettings
 from sodkit.viz.plots import plot_anchor_quality
@@ -97,7 +96,7 @@ def run_demo(
     loaded = load_checkpoint(checkpoint, device)
     test = read_annotations(test_file)
     found = predict_images(loaded.detector, loaded.recipe, test.images, data, device=device)
-    write_predictions(plan.out / "predictions.json", found, test)
+    write_predictions(plan.out / "predictions.json", found, test.categories)
     evaluation = evaluate(test, found, protocol_for(test.kind))
 
     say("drawing")

@@ -53,12 +53,11 @@ def predict(
     from dataclasses import replace
 
     from sodkit.cli.common import print_json, print_table, progress
-    from sodkit.data.predictions import check_out, write_predictions
+    from sodkit.data.predictions import write_predictions
     from sodkit.engine.checkpoint import load_checkpoint
     from sodkit.engine.device import pick_device
     from sodkit.engine.predict import PredictOptions, predict_images
 
-    check_out(out)
     target = pick_device(device)
     roi = {"nms": nms, "max_per_patch": max_per_patch, "score": score}
     loaded = load_checkpoint(checkpoint, target, roi)
@@ -76,7 +75,8 @@ def predict(
             loaded.detector, loaded.recipe, annotations.images, folder,
             device=target, options=options, progress=report,
         )  # fmt: skip
-    write_predictions(out, found, annotations, proposals=proposals is not None)
+    classes = None if proposals is not None else annotations.categories
+    write_predictions(out, found, classes)
     if as_json:
         print_json({"out": str(out), "images": len(annotations.images), "detections": len(found)})
     else:

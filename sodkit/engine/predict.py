@@ -21,6 +21,7 @@ from sodkit.data.dataset import pad_images
 from sodkit.data.images import RgbImage, read_image
 from sodkit.data.records import Detections, ImageRecord
 from sodkit.engine.device import autocast
+from sodkit.errors import UsageError
 from sodkit.geometry.boxes import xyxy_to_xywh
 from sodkit.models.detector import Detector
 from sodkit.settings import Recipe
@@ -48,6 +49,13 @@ class PredictOptions:
     score: float = 0.05
     proposals: int | None = None
     readers: int = 2
+
+    def __post_init__(self) -> None:
+        if self.size is not None and not 1 <= self.stride <= self.size:
+            raise UsageError(
+                f"a stride of {self.stride} px for windows of {self.size} px leaves gaps",
+                where="--stride", hint="give 1 px to the window's size",
+            )  # fmt: skip
 
     @classmethod
     def of(cls, recipe: Recipe) -> PredictOptions:

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from sodkit.data.records import BoxKind
 from sodkit.errors import UsageError
 
 
@@ -152,6 +153,11 @@ COCO = _protocol("coco", COCO_AREAS, (1, 10, 100), 100, crowd=True)
 
 PROTOCOLS: Mapping[str, Protocol] = {one.name: one for one in (SODA_D, SODA_A, COCO)}
 """The protocols by the names of the command line."""
+
+
+def protocol_for(kind: BoxKind) -> Protocol:
+    """Return SODA's protocol for a kind of box: ``soda-a`` if oriented, else ``soda-d``."""
+    return SODA_A if kind == "oriented" else SODA_D
 
 
 def protocol_named(name: str) -> Protocol:

@@ -1,10 +1,62 @@
-"""The adaptive convolution: a 3x3 convolution whose taps follow a box (Cascade RPN; paper 3.1)."""
+"""The adaptive convolution: a 3x3 convolution whose taps follow a box (Cascade RPN; paper 3.1).
+
+On CUDA it is torchvision's deformable convolution. On the CPU that operator takes many times a
+plain convolution's time, and its backward pass also computes a gradient of the offsets, which are
+constants here. So there the samples are gathered as weighted sums of four cells each, which is what
+``embedding_bag`` does, and multiplied by the weights in blocks of bounded memory; the backward pass
+gathers by the transposed table.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 from torchvision.ops import deform_conv2d
+
+_TAPS = 9
+_BLOCK_BYTES = 96 << 20
+
+
+class AdaptiveConv(nn.Module):
+    """3x3 convolution without bias, sampling at the boxes of its locations."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(channels, channels, 3, 3))
+        nn.init.normal_(self.weight, std=0.01)
+
+    def forward(self, features: Tensor, boxes: Tensor, stride: int) -> Tensor:
+        """Convolve a feature map, the taps at centre, side middles and corners of each box.
+
+        Args:
+            features: (B, C, H, W) one level of the pyramid.
+            boxes: (B, H * W, 4) xyxy in px, one for each location, row by row; no gradient.
+            stride: of the level, px.
+
+        Returns:
+            (B, C, H, W) in the type of ``features``.
+        """
+        if features.device.type == "cpu":
+            return adaptive_conv_gather(features, boxes, stride, self.weight)
+        return adaptive_conv_deform(features, boxes, stride, self.weight)
+
+
+def adaptive_conv_deform(features: Tensor, boxes: Tensor, stride: int, weight: Tensor) -> Tensor:
+    """Compute the adaptive convolution by torchvision's deformable one (see ``AdaptiveConv``)."""
+    offsets = box_offsets(boxes, stride, *features.shape[-2:])
+    result: Tensor = deform_conv2d(features.float(), offsets, weight, padding=1)
+    return result.to(features.dtype)
+
+
+def adaptive_conv_gather(features: Tensor, boxes: Tensor, stride: int, weight: Tensor) -> Tensor:
+    """Compute the adaptive convolution by gathering (see ``AdaptiveConv``)."""
+    result: Tensor = _Gather.apply(features, boxes / stride, weight.to(features.dtype))
+    return result
 
 
 def box_offsets(boxes: Tensor, stride: int, height: int, width: int) -> Tensor:
@@ -32,20 +84,125 @@ def box_offsets(boxes: Tensor, stride: int, height: int, width: int) -> Tensor:
     dy = (centre[..., 1] - ys)[..., None] + grow[..., 1, None] * taps
     shape = (*dy.shape, 3)
     offsets = torch.stack([dy[..., :, None].expand(shape), dx[..., None, :].expand(shape)], -1)
-    return offsets.flatten(3).permute(0, 3, 1, 2)
+    return offsets.flatten(3).permute(0, 3, 1, 2).contiguous()
 
 
-class AdaptiveConv(nn.Module):
-    """3x3 convolution without bias that samples at offsets; they get no gradient."""
+class _Gather(torch.autograd.Function):
+    """The convolution as gathering and multiplication; boxes (in cells) are constants."""
 
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(channels, channels, 3, 3))
-        nn.init.normal_(self.weight, std=0.01)
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, cells: Tensor, weight: Tensor) -> Tensor:
+        """Return (B, O, H, W); keeps only its inputs, samples are gathered again in backward."""
+        ctx.save_for_backward(features, cells, weight)
+        batch, _, height, width = features.shape
+        kernel = _flat(weight)
+        output = features.new_empty(batch, height * width, len(weight))
+        for image, table, block, index, share in _blocks(features, cells):
+            samples = _gather(table, index, share)
+            output[image, block] = _multiply(samples, kernel)
+        return output.reshape(batch, height, width, -1).permute(0, 3, 1, 2)
 
-    def forward(self, features: Tensor, offsets: Tensor) -> Tensor:
-        """Convolve features (B, C, H, W) at offsets (B, 18, H, W) of ``box_offsets``."""
-        result: Tensor = deform_conv2d(
-            features.float(), offsets.contiguous(), self.weight, padding=1
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor]:
+        """Return the gradients of features and weight."""
+        features, cells, weight = ctx.saved_tensors
+        batch, channels, height, width = features.shape
+        kernel = _flat(weight)
+        back = kernel.t().contiguous()
+        rows = grad.permute(0, 2, 3, 1).reshape(batch, height * width, -1)
+        grad_features = torch.zeros(batch, height * width, channels, dtype=features.dtype)
+        grad_kernel = torch.zeros(kernel.shape, dtype=torch.float32)
+        for image, table, block, index, share in _blocks(features, cells):
+            part = rows[image, block]
+            grad_kernel += part.t() @ _gather(table, index, share)
+            _scatter(grad_features[image], _multiply(part, back), index, share)
+        shape = (len(weight), 3, 3, channels)
+        return (
+            grad_features.reshape(batch, height, width, channels).permute(0, 3, 1, 2),
+            None,
+            grad_kernel.reshape(shape).permute(0, 3, 1, 2).to(weight.dtype),
         )
-        return result.to(features.dtype)
+
+
+def _flat(weight: Tensor) -> Tensor:
+    """Return the weight (O, C, 3, 3) as (O, 9 * C), tap by tap."""
+    return weight.permute(0, 2, 3, 1).reshape(len(weight), -1)
+
+
+def _blocks(features: Tensor, cells: Tensor) -> Iterator[tuple[int, Tensor, slice, Tensor, Tensor]]:
+    """Yield image, its cells' features (H * W, C), and blocks of locations with their table."""
+    _, channels, height, width = features.shape
+    count = max(1, _BLOCK_BYTES // (_TAPS * channels * features.element_size()))
+    for image, feature in enumerate(features.permute(0, 2, 3, 1)):
+        table = feature.reshape(height * width, channels)
+        for start in range(0, height * width, count):
+            block = slice(start, min(start + count, height * width))
+            index, share = _bilinear(cells[image, block], height, width)
+            yield image, table, block, index, share.to(features.dtype)
+
+
+def _bilinear(cells: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Return which cells each tap of a box is made of, and their shares.
+
+    Args:
+        cells: (n, 4) boxes xyxy in cells of the feature map.
+        height: of the feature map.
+        width: of the feature map.
+
+    Returns:
+        index (n, 9, 4) int32 into the flattened map and share (n, 9, 4) float32; cells outside
+        have share 0.
+    """
+    x, x_share = _linear(cells[:, 0], cells[:, 2], width)
+    y, y_share = _linear(cells[:, 1], cells[:, 3], height)
+    index = (y * width)[:, :, None, :, None] + x[:, None, :, None, :]
+    share = y_share[:, :, None, :, None] * x_share[:, None, :, None, :]
+    return index.reshape(-1, _TAPS, 4), share.reshape(-1, _TAPS, 4)
+
+
+def _linear(low: Tensor, high: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Return the two cells (n, 3, 2) about low, middle and high on one axis, and their shares."""
+    position = torch.stack([low, (low + high) / 2, high], 1)
+    first = position.floor()
+    after = position - first
+    cell = torch.stack([first, first + 1], 2)
+    inside = (cell >= 0) & (cell < size)
+    share = torch.stack([1 - after, after], 2) * inside
+    return cell.clamp(0, size - 1).int(), share
+
+
+def _gather(table: Tensor, index: Tensor, share: Tensor) -> Tensor:
+    """Return the samples (n, 9 * C) of a table (cells, C)."""
+    offsets = torch.arange(0, index.numel(), 4, dtype=torch.int32)
+    samples = F.embedding_bag(
+        index.reshape(-1), table, offsets, mode="sum", per_sample_weights=share.reshape(-1)
+    )
+    return samples.reshape(len(index), -1)
+
+
+def _scatter(target: Tensor, samples: Tensor, index: Tensor, share: Tensor) -> None:
+    """Add gradients of samples (n, 9 * C) to the cells (cells, C) they came from.
+
+    The transposed gather: entries sorted by cell make the bags. Only the span of cells touched is
+    written, so that many blocks cost no more than one.
+    """
+    cell, entry = index.reshape(-1).sort(stable=True)
+    first, last = int(cell[0]), int(cell[-1])
+    counts = torch.bincount(cell - first, minlength=last + 1 - first)
+    span = F.embedding_bag(
+        (entry // 4).int(),
+        samples.reshape(-1, target.shape[1]),
+        (counts.cumsum(0) - counts).int(),
+        mode="sum",
+        per_sample_weights=share.reshape(-1)[entry],
+    )
+    target[first : last + 1] += span
+
+
+def _multiply(rows: Tensor, kernel: Tensor) -> Tensor:
+    """Return rows (n, K) @ kernel (O, K).T, as a 1x1 convolution: the faster routine on CPUs."""
+    image = rows[None, :, None].permute(0, 3, 1, 2)
+    with torch.autocast("cpu", enabled=False):
+        result = F.conv2d(image, kernel[:, :, None, None])
+    return result[0, :, :, 0].t()

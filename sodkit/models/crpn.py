@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from sodkit import settings
 from sodkit.data.batches import Batch, Target
 from sodkit.models import anchors, coders, losses, matchers, proposals
-from sodkit.models.adaptive_conv import AdaptiveConv, box_offsets
+from sodkit.models.adaptive_conv import AdaptiveConv
 from sodkit.models.matchers import Order
 from sodkit.models.proposals import Proposals, Scored, Selection
 
@@ -79,8 +79,7 @@ class Crpn(nn.Module):
         for feature, boxes, stride in zip(
             coarse.features, coarse.refined, self.strides, strict=True
         ):
-            offsets = box_offsets(boxes, stride, *feature.shape[-2:])
-            aligned = F.relu(self.fine_conv(feature, offsets))
+            aligned = F.relu(self.fine_conv(feature, boxes, stride))
             logits.append(_by_location(self.fine_cls(aligned), 1)[..., 0])
             deltas.append(_by_location(self.fine_reg(aligned), 4))
         return CrpnOutput(coarse, Scored(coarse.refined, logits, deltas))
@@ -119,9 +118,12 @@ class Crpn(nn.Module):
         result.update(self._fine_losses(output.fine, batch.targets, order))
         return result
 
-    def match_coarse(self, grid: Tensor, target: Target, scale: float) -> matchers.Matches:
-        """Match all anchors (A, 4) of an image that was resized by ``scale``."""
-        size = (target.boxes[:, 2:] - target.boxes[:, :2]).prod(1).sqrt() / scale
+    def match_coarse(
+        self, grid: Tensor, target: Target, scale: tuple[float, float]
+    ) -> matchers.Matches:
+        """Match all anchors (A, 4) of an image that was resized by ``scale`` (x, y)."""
+        sides = (target.boxes[:, 2:] - target.boxes[:, :2]) / target.boxes.new_tensor(scale)
+        size = sides.prod(1).sqrt()
         return matchers.match_dynamic(
             grid,
             target.boxes,

@@ -79,7 +79,7 @@ class Detector(nn.Module):
         output = self.rpn(pyramid, _padded_size(batch), batch.sizes)
         proposals = self.rpn.proposals(output, batch.sizes)
         return [
-            PatchDetections(d.boxes / scale, d.scores, d.labels)
+            PatchDetections(_unscaled(d.boxes, scale), d.scores, d.labels)
             for d, scale in zip(
                 self.roi.detect(pyramid, proposals, batch.sizes), batch.scales, strict=True
             )
@@ -93,7 +93,9 @@ class Detector(nn.Module):
         """
         output = self.rpn(self.pyramid(batch.images), _padded_size(batch), batch.sizes)
         return [
-            PatchDetections(p.boxes / s, p.scores, torch.zeros_like(p.scores, dtype=torch.int64))
+            PatchDetections(
+                _unscaled(p.boxes, s), p.scores, torch.zeros_like(p.scores, dtype=torch.int64)
+            )
             for p, s in zip(
                 self.rpn.proposals(output, batch.sizes, limit), batch.scales, strict=True
             )
@@ -105,6 +107,11 @@ class Detector(nn.Module):
             return []
         embed = self.roi.imitation.feat2embed
         return [*embed.fc_enc.parameters(), *embed.fc_proj.parameters()]
+
+
+def _unscaled(boxes: Tensor, scale: tuple[float, float]) -> Tensor:
+    """Bring xyxy boxes (N, 4) back to the size before resizing by ``scale`` (x, y)."""
+    return boxes / boxes.new_tensor([*scale, *scale])
 
 
 def _padded_size(batch: Batch) -> tuple[int, int]:

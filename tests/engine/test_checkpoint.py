@@ -6,12 +6,12 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from sodkit.models.zoo import build
 
 from sodkit.data.records import Category
 from sodkit.engine.checkpoint import load_checkpoint, load_state, save_checkpoint
 from sodkit.engine.train import make_optimizer
 from sodkit.errors import ModelError
+from sodkit.models.zoo import build
 from sodkit.settings import Recipe
 
 CPU = torch.device("cpu")

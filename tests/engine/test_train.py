@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sodkit.models.detector import Detector
-from sodkit.models.zoo import build
 
 from sodkit.data.images import write_image
 from sodkit.data.records import Annotations
 from sodkit.engine.train import StepReport, make_optimizer, set_rate, train
 from sodkit.errors import DataError, SodkitError
+from sodkit.models.detector import Detector
+from sodkit.models.zoo import build
 from sodkit.settings import Recipe, Schedule
 
 Data = tuple[Annotations, Path]

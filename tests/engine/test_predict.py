@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sodkit.data.batches import Batch, PatchDetections
+from sodkit.data.images import write_image
+from sodkit.data.records import ImageRecord
+from sodkit.engine.predict import PredictOptions, predict_images
+from sodkit.errors import DataError, UsageError
+from sodkit.models.detector import Detector
+from sodkit.models.zoo import build
+from sodkit.settings import Recipe
+
+CPU = torch.device("cpu")
+OPTIONS = PredictOptions(size=96, stride=64, merge_nms=0.5, batch=3, score=0.0)
+
+
+class FindsBlobs(Detector):
+    """Stands in for a trained detector: reports each white square of 8 px, in patch pixels."""
+
+    def __init__(self) -> None:
+        torch.nn.Module.__init__(self)
+
+    def detect(self, batch: Batch) -> list[PatchDetections]:
+        return [self._find(*item) for item in zip(batch.images, batch.scales, strict=True)]
+
+    def _find(self, image: torch.Tensor, scale: tuple[float, float]) -> PatchDetections:
+        white = (image[0] > 2.2).nonzero()
+        if not len(white):
+            return PatchDetections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0).long())
+        (y1, x1), (y2, x2) = white.amin(0).tolist(), (white.amax(0) + 1).tolist()
+        sx, sy = scale
+        box = torch.tensor([[x1 / sx, y1 / sy, x2 / sx, y2 / sy]])
+        return PatchDetections(box, torch.tensor([0.9]), torch.tensor([1]))
+
+
+def picture(folder: Path, name: str, width: int, height: int, at: tuple[int, int]) -> ImageRecord:
+    image = np.zeros((height, width, 3), np.uint8)
+    x, y = at
+    image[y : y + 8, x : x + 8] = 255
+    write_image(folder / name, image)
+    return ImageRecord(len(name) * 100 + width, name, width, height)
+
+
+def test_an_object_in_several_windows_is_found_once(recipe: Recipe, tmp_path: Path) -> None:
+    record = picture(tmp_path, "a.png", 300, 200, (70, 70))
+    found = predict_images(FindsBlobs(), recipe, [record], tmp_path, device=CPU, options=OPTIONS)
+    assert found.xywh.tolist() == [[70, 70, 8, 8]]
+    assert found.labels.tolist() == [1]
+    assert found.image_ids.tolist() == [record.id]
+
+
+def test_images_come_in_order_and_progress_counts(recipe: Recipe, tmp_path: Path) -> None:
+    sizes = [(300, 200), (50, 40), (97, 96), (200, 96), (96, 300)]
+    records = [
+        picture(tmp_path, f"{'x' * (k + 1)}.png", w, h, (20 + k, 10)) for k, (w, h) in enumerate(sizes)
+    ]
+    seen: list[tuple[int, int]] = []
+    found = predict_images(
+        FindsBlobs(), recipe, records, tmp_path, device=CPU, options=OPTIONS,
+        progress=lambda done, total: seen.append((done, total)),
+    )  # fmt: skip
+    assert found.image_ids.tolist() == [r.id for r in records]
+    assert found.xywh[:, 0].tolist() == [20, 21, 22, 23, 24]
+    assert seen == [(k + 1, 5) for k in range(5)]
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.5, 0.77])
+def test_resizing_is_undone_exactly_at_the_far_border(
+    recipe: Recipe, tmp_path: Path, scale: float
+) -> None:
+    wide = recipe.model_copy(update={"input": recipe.input.model_copy(update={"scale": scale})})
+    record = picture(tmp_path, "a.png", 333, 77, (325, 69))
+    whole = replace(OPTIONS, size=None)
+    found = predict_images(FindsBlobs(), wide, [record], tmp_path, device=CPU, options=whole)
+    right, bottom = found.xyxy[0, 2:]
+    assert (right, bottom) == (pytest.approx(333, abs=1e-3), pytest.approx(77, abs=1e-3))
+
+
+def test_detections_in_padding_are_dropped(recipe: Recipe, tmp_path: Path) -> None:
+    bright = recipe.model_copy(
+        update={"input": recipe.input.model_copy(update={"fill": (255, 255, 255)})}
+    )
+    record = picture(tmp_path, "a.png", 96, 40, (0, 0))
+    write_image(tmp_path / "a.png", np.zeros((40, 96, 3), np.uint8))
+    found = predict_images(FindsBlobs(), bright, [record], tmp_path, device=CPU, options=OPTIONS)
+    assert len(found) == 0
+
+
+def test_the_result_does_not_depend_on_batches(recipe: Recipe, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    records = []
+    for k, (width, height) in enumerate([(150, 120), (60, 60)]):
+        write_image(
+            tmp_path / f"{k}.png", rng.integers(0, 255, (height, width, 3)).astype(np.uint8)
+        )
+        records.append(ImageRecord(k + 1, f"{k}.png", width, height))
+    torch.manual_seed(0)
+    detector = build(recipe.model, 2).eval()
+    one, three = (
+        predict_images(
+            detector, recipe, records, tmp_path, device=CPU,
+            options=replace(OPTIONS, batch=batch),
+        )
+        for batch in (1, 3)
+    )  # fmt: skip
+    assert len(one) == len(three) > 0
+    assert np.allclose(one.xywh, three.xywh, atol=1e-2)
+
+
+def test_proposals_are_not_merged(recipe: Recipe, tmp_path: Path) -> None:
+    record = picture(tmp_path, "a.png", 96, 96, (30, 30))
+    detector = build(recipe.model, 2).eval()
+    found = predict_images(
+        detector, recipe, [record], tmp_path, device=CPU, options=replace(OPTIONS, proposals=20)
+    )
+    assert 0 < len(found) <= 20
+    assert set(found.labels.tolist()) == {0}
+
+
+def test_no_images(recipe: Recipe, tmp_path: Path) -> None:
+    assert len(predict_images(FindsBlobs(), recipe, [], tmp_path, device=CPU)) == 0
+
+
+def test_a_broken_image_is_named(recipe: Recipe, tmp_path: Path) -> None:
+    records = [picture(tmp_path, f"{k}.png", 96, 96, (1, 1)) for k in range(4)]
+    (tmp_path / "2.png").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"2\.png"):
+        predict_images(FindsBlobs(), recipe, records, tmp_path, device=CPU, options=OPTIONS)
+
+
+def test_a_stride_that_leaves_gaps() -> None:
+    with pytest.raises(UsageError, match="leaves gaps"):
+        replace(OPTIONS, stride=97)
