@@ -61,7 +61,7 @@ def predict(
     target = pick_device(device)
     roi = {"nms": nms, "max_per_patch": max_per_patch, "score": score}
     loaded = load_checkpoint(checkpoint, target, roi)
-    annotations, folder = _targets(images, image_folder, format_, loaded)
+    annotations, folder, named = _targets(images, image_folder, format_, loaded)
     default = PredictOptions.of(loaded.recipe)
     options = replace(
         default,
@@ -77,6 +77,8 @@ def predict(
         )  # fmt: skip
     classes = None if proposals is not None else annotations.categories
     write_predictions(out, found, classes)
+    if not named:
+        _write_names(out, annotations, folder)
     if as_json:
         print_json({"out": str(out), "images": len(annotations.images), "detections": len(found)})
     else:
@@ -88,15 +90,28 @@ def predict(
 
 def _targets(
     paths: list[Path], folder: Path | None, format_name: str | None, loaded: Checkpoint
-) -> tuple[Annotations, Path]:
-    """Return what to predict on: an ANN's images and classes, or the files themselves."""
+) -> tuple[Annotations, Path, bool]:
+    """Return what to predict on, its folder, and whether an ANN names it (else plain files do)."""
     from sodkit.data.formats import find_images, is_annotations, read_annotations
     from sodkit.data.listing import list_images
-    from sodkit.engine.run import check_same_classes, unannotated
+    from sodkit.engine.run import categories_by_name, unannotated
 
     first = paths[0]
     if len(paths) > 1 or not (format_name or is_annotations(first)):
-        return unannotated(list_images(paths), loaded.categories), Path()
+        records, parent = list_images(paths)
+        return unannotated(records, loaded.categories), parent, False
     annotations = read_annotations(first, format=format_name, images=folder)
-    check_same_classes(unannotated((), loaded.categories), annotations, str(first))
-    return annotations, folder or find_images(first, annotations)
+    classes = categories_by_name(loaded.categories, annotations.categories, str(first))
+    folder = folder or find_images(first, annotations)
+    return unannotated(annotations.images, classes), folder, True
+
+
+def _write_names(out: Path, annotations: Annotations, folder: Path) -> None:
+    """Write beside the predictions which image has which id, as an ANN without boxes."""
+    from sodkit.cli.common import note
+    from sodkit.data.formats.coco_write import write
+
+    names = out.with_suffix(".images.json")
+    write(names, annotations)
+    note(f"image ids: {names}; to look: sodkit visualize {names} --images {folder} "
+         f"--predictions {out} --out pictures")  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,29 +12,33 @@ from sodkit.data.records import ImageRecord
 from sodkit.errors import DataError
 
 
-def list_images(paths: Iterable[Path]) -> tuple[ImageRecord, ...]:
+def list_images(paths: Iterable[Path]) -> tuple[tuple[ImageRecord, ...], Path]:
     """Return the images among ``paths`` with ids from 1 on, in the given order.
 
     Args:
         paths: image files, and folders of which every image is taken, sorted by name.
+
+    Returns:
+        the images, and the folder where their ``file_name`` starts: the last one they share.
 
     Raises:
         DataError: a path that does not exist, is no image, or a folder without one.
     """
     files: list[Path] = []
     for path in paths:
-        found = (
-            sorted(p for p in path.iterdir() if p.suffix in IMAGE_SUFFIXES)
-            if path.is_dir()
-            else [path]
-        )
+        found = _images_in(path) if path.is_dir() else [path]
         if not found:
             raise DataError("there are no images in this folder", where=path)
         files += found
+    folder = Path(os.path.commonpath([file.absolute().parent for file in files]))
     records = []
     for number, file in enumerate(files, start=1):
-        if not file.is_file():
-            raise DataError("image not found", where=file)
         width, height = image_size(file)
-        records.append(ImageRecord(number, str(file), width, height))
-    return tuple(records)
+        name = file.absolute().relative_to(folder).as_posix()
+        records.append(ImageRecord(number, name, width, height))
+    return tuple(records), folder
+
+
+def _images_in(folder: Path) -> list[Path]:
+    """Return the image files right in ``folder``, sorted."""
+    return sorted(path for path in folder.iterdir() if path.suffix in IMAGE_SUFFIXES)

@@ -13,6 +13,7 @@ that names position and id; nothing is dropped.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import msgspec
@@ -31,6 +32,9 @@ from sodkit.data.records import (
 from sodkit.errors import DataError
 from sodkit.files import atomic_path
 from sodkit.geometry.rotated import canonical, corners_to_obb, obb_to_xywh
+
+_LARGE = 2_000_000
+"""Bytes from which on a JSON file is worth loading the compiled reader."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,8 +140,25 @@ def _write_json(path: Path, detections: Detections, category_ids: IntArray | Non
 
 
 def _read_json(path: Path) -> Columns:
+    """Read JSON: a large file by the fast reader if it can, else by the careful one."""
+    if path.stat().st_size >= _LARGE:
+        columns = _scan(path)
+        if columns is not None:
+            return columns
     parsed = parse_json(path.read_bytes(), str(path))
     return Columns(parsed.image_id, parsed.category_id, parsed.score, parsed.boxes, parsed.kind)
+
+
+def _scan(path: Path) -> Columns | None:
+    """Read a file in its plain form from the page cache; None if it has another form."""
+    # Imported here: small files do not pay for loading the compiled reader.
+    from sodkit.data.predictions_scan import scan
+
+    with path.open("rb") as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as mapped:
+        record = mapped[:4096].partition(b"}")[0]
+        kind = next((name for name in ("obb", "poly") if b'"%b"' % name.encode() in record), "bbox")
+        columns = scan(np.frombuffer(mapped, np.uint8), kind)
+    return None if columns is None else Columns(*columns, kind)
 
 
 def _read_npz(path: Path) -> Columns:

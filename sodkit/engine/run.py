@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from sodkit.engine.device import pick_device
 from sodkit.engine.log import Row
 from sodkit.engine.predict import PredictOptions, predict_images
 from sodkit.engine.train import StepReport, Validate, train
-from sodkit.errors import DataError, UsageError
+from sodkit.errors import DataError, ModelError, UsageError
 from sodkit.evaluation.evaluate import evaluate
 from sodkit.evaluation.protocol import protocol_for
 from sodkit.files import require_new_folder, write_text
@@ -73,9 +74,8 @@ def fresh_plan(
     if data is None or out is None:
         raise UsageError("--data and --out are needed", hint="or --resume RUN to continue a run")
     require_new_folder(out, hint="give another --out, or continue it with --resume")
-    paths = DataPaths(
-        str(data), *(None if p is None else str(p) for p in (images, val, val_images)), format_name
-    )
+    rest = [None if path is None else str(path) for path in (images, val, val_images)]
+    paths = DataPaths(str(data), rest[0], rest[1], rest[2], format_name)
     return RunPlan(load_recipe(recipe, overrides), paths, out, resume=False)
 
 
@@ -160,6 +160,28 @@ def check_same_classes(trained: Annotations, other: Annotations, where: str) -> 
         raise DataError(
             f"its classes are {', '.join(have)}; training has {', '.join(want)}", where=where
         )
+
+
+def categories_by_name(
+    trained: Sequence[Category], other: Sequence[Category], where: str
+) -> tuple[Category, ...]:
+    """Return the categories of ``other`` in the order of a checkpoint's, matched by name.
+
+    Raises:
+        ModelError: if they are not the same classes; close names are suggested.
+    """
+    known = {category.name: category for category in other}
+    missing = [c.name for c in trained if c.name not in known]
+    extra = [name for name in known if name not in {c.name for c in trained}]
+    if not missing and not extra:
+        return tuple(known[category.name] for category in trained)
+    words = [
+        *(f"the checkpoint's class '{name}' is not in it" for name in missing),
+        *(f"the checkpoint does not know '{name}'" for name in extra),
+    ]
+    close = [(n, get_close_matches(n, extra, n=1)) for n in missing]
+    typos = [f"is '{match[0]}' meant to be '{name}'?" for name, match in close if match]
+    raise ModelError("; ".join(words), where=where, hint=" ".join(typos) or None)
 
 
 def _read(path: str, images: str | None, format_name: str | None) -> tuple[Annotations, Path]:

@@ -6,6 +6,7 @@ The learning rate, the order of images, the flips and all sampling inside the de
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -86,29 +87,25 @@ def train(
     batches = Batches(
         dataset, recipe.input, batch=schedule.batch, seed=recipe.seed, workers=workers
     )
-    torch.manual_seed(recipe.seed)
-    detector = build(recipe.model, len(annotations.categories))
-    detector = detector.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = make_optimizer(detector, schedule)
-    scaler = _scaler(schedule, device)
     last, best, state = (
         out / "checkpoints" / f"{n}.safetensors" for n in ("last", "best", "state")
     )
-    start, best_ap = 0, None
+    detector = _new_detector(recipe, len(annotations.categories), device)
+    optimizer = make_optimizer(detector, schedule)
+    progress = ckpt.Progress()
     if resume:
         progress = ckpt.load_state(state, detector, optimizer)
-        start, best_ap = progress.epoch, progress.best
-        scaler = _scaler(schedule, device, progress.scale)
+    scaler = _scaler(schedule, device, progress.scale)
     write_text(out / "recipe.yaml", dump_recipe(recipe))
-    log = RunLog(out, resume_epoch=start)
-    steps = len(batches) * schedule.epochs
+    log = RunLog(out, resume_epoch=progress.epoch)
+    steps, best_ap = len(batches) * schedule.epochs, progress.best
 
-    for epoch in range(start, schedule.epochs):
+    for epoch in range(progress.epoch, schedule.epochs):
         detector.train()
         began, sums = time.perf_counter(), dict[str, float]()
         for number, batch in enumerate(batches.epoch(epoch)):
             step = epoch * len(batches) + number
-            rate = set_rate(optimizer, schedule, epoch=epoch, step=step)
+            rate = set_rate(optimizer, schedule, epoch=epoch, step=step, steps=steps)
             generator = torch.Generator().manual_seed(_step_seed(recipe.seed, step))
             losses = _step(detector, batch.to(device), optimizer, scaler, schedule, generator)
             log.step({"epoch": epoch + 1, "step": step + 1, "lr": rate, **losses})
@@ -134,27 +131,38 @@ def train(
     return detector.eval()
 
 
-def make_optimizer(detector: Detector, schedule: Schedule) -> torch.optim.SGD:
-    """Return SGD over the trainable parameters; the embedding's have their own rate (release)."""
+def _new_detector(recipe: Recipe, classes: int, device: torch.device) -> Detector:
+    """Build the detector from the recipe's seed."""
+    torch.manual_seed(recipe.seed)
+    detector = build(recipe.model, classes)
+    return detector.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def make_optimizer(detector: Detector, schedule: Schedule) -> torch.optim.Optimizer:
+    """Return the optimiser of the trainable parameters; the embedding's have their own rate."""
     embedding = {id(parameter) for parameter in detector.embedding_parameters()}
     trained = [parameter for parameter in detector.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if id(p) not in embedding], "factor": 1.0},
         {"params": [p for p in trained if id(p) in embedding], "factor": schedule.embedding_lr},
     ]
-    return torch.optim.SGD(
-        [group for group in groups if group["params"]],
-        lr=schedule.lr,
-        momentum=schedule.momentum,
-        weight_decay=schedule.weight_decay,
-    )
+    groups = [group for group in groups if group["params"]]
+    decay = schedule.weight_decay
+    if schedule.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=schedule.lr, weight_decay=decay)
+    momentum = schedule.momentum
+    return torch.optim.SGD(groups, lr=schedule.lr, momentum=momentum, weight_decay=decay)
 
 
 def set_rate(
-    optimizer: torch.optim.Optimizer, schedule: Schedule, *, epoch: int, step: int
+    optimizer: torch.optim.Optimizer, schedule: Schedule, *, epoch: int, step: int, steps: int
 ) -> float:
-    """Set the learning rate of a step: linear warm-up, then a tenth after each of ``steps``."""
-    rate = schedule.lr * 0.1 ** sum(epoch >= milestone for milestone in schedule.steps)
+    """Set and return the learning rate of ``step`` of ``steps``: warm-up, then its decay."""
+    rate = schedule.lr
+    if schedule.decay == "cosine":
+        rate *= (1 + math.cos(math.pi * step / steps)) / 2
+    else:
+        rate *= 0.1 ** sum(epoch >= milestone for milestone in schedule.steps)
     if step < schedule.warmup:
         rate *= 1 - (1 - step / schedule.warmup) * (1 - schedule.warmup_factor)
     for group in optimizer.param_groups:
@@ -214,9 +222,7 @@ def _step_seed(seed: int, step: int) -> int:
     return int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _scaler(
-    schedule: Schedule, device: torch.device, scale: float = 65536.0
-) -> torch.amp.GradScaler:
+def _scaler(schedule: Schedule, device: torch.device, scale: float) -> torch.amp.GradScaler:
     """Return the dynamic loss scale of float16; on other types and devices it does nothing."""
     enabled = schedule.precision == "float16" and device.type == "cuda"
     return torch.amp.GradScaler(device.type, init_scale=scale, enabled=enabled)

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 import numba
 import numpy as np
+import numpy.typing as npt
 
 from sodkit.data.records import BoolArray, FloatArray, IntArray
 from sodkit.evaluation.matching import THREADS, BitArray, Matches
 from sodkit.evaluation.protocol import Protocol
-from sodkit.evaluation.tables import DetectionTable
+from sodkit.evaluation.tables import Table, descending_order
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,10 +38,10 @@ class Curves:
 
 
 def draw_curves(
-    detections: DetectionTable,
+    detections: Table,
     scores: FloatArray,
     matches: Matches,
-    counted: BoolArray,
+    counted: BitArray,
     positives: IntArray,
     protocol: Protocol,
 ) -> Curves:
@@ -50,50 +51,59 @@ def draw_curves(
         detections: K classes.
         scores: (N,) of the table's detections.
         matches: of these detections.
-        counted: (N, A) the detection is wrong in the range if it matches nothing.
+        counted: (N,) bit a: the detection is wrong in range a if it matches nothing.
         positives: (K, A) objects that count.
         protocol: gives recall points and limits.
     """
     shape = (len(protocol.ious), *positives.shape, len(protocol.max_dets))
-    t, k, a, m = shape
     recall = np.full(shape, np.nan)
-    precision = np.full((t, len(protocol.recalls), k, a, m), np.nan)
+    precision = np.full((shape[0], len(protocol.recalls), *shape[1:]), np.nan)
     score = np.full_like(precision, np.nan)
-    match_of = np.full(len(detections.rows), -1, np.int64)
-    match_of[matches.detection] = np.arange(len(matches.detection))
+    match_of = np.full(len(detections), -1, np.int32)
+    match_of[matches.detection] = np.arange(len(matches.detection), dtype=np.int32)
+    limits, recalls = np.array(protocol.max_dets, np.int64), np.array(protocol.recalls)
 
     def draw(one: int) -> None:
-        order = detections.order[detections.class_offsets[one] : detections.class_offsets[one + 1]]
+        place, rank = _class_places(detections.offsets, detections.classes, one)
+        order = descending_order(scores[place], np.arange(len(place)))
+        place, rank = place[order], rank[order]
+        row = match_of[place]
+        hit = row[row >= 0]
         _draw_class(
-            order,
-            detections.rank,
-            scores,
-            match_of,
-            matches.right,
-            matches.taken,
-            counted,
+            rank,
+            row,
+            counted[place],
+            scores[place[row >= 0]],
+            np.ascontiguousarray(matches.right[hit].T),
+            np.ascontiguousarray(matches.taken[hit].T),
             positives[one],
-            np.array(protocol.max_dets, np.int64),
-            np.array(protocol.recalls),
+            limits,
+            recalls,
             precision[:, :, one],
             recall[:, one],
             score[:, :, one],
         )
 
     with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(draw, range(k)))
+        list(pool.map(draw, range(len(positives))))
     return Curves(precision, recall, score)
+
+
+def _class_places(offsets: IntArray, classes: int, one: int) -> tuple[IntArray, IntArray]:
+    """Return the positions of a class's detections, image by image, and their group ranks."""
+    starts, sizes = offsets[one:-1:classes], np.diff(offsets)[one::classes]
+    rank = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.repeat(starts, sizes) + rank, rank
 
 
 @numba.njit(cache=True, nogil=True)
 def _draw_class(
-    order: IntArray,
     rank: IntArray,
+    row: npt.NDArray[np.int32],
+    counted: BitArray,
     scores: FloatArray,
-    match_of: IntArray,
     right: BitArray,
     taken: BitArray,
-    counted: BoolArray,
     positives: IntArray,
     limits: IntArray,
     recalls: FloatArray,
@@ -101,93 +111,113 @@ def _draw_class(
     recall: FloatArray,
     score: FloatArray,
 ) -> None:
-    """Fill one class: precision (T, R, A, M), recall (T, A, M), score (T, R, A, M)."""
-    deepest = 0
-    matched = 0
-    for d in order:
-        deepest = max(deepest, rank[d] + 1)
-        matched += match_of[d] >= 0
-    hits = np.empty(matched, np.int64)
-    wrong = np.empty(matched, np.int64)
-    for a in range(len(positives)):
-        if positives[a] == 0:
-            continue
-        for m in range(len(limits)):
-            if m > 0 and limits[m - 1] >= deepest:  # no group is longer: nothing changes
-                precision[:, :, a, m] = precision[:, :, a, m - 1]
-                recall[:, a, m] = recall[:, a, m - 1]
-                score[:, :, a, m] = score[:, :, a, m - 1]
+    """Fill one class: precision (T, R, A, M), recall (T, A, M), score (T, R, A, M).
+
+    Args:
+        rank: (n,) place in the group, of the class's detections, best first.
+        row: (n,) negative: matched nothing. The others are the *hits*.
+        counted: (n,) bits.
+        scores: (h,) of the hits.
+        right: (A, h) bits of the hits.
+        taken: (A, h) bits of the hits.
+        positives: (A,) objects.
+        limits: (M,) detections a group.
+        recalls: (R,) recall points.
+        precision: to fill.
+        recall: to fill.
+        score: to fill.
+    """
+    ranges, hits, deepest = len(positives), len(scores), 0
+    for i in range(len(rank)):
+        deepest = max(deepest, rank[i] + 1)
+    wrong = np.empty((ranges, hits), np.int32)  # -1: beyond the limit
+    own = np.empty((ranges, hits), np.bool_)
+    false = np.empty(ranges, np.int32)
+    peaks, at = np.empty(hits), np.empty(hits)
+    for m in range(len(limits)):
+        same = m > 0 and limits[m - 1] >= deepest  # no group is longer: nothing changes
+        found = 0
+        for a in range(ranges):
+            false[a] = 0
+        for i in range(0 if same else len(rank)):
+            within = rank[i] < limits[m]
+            bits = counted[i]
+            if within:
+                for a in range(ranges):
+                    false[a] += np.int32((bits >> np.uint32(a)) & np.uint32(1))
+            if row[i] >= 0:
+                for a in range(ranges):
+                    wrong[a, found] = false[a] if within else -1
+                    own[a, found] = (bits >> np.uint32(a)) & np.uint32(1)
+                found += 1
+        for a in range(ranges):
+            if positives[a] == 0:
                 continue
-            found, false = 0, 0
-            for d in order:
-                if rank[d] >= limits[m]:
-                    continue
-                false += counted[d, a]
-                if match_of[d] >= 0:
-                    hits[found], wrong[found] = d, false
-                    found += 1
             for t in range(len(recall)):
-                recall[t, a, m] = _draw_one(
-                    hits[:found],
-                    wrong[:found],
-                    scores,
-                    match_of,
-                    right[:, a],
-                    taken[:, a],
-                    counted[:, a],
-                    t,
-                    positives[a],
-                    recalls,
-                    precision[t, :, a, m],
-                    score[t, :, a, m],
-                )
+                if not same:
+                    recall[t, a, m] = _draw_one(
+                        wrong[a],
+                        own[a],
+                        scores,
+                        right[a],
+                        taken[a],
+                        t,
+                        positives[a],
+                        recalls,
+                        precision[t, :, a, m],
+                        score[t, :, a, m],
+                        peaks,
+                        at,
+                    )
+                    continue
+                recall[t, a, m] = recall[t, a, m - 1]
+                for r in range(len(recalls)):
+                    precision[t, r, a, m] = precision[t, r, a, m - 1]
+                    score[t, r, a, m] = score[t, r, a, m - 1]
 
 
 @numba.njit(cache=True, nogil=True)
 def _draw_one(
-    hits: IntArray,
-    wrong: IntArray,
+    wrong: npt.NDArray[np.int32],
+    own: BoolArray,
     scores: FloatArray,
-    match_of: IntArray,
     right: BitArray,
     taken: BitArray,
-    counted: BoolArray,
     threshold: int,
     positives: int,
     recalls: FloatArray,
     precision: FloatArray,
     score: FloatArray,
+    peaks: FloatArray,
+    at: FloatArray,
 ) -> float:
     """Fill one curve at the recall points and return the recall it ends at.
 
     Args:
-        hits: detections with a match, best first.
-        wrong: false positives up to each, were nothing matched.
-        scores: of all detections.
-        match_of: row of each detection's match, -1: none.
-        right: bits by match.
-        taken: bits by match.
-        counted: by detection: wrong if it matches nothing.
+        wrong: (h,) false positives up to each hit, were nothing matched; -1: it does not count.
+        own: (h,) the hit itself is among them.
+        scores: (h,).
+        right: (h,) bits.
+        taken: (h,) bits.
         threshold: index of the IoU threshold.
         positives: objects, > 0.
         recalls: (R,) recall points.
         precision: (R,) to fill.
         score: (R,) to fill.
+        peaks: (h,) scratch: precision at each true positive.
+        at: (h,) scratch: its score.
     """
     bit = np.uint32(1) << np.uint32(threshold)
-    peaks, at = np.empty(len(hits)), np.empty(len(hits))
     true, matched = 0, 0
-    for i in range(len(hits)):
-        d = hits[i]
-        row = match_of[d]
-        if not taken[row] & bit:
+    for i in range(len(wrong)):
+        if not taken[i] & bit or wrong[i] < 0:
             continue
-        matched += counted[d]
-        if right[row] & bit:
+        matched += own[i]
+        if right[i] & bit:
             true += 1
             false = wrong[i] - matched
             peaks[true - 1] = true / (false + true + 2.220446049250313e-16)
-            at[true - 1] = scores[d]
+            at[true - 1] = scores[i]
     for i in range(true - 1, 0, -1):
         peaks[i - 1] = max(peaks[i - 1], peaks[i])
     i = 0

@@ -15,10 +15,10 @@ import numpy as np
 from sodkit.data.records import Annotations, BoolArray, Detections, FloatArray, IntArray
 from sodkit.errors import DataError
 from sodkit.evaluation.curves import Curves, draw_curves
-from sodkit.evaluation.matching import Candidates, Matches, find_candidates, match
+from sodkit.evaluation.matching import BitArray, Candidates, Matches, find_candidates, match
 from sodkit.evaluation.protocol import Metric, Protocol
 from sodkit.evaluation.regions import absorbed
-from sodkit.evaluation.tables import DetectionTable, Table, detection_table, object_table
+from sodkit.evaluation.tables import Table, detection_table, object_table
 
 IgnoreRegions = Literal["drop", "absorb"]
 Metrics = dict[str, float | None]
@@ -78,16 +78,16 @@ class Matching:
         objects: the objects in groups; ``rows`` leads back to the annotations.
         detections: the detections in groups; ``rows`` leads back to the detections.
         ignored: (G, A) the object does not count in the range.
-        counted: (N, A) the detection is wrong in the range if it matches nothing.
+        counted: (N,) bit a: the detection is wrong in range a if it matches nothing.
         absorbed: (N,) in an ignore region.
         candidates: the overlapping pairs.
         matches: what was matched.
     """
 
     objects: Table
-    detections: DetectionTable
+    detections: Table
     ignored: BoolArray
-    counted: BoolArray
+    counted: BitArray
     absorbed: BoolArray
     candidates: Candidates
     matches: Matches
@@ -174,11 +174,11 @@ def match_detections(
     flags = annotations.ignore[objects.rows]
     crowd = flags if protocol.crowd else np.zeros_like(flags)
     ignored = flags[:, None] | ~_in_ranges(objects.area, protocol)
-    counted = _in_ranges(table.area, protocol)
-    inside = np.zeros(len(table.rows), np.bool_)
+    counted = _range_bits(table.area, protocol)
+    inside = np.zeros(len(table), np.bool_)
     if ignore_regions == "absorb":
-        inside = absorbed(annotations, table, count)
-        counted &= ~inside[:, None]
+        inside = absorbed(annotations, table)
+        counted[inside] = 0
     candidates = find_candidates(objects, table, crowd, protocol.ious[0], progress)
     matches = match(objects, candidates, ignored, crowd, np.array(protocol.ious))
     return Matching(objects, table, ignored, counted, inside, candidates, matches)
@@ -186,13 +186,11 @@ def match_detections(
 
 def count_positives(matching: Matching, count: int) -> IntArray:
     """Return the objects (K, A) that count, by class and area range."""
-    groups = len(matching.objects.offsets) - 1
-    images = groups // count if count else 0
-    bounds = matching.objects.offsets[:: images or 1][: count + 1]
-    running = np.concatenate(
-        [np.zeros((1, matching.ignored.shape[1]), np.int64), np.cumsum(~matching.ignored, axis=0)]
-    )
-    return np.asarray(np.diff(running[bounds], axis=0), np.int64)
+    sizes = np.diff(matching.objects.offsets)
+    one = np.repeat(np.arange(len(sizes)) % max(count, 1), sizes)
+    positives = np.zeros((count, matching.ignored.shape[1]), np.int64)
+    np.add.at(positives, one, ~matching.ignored)
+    return positives
 
 
 def _in_ranges(area: FloatArray, protocol: Protocol) -> BoolArray:
@@ -200,6 +198,14 @@ def _in_ranges(area: FloatArray, protocol: Protocol) -> BoolArray:
     lows = np.array([one.low for one in protocol.areas])
     highs = np.array([one.high for one in protocol.areas])
     return np.asarray((area[:, None] >= lows) & (area[:, None] <= highs))
+
+
+def _range_bits(area: FloatArray, protocol: Protocol) -> BitArray:
+    """Return (N,) bit a: inside area range a, both ends included."""
+    bits = np.zeros(len(area), np.uint32)
+    for a, one in enumerate(protocol.areas):
+        bits |= ((area >= one.low) & (area <= one.high)).astype(np.uint32) << np.uint32(a)
+    return bits
 
 
 def _mean(metric: Metric, protocol: Protocol, curves: Curves, classes: list[int]) -> float | None:
@@ -218,17 +224,18 @@ def _check(annotations: Annotations, detections: Detections) -> None:
             hint="--boxes horizontal compares the enclosing boxes of both",
         )
     boxes = detections.xywh if detections.obb is None else detections.obb
-    bad = ~(np.isfinite(detections.scores) & np.isfinite(boxes).all(axis=1))
-    bad |= (boxes[:, 2:4] < 0).any(axis=1)
-    if bad.any():
+    fine = np.isfinite(detections.scores).all() and np.isfinite(boxes).all()
+    if not (fine and boxes[:, 2:4].min(initial=0.0) >= 0):
+        bad = ~(np.isfinite(detections.scores) & np.isfinite(boxes).all(axis=1))
+        bad |= (boxes[:, 2:4] < 0).any(axis=1)
         row = int(np.argmax(bad))
         raise DataError(
             "a score or box is not finite, or a size negative",
             where=f"detection {row} (image_id {detections.image_ids[row]})",
         )
     count = len(annotations.categories)
-    unknown = (detections.labels < 0) | (detections.labels >= count)
-    if unknown.any():
+    if detections.labels.min(initial=0) < 0 or detections.labels.max(initial=-1) >= count:
+        unknown = (detections.labels < 0) | (detections.labels >= count)
         row = int(np.argmax(unknown))
         raise DataError(
             f"label {detections.labels[row]} is no class of the annotations ({count} classes)",

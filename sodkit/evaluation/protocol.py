@@ -52,7 +52,8 @@ class Protocol:
         name: as on the command line.
         ious: thresholds, ascending, at most 32; an IoU >= min(t, 1 - 1e-10) can match.
         recalls: the recall points at which precision is averaged.
-        areas: ranges; an object or unmatched detection outside one does not count in it.
+        areas: ranges, at most 32; an object or unmatched detection outside one does not count
+            there.
         max_dets: limits a class and image, ascending; matching uses the largest.
         metrics: what is reported, in order.
         crowd: ignored objects are COCO's crowds: they take any number of detections, and overlap
@@ -76,6 +77,8 @@ class Protocol:
             or list(self.max_dets) != sorted(set(self.max_dets))
         ):
             raise ValueError("max_dets must be ascending and positive")
+        if not 1 <= len(self.areas) <= 32:
+            raise ValueError("areas must be 1 to 32 ranges")
         for metric in self.metrics:
             self.area_index(metric.area)
             self.max_dets.index(metric.max_dets)

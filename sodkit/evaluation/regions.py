@@ -8,12 +8,12 @@ import numba
 import numpy as np
 
 from sodkit.data.records import Annotations, BoolArray, FloatArray, IntArray
-from sodkit.evaluation.tables import DetectionTable, image_ranks
+from sodkit.evaluation.tables import Table, image_ranks
 from sodkit.geometry.overlap import cut_polygon
 from sodkit.geometry.rotated import obb_to_corners
 
 
-def absorbed(annotations: Annotations, detections: DetectionTable, classes: int) -> BoolArray:
+def absorbed(annotations: Annotations, detections: Table) -> BoolArray:
     """Tell which detections have more than half of their area inside one ignore region.
 
     A region is its polygon as annotated (any number of corners, also concave), else its oriented
@@ -21,26 +21,23 @@ def absorbed(annotations: Annotations, detections: DetectionTable, classes: int)
 
     Args:
         annotations: their regions.
-        detections: in groups of ``classes`` classes.
-        classes: number of classes.
+        detections: in groups.
     """
     regions = np.flatnonzero(annotations.is_region)
     inside = np.zeros(len(detections.rows), np.bool_)
     if len(regions) == 0:
         return inside
-    images = len(annotations.images)
     rank = image_ranks(annotations, np.array([one.id for one in annotations.images], np.int64))
-    points, bounds = _region_polygons(annotations, regions)
-    starts = detections.offsets[:-1].reshape(classes, images)
-    ends = detections.offsets[1:].reshape(classes, images)
+    points, corners = _region_polygons(annotations, regions)
+    bounds = detections.offsets[:: detections.classes]
     boxes = _as_obb(detections.boxes)
     for i, region in enumerate(regions):
         image = rank[annotations.image_index[region]]
         _mark_inside(
             boxes,
-            np.ascontiguousarray(starts[:, image]),
-            np.ascontiguousarray(ends[:, image]),
-            np.ascontiguousarray(points[bounds[i] : bounds[i + 1]]),
+            bounds[image],
+            bounds[image + 1],
+            np.ascontiguousarray(points[corners[i] : corners[i + 1]]),
             inside,
         )
     return inside
@@ -66,26 +63,25 @@ def _region_polygons(annotations: Annotations, rows: IntArray) -> tuple[FloatArr
 
 @numba.njit(cache=True, nogil=True)
 def _mark_inside(
-    boxes: FloatArray, starts: IntArray, ends: IntArray, polygon: FloatArray, inside: BoolArray
+    boxes: FloatArray, first: int, last: int, polygon: FloatArray, inside: BoolArray
 ) -> None:
-    """Mark the boxes of an image (in runs [starts, ends)) that lie half inside a polygon."""
+    """Mark the boxes of an image [first, last) that lie half inside a polygon."""
     left, right = polygon[:, 0].min(), polygon[:, 0].max()
     top, bottom = polygon[:, 1].min(), polygon[:, 1].max()
     # A cut adds at most one corner for each edge that crosses the line.
     buffer = np.empty((2, 2, 32 * len(polygon)))
-    for run in range(len(starts)):
-        for i in range(starts[run], ends[run]):
-            reach = (boxes[i, 2] + boxes[i, 3]) / 2
-            if (
-                boxes[i, 0] - reach > right
-                or boxes[i, 0] + reach < left
-                or boxes[i, 1] - reach > bottom
-                or boxes[i, 1] + reach < top
-            ):
-                continue
-            area = boxes[i, 2] * boxes[i, 3]
-            if area > 0 and 2 * _share(boxes[i], polygon, buffer) > area:
-                inside[i] = True
+    for i in range(first, last):
+        reach = (boxes[i, 2] + boxes[i, 3]) / 2
+        if (
+            boxes[i, 0] - reach > right
+            or boxes[i, 0] + reach < left
+            or boxes[i, 1] - reach > bottom
+            or boxes[i, 1] + reach < top
+        ):
+            continue
+        area = boxes[i, 2] * boxes[i, 3]
+        if area > 0 and 2 * _share(boxes[i], polygon, buffer) > area:
+            inside[i] = True
 
 
 @numba.njit(cache=True, nogil=True)

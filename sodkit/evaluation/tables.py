@@ -1,8 +1,9 @@
 """Objects and detections in the order in which they are matched and counted.
 
-A *group* is a class and an image: ``class * images + rank of the image's id``. Objects stand by
+A *group* is an image and a class: ``rank of the image's id * classes + class``. Objects stand by
 group in the annotations' order; detections by group, best first, equal scores in input order, and
-no more of a group than the protocol's largest limit.
+no more of a group than the protocol's largest limit. Files are written image by image, so this
+order reads them nearly from front to back.
 """
 
 from __future__ import annotations
@@ -23,33 +24,22 @@ class Table:
 
     Attributes:
         rows: (N,) their rows in the annotations or detections.
-        offsets: (classes * images + 1,) group g is [offsets[g], offsets[g + 1]).
+        offsets: (images * classes + 1,) group g is [offsets[g], offsets[g + 1]).
+        classes: number of classes.
         boxes: (N, 4) xywh or (N, 5) obb.
         area: (N,) px^2: as annotated; of detections w * h.
+        beyond: how many detections the largest limit left out.
     """
 
     rows: IntArray
     offsets: IntArray
+    classes: int
     boxes: FloatArray
     area: FloatArray
+    beyond: int = 0
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class DetectionTable(Table):
-    """Detections, and the order in which each class counts them.
-
-    Attributes:
-        rank: (N,) place in the group, from 0.
-        order: (N,) positions in this table by class and descending score; ties by image, then
-            by place in the group.
-        class_offsets: (classes + 1,) class k is ``order[class_offsets[k]:class_offsets[k + 1]]``.
-        beyond: how many detections the largest limit left out.
-    """
-
-    rank: IntArray
-    order: IntArray
-    class_offsets: IntArray
-    beyond: int
+    def __len__(self) -> int:
+        return len(self.rows)
 
 
 def image_ranks(annotations: Annotations, image_ids: IntArray) -> IntArray:
@@ -96,17 +86,16 @@ def object_table(annotations: Annotations, rows: IntArray, classes: IntArray, co
         classes: (G,) the class of each, below ``count``.
         count: number of classes.
     """
-    images = len(annotations.images)
-    by_index = image_ranks(
-        annotations, np.array([image.id for image in annotations.images], np.int64)
-    )
-    group = classes * images + by_index[annotations.image_index[rows]]
-    order = np.argsort(group, kind="stable")
-    chosen = rows[order]
+    ids = np.array([image.id for image in annotations.images], np.int64)
+    image = image_ranks(annotations, ids)[annotations.image_index[rows]]
+    group = image * count + classes
+    groups = count * len(ids)
+    chosen = rows[counting_order(group, np.arange(len(group)), groups)]
     boxes = annotations.xywh if annotations.obb is None else annotations.obb
     return Table(
         chosen,
-        _offsets(group, count * images),
+        _offsets(group, groups),
+        count,
         np.ascontiguousarray(boxes[chosen], np.float64),
         np.ascontiguousarray(annotations.area[chosen], np.float64),
     )
@@ -114,7 +103,7 @@ def object_table(annotations: Annotations, rows: IntArray, classes: IntArray, co
 
 def detection_table(
     annotations: Annotations, detections: Detections, classes: IntArray, count: int, limit: int
-) -> DetectionTable:
+) -> Table:
     """Sort detections into groups, best first, and cut each group at ``limit``.
 
     Args:
@@ -127,26 +116,20 @@ def detection_table(
     Raises:
         DataError: a detection of an unknown image.
     """
-    images = len(annotations.images)
-    image = image_ranks(annotations, detections.image_ids)
-    by_image = _counting_order(image, np.arange(len(image)), max(images, 1))
+    group = image_ranks(annotations, detections.image_ids) * count + classes
+    groups = count * len(annotations.images)
+    rows = counting_order(group, np.arange(len(group)), groups)
+    offsets = _offsets(group, groups)
     scores = np.ascontiguousarray(detections.scores, np.float64) + 0.0  # -0.0 becomes 0.0
-    best = _descending(scores.view(np.uint64), by_image)
-    rows, offsets, rank, order, class_offsets = _arrange(
-        best, np.ascontiguousarray(classes, np.int64), image, count, images, limit
-    )
+    _sort_groups(scores, offsets, rows)
+    if len(rows) and np.diff(offsets).max() > limit:
+        rank = np.arange(len(rows)) - np.repeat(offsets[:-1], np.diff(offsets))
+        rows = rows[rank < limit]
+        offsets = np.concatenate([[0], np.cumsum(np.minimum(np.diff(offsets), limit))])
     boxes = detections.xywh if detections.obb is None else detections.obb
     boxes = np.ascontiguousarray(boxes[rows], np.float64)
-    return DetectionTable(
-        rows=rows,
-        offsets=offsets,
-        boxes=boxes,
-        area=boxes[:, 2] * boxes[:, 3],
-        rank=rank,
-        order=order,
-        class_offsets=class_offsets,
-        beyond=len(detections) - len(rows),
-    )
+    area = boxes[:, 2] * boxes[:, 3]
+    return Table(rows, offsets, count, boxes, area, len(detections) - len(rows))
 
 
 def _offsets(group: IntArray, count: int) -> IntArray:
@@ -155,56 +138,97 @@ def _offsets(group: IntArray, count: int) -> IntArray:
 
 
 @numba.njit(cache=True, nogil=True)
+def _sort_groups(scores: FloatArray, offsets: IntArray, rows: IntArray) -> None:
+    """Sort each group's rows stably by descending score, in place: merge sort over short runs."""
+    longest = 0
+    for group in range(len(offsets) - 1):
+        longest = max(longest, int(offsets[group + 1] - offsets[group]))
+    spare, spare_keys = np.empty(longest, np.int64), np.empty(longest)
+    keys = np.empty(longest)
+    run = 16  # sorted by insertion
+    for group in range(len(offsets) - 1):
+        base, count = int(offsets[group]), int(offsets[group + 1] - offsets[group])
+        for i in range(count):
+            row, key = rows[base + i], scores[rows[base + i]]
+            at = i
+            while at % run and keys[at - 1] < key:
+                keys[at], rows[base + at] = keys[at - 1], rows[base + at - 1]
+                at -= 1
+            keys[at], rows[base + at] = key, row
+        width = run
+        while width < count:
+            for start in range(0, count, 2 * width):
+                left, right = start, min(start + width, count)
+                middle, end = right, min(start + 2 * width, count)
+                for out in range(start, end):
+                    if left < middle and (right >= end or keys[left] >= keys[right]):
+                        spare[out], spare_keys[out] = rows[base + left], keys[left]
+                        left += 1
+                    else:
+                        spare[out], spare_keys[out] = rows[base + right], keys[right]
+                        right += 1
+            for i in range(count):
+                rows[base + i], keys[i] = spare[i], spare_keys[i]
+            width *= 2
+
+
+def counting_order(keys: IntArray, order: IntArray, buckets: int) -> IntArray:
+    """Sort rows stably by key: keys (N,) in [0, buckets), ``order`` the rows, returned sorted."""
+    return np.asarray(_counting_order(keys, order, buckets), np.int64)
+
+
+@numba.njit(cache=True, nogil=True)
 def _counting_order(keys: IntArray, order: IntArray, buckets: int) -> IntArray:
-    """Sort ``order`` stably by ``keys[order]``, all below ``buckets``."""
     places = np.zeros(buckets + 1, np.int64)
     for key in keys:
         places[key + 1] += 1
     for bucket in range(buckets):
         places[bucket + 1] += places[bucket]
-    out = np.empty_like(order)
+    out = np.empty(len(order), np.int64)
     for row in order:
         out[places[keys[row]]] = row
         places[keys[row]] += 1
     return out
 
 
+def descending_order(values: FloatArray, order: IntArray) -> IntArray:
+    """Sort rows stably by value, largest first: values (N,) finite, ``order`` the rows."""
+    plain = np.ascontiguousarray(values, np.float64) + 0.0  # -0.0 becomes 0.0
+    return np.asarray(_descending_order(plain.view(np.uint64), order), np.int64)
+
+
 @numba.njit(cache=True, nogil=True)
-def _descending(bits: npt.NDArray[np.uint64], order: IntArray) -> IntArray:
-    """Sort ``order`` stably by descending score: a radix sort, 11 bits at a time.
+def _descending_order(bits: npt.NDArray[np.uint64], order: IntArray) -> IntArray:
+    """Radix sort, 11 bits at a time; digits that all values share are skipped.
 
-    Digits that all scores share are skipped.
-
-    Args:
-        bits: (N,) the scores' bits, of -0.0 those of 0.0: they rise with a positive score and fall
-            with a negative one.
-        order: the rows in the order that ties keep.
+    As an unsigned integer the bits of a positive double rise with its value and those of a
+    negative one fall: turned, they all rise.
     """
     count = len(order)
-    keys = np.empty(count, np.uint64)
+    keys, other_keys = np.empty(count, np.uint64), np.empty(count, np.uint64)
+    out, other = np.empty(count, np.int64), np.empty(count, np.int64)
     sign = np.uint64(1) << np.uint64(63)
     for i in range(count):
         key = bits[order[i]]
         keys[i] = ~key if key & sign else key | sign
-    spare_keys = np.empty_like(keys)
-    out, spare = order.copy(), np.empty_like(order)
+        out[i] = order[i]
     for digit in range(6):
         shift = np.uint64(11 * digit)
         places = np.zeros(2049, np.int64)
         for key in keys:
-            places[2048 - ((key >> shift) & np.uint64(2047))] += 1
-        if places.max() == count:
+            places[2048 - np.int64((key >> shift) & np.uint64(2047))] += 1
+        if count and places[2048 - np.int64((keys[0] >> shift) & np.uint64(2047))] == count:
             continue
         for bucket in range(2048):
             places[bucket + 1] += places[bucket]
         for i in range(count):
-            bucket = 2047 - ((keys[i] >> shift) & np.uint64(2047))
+            bucket = 2047 - np.int64((keys[i] >> shift) & np.uint64(2047))
             place = places[bucket]
             places[bucket] += 1
-            spare_keys[place] = keys[i]
-            spare[place] = out[i]
-        keys, spare_keys = spare_keys, keys
-        out, spare = spare, out
+            other_keys[place] = keys[i]
+            other[place] = out[i]
+        keys, other_keys = other_keys, keys
+        out, other = other, out
     return out
 
 

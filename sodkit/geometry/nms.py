@@ -1,9 +1,9 @@
 """Non-maximum suppression on the CPU in nearly linear time: exactly the greedy result.
 
 Boxes are taken best first. A box is kept unless a kept box of its group overlaps it with IoU above
-the threshold. Kept boxes lie in a hash grid with one layer for each power of two of their size, in
-the cell of their centre, so a box looks only at kept boxes near it and not much smaller than the
-threshold allows.
+the threshold. Kept boxes lie in a hash grid with a layer for each power of four of their longer
+side, in the cell of their centre. A layer's cell is as wide as its largest box, so a box looks at a
+handful of cells, and at no layer whose boxes are too small for the IoU.
 """
 
 from __future__ import annotations
@@ -14,18 +14,21 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from sodkit.geometry.overlap import rotated_intersection
+from sodkit.geometry.overlap import rotated_bound, rotated_intersection, turns
 from sodkit.geometry.rotated import obb_to_xyxy
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-_LEVELS = 64
-_LOWEST = -16
-"""Layers hold boxes up to 2**(_LOWEST + layer) px: from 1.5e-5 px to 1.4e14 px."""
+_LAYERS = 24
+_SMALLEST = 2.0**-14
+"""Layer n holds boxes up to _SMALLEST * 4**n px wide and high: from 6e-5 px to 4e9 px."""
 
 _FARTHEST = 1e9
 """Coordinates beyond this many px are refused: their cells would not fit an integer."""
+
+_SLACK = 1e-9
+"""Bounds are widened by this share, so rounding never hides a pair from the exact test."""
 
 
 def nms(
@@ -86,119 +89,170 @@ def _suppress(
     if np.abs(xyxy).max(initial=0.0) > _FARTHEST:
         raise ValueError(f"a box lies more than {_FARTHEST:g} px from the origin")
     order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
-    kept = _greedy(xyxy, obb, np.ascontiguousarray(groups, np.int64), order, float(iou))
+    boxes = np.ascontiguousarray(xyxy[order])
+    oriented = np.ascontiguousarray(obb[order]) if len(obb) else obb
+    ordered_groups = np.ascontiguousarray(groups[order], np.int64)
+    areas = _areas(boxes) if len(obb) == 0 else oriented[:, 2] * oriented[:, 3]
+    kept = _greedy(boxes, oriented, turns(oriented), areas, ordered_groups, float(iou))
     return np.asarray(order[kept], np.int64)
 
 
+def _areas(xyxy: FloatArray) -> FloatArray:
+    """Return width times height, 0 for inverted boxes."""
+    sides = np.maximum(xyxy[:, 2:] - xyxy[:, :2], 0.0)
+    return np.ascontiguousarray(sides[:, 0] * sides[:, 1])
+
+
+@numba.njit(cache=True, nogil=True)
+def _greedy(
+    xyxy: FloatArray,
+    obb: FloatArray,
+    turn: FloatArray,
+    areas: FloatArray,
+    groups: IntArray,
+    iou: float,
+) -> IntArray:
+    """Return the kept ones of boxes that stand best first, ascending."""
+    count = len(xyxy)
+    size = 16
+    while size < 2 * count:
+        size *= 2
+    head, following = np.empty(size, np.int64), np.empty(count, np.int64)
+    for slot in range(size):
+        head[slot] = -1
+    cells = np.empty(_LAYERS)
+    for layer in range(_LAYERS):
+        cells[layer] = _SMALLEST * 4.0**layer
+    reach = np.zeros((_LAYERS, 2))  # largest half width and height of a layer's boxes
+    kept = np.empty(count, np.int64)
+    near = np.empty(count, np.int64)
+    found = 0
+    buffer = np.empty((2, 2, 8))
+    for i in range(count):
+        width, height = xyxy[i, 2] - xyxy[i, 0], xyxy[i, 3] - xyxy[i, 1]
+        if areas[i] > 0 and width > 0 and height > 0:
+            # One call a box, not one a pair: a call with arrays costs as much as 20 tests.
+            close = _neighbours(
+                xyxy,
+                areas,
+                groups,
+                len(obb) == 0,
+                i,
+                iou,
+                cells,
+                reach,
+                head,
+                following,
+                kept,
+                found,
+                near,
+            )
+            if len(obb) == 0 and close > 0:
+                continue
+            if close and _any_above(obb, turn, areas, i, iou, near, close, buffer):
+                continue
+        layer = 0
+        while layer < _LAYERS - 1 and cells[layer] < max(width, height):
+            layer += 1
+        column = math.floor((xyxy[i, 0] + xyxy[i, 2]) / 2 / cells[layer])
+        row = math.floor((xyxy[i, 1] + xyxy[i, 3]) / 2 / cells[layer])
+        slot = _slot(layer, column, row, groups[i], size - 1)
+        following[found] = head[slot]
+        head[slot] = found
+        reach[layer, 0] = max(reach[layer, 0], width / 2)
+        reach[layer, 1] = max(reach[layer, 1], height / 2)
+        kept[found] = i
+        found += 1
+    return kept[:found]
+
+
 @numba.njit(cache=True, nogil=True, inline="always")
-def _slot(level: int, column: int, row: int, group: int, mask: int) -> int:
+def _slot(layer: int, column: int, row: int, group: int, mask: int) -> int:
     """Return the place of a cell in the hash table."""
-    key = column * 73856093 ^ row * 19349663 ^ group * 83492791 ^ level * 50331653
+    key = column * 73856093 ^ row * 19349663 ^ group * 83492791 ^ layer * 50331653
     key ^= key >> 15
     return key & mask
 
 
 @numba.njit(cache=True, nogil=True)
-def _overlaps(
-    xyxy: FloatArray, obb: FloatArray, i: int, j: int, iou: float, buffer: FloatArray
-) -> bool:
-    """Tell whether boxes i and j have an IoU above ``iou``."""
-    width = min(xyxy[i, 2], xyxy[j, 2]) - max(xyxy[i, 0], xyxy[j, 0])
-    height = min(xyxy[i, 3], xyxy[j, 3]) - max(xyxy[i, 1], xyxy[j, 1])
-    if width <= 0 or height <= 0:
-        return False
-    inter = width * height
-    if len(obb) == 0:
-        area_i = (xyxy[i, 2] - xyxy[i, 0]) * (xyxy[i, 3] - xyxy[i, 1])
-        area_j = (xyxy[j, 2] - xyxy[j, 0]) * (xyxy[j, 3] - xyxy[j, 1])
-        return bool(inter / (area_i + area_j - inter) > iou)
-    total = obb[i, 2] * obb[i, 3] + obb[j, 2] * obb[j, 3]
-    if total <= 0 or inter * (1 + iou) < iou * total * (1 - 1e-9):
-        return False  # the enclosing boxes bound the overlap from above
-    inter = rotated_intersection(obb[i], obb[j], buffer)
-    return bool(inter > 0 and inter / max(total - inter, inter) > iou)
-
-
-@numba.njit(cache=True, nogil=True)
-def _greedy(
-    xyxy: FloatArray, obb: FloatArray, groups: IntArray, order: IntArray, iou: float
-) -> IntArray:
-    """Return positions in ``order`` of the kept boxes, ascending."""
-    count = len(order)
-    size = 16
-    while size < 2 * count:
-        size *= 2
-    head = np.full(size, -1, np.int64)
-    following = np.empty(count, np.int64)
-    used = np.zeros(_LEVELS, np.bool_)
-    kept = np.empty(count, np.int64)
-    found = 0
-    buffer = np.empty((2, 2, 8))
-    for position in range(count):
-        i = order[position]
-        side = max(xyxy[i, 2] - xyxy[i, 0], xyxy[i, 3] - xyxy[i, 1])
-        if _is_suppressed(
-            xyxy, obb, groups, i, iou, head, following, used, kept[:found], order, buffer
-        ):
-            continue
-        level = 0
-        while level < _LEVELS - 1 and 2.0 ** (_LOWEST + level) < side:
-            level += 1
-        cell = 2.0 ** (_LOWEST + level)
-        column = math.floor((xyxy[i, 0] + xyxy[i, 2]) / 2 / cell)
-        row = math.floor((xyxy[i, 1] + xyxy[i, 3]) / 2 / cell)
-        slot = _slot(level, column, row, groups[i], size - 1)
-        following[found] = head[slot]
-        head[slot] = found
-        used[level] = True
-        kept[found] = position
-        found += 1
-    return kept[:found]
-
-
-@numba.njit(cache=True, nogil=True)
-def _is_suppressed(
+def _neighbours(
     xyxy: FloatArray,
-    obb: FloatArray,
+    areas: FloatArray,
     groups: IntArray,
+    exact: bool,
     i: int,
     iou: float,
+    cells: FloatArray,
+    reach: FloatArray,
     head: IntArray,
     following: IntArray,
-    used: npt.NDArray[np.bool_],
     kept: IntArray,
-    order: IntArray,
-    buffer: FloatArray,
-) -> bool:
-    """Look through the cells around box i for a kept box that suppresses it."""
-    if len(obb):
-        own = obb[i, 2] * obb[i, 3]
-    else:
-        own = (xyxy[i, 2] - xyxy[i, 0]) * (xyxy[i, 3] - xyxy[i, 1])
-    for level in range(_LEVELS):
-        if not used[level]:
-            continue
-        cell = 2.0 ** (_LOWEST + level)
-        if level < _LEVELS - 1 and cell * cell < iou * own * (1 - 1e-9):
-            continue  # every box of this layer is too small for the IoU
-        # A box of this layer reaches at most half a cell beyond its centre (and rounding).
-        half = cell * 0.5000001
-        first = math.floor((xyxy[i, 0] - half) / cell)
-        last = math.floor((xyxy[i, 2] + half) / cell)
-        top = math.floor((xyxy[i, 1] - half) / cell)
-        bottom = math.floor((xyxy[i, 3] + half) / cell)
-        if float(last - first + 1) * float(bottom - top + 1) > len(kept):
-            for k in range(len(kept)):  # fewer kept boxes than cells: ask them all
-                j = order[kept[k]]
-                if groups[j] == groups[i] and _overlaps(xyxy, obb, j, i, iou, buffer):
-                    return True
-            continue
+    found: int,
+    near: IntArray,
+) -> int:
+    """List in ``near`` the kept boxes whose enclosing boxes overlap box i enough; return how many.
+
+    For upright boxes that is the exact test: the first one found suppresses, and 1 is returned.
+    For oriented ones the enclosing overlap bounds the true one from above.
+    """
+    x0, y0, x1, y1 = xyxy[i, 0], xyxy[i, 1], xyxy[i, 2], xyxy[i, 3]
+    own, group, close = areas[i], groups[i], 0
+    # The intersection is at least iou * own, and at most the common width times the own height.
+    least_w, least_h = iou * own / (y1 - y0) * (1 - _SLACK), iou * own / (x1 - x0) * (1 - _SLACK)
+    for layer in range(_LAYERS):
+        cell = cells[layer]
+        if reach[layer, 0] == 0 or cell * cell < iou * own * (1 - _SLACK):
+            continue  # no box, or all of them too small
+        beyond_x = reach[layer, 0] * (1 + _SLACK) - least_w + cell * _SLACK
+        beyond_y = reach[layer, 1] * (1 + _SLACK) - least_h + cell * _SLACK
+        first, last = math.floor((x0 - beyond_x) / cell), math.floor((x1 + beyond_x) / cell)
+        top, bottom = math.floor((y0 - beyond_y) / cell), math.floor((y1 + beyond_y) / cell)
+        everything = float(last - first + 1) * float(bottom - top + 1) > found
+        if everything:  # fewer kept boxes than cells: one pass over all of them
+            first, last, top, bottom, close = 0, 0, 0, 0, 0
         for column in range(first, last + 1):
             for row in range(top, bottom + 1):
-                k = head[_slot(level, column, row, groups[i], len(head) - 1)]
+                k = found - 1
+                if not everything:
+                    k = head[_slot(layer, column, row, group, len(head) - 1)]
                 while k >= 0:
-                    j = order[kept[k]]
-                    if groups[j] == groups[i] and _overlaps(xyxy, obb, j, i, iou, buffer):
-                        return True
-                    k = following[k]
+                    j = kept[k]
+                    k = k - 1 if everything else following[k]
+                    width = min(x1, xyxy[j, 2]) - max(x0, xyxy[j, 0])
+                    height = min(y1, xyxy[j, 3]) - max(y0, xyxy[j, 1])
+                    if width <= 0 or height <= 0 or groups[j] != group:
+                        continue
+                    inter = width * height
+                    if exact:
+                        if inter / (areas[j] + own - inter) > iou:
+                            return 1
+                    elif inter * (1 + iou) >= iou * (areas[j] + own) * (1 - _SLACK):
+                        near[close] = j
+                        close += 1
+        if everything:
+            break
+    return close
+
+
+@numba.njit(cache=True, nogil=True)
+def _any_above(
+    obb: FloatArray,
+    turn: FloatArray,
+    areas: FloatArray,
+    i: int,
+    iou: float,
+    near: IntArray,
+    close: int,
+    buffer: FloatArray,
+) -> bool:
+    """Tell whether box i has an IoU above ``iou`` with one of ``near[:close]``."""
+    for n in range(close):
+        j = near[n]
+        total = areas[j] + areas[i]
+        least = iou * total * (1 - _SLACK)  # inter / (total - inter) > iou, solved for inter
+        if rotated_bound(obb[j], turn[j], obb[i], turn[i]) * (1 + iou) < least:
+            continue
+        inter = rotated_intersection(obb[j], turn[j], obb[i], turn[i], buffer)
+        if inter > 0 and inter / max(total - inter, inter) > iou:
+            return True
     return False

@@ -11,8 +11,6 @@ parallel to an axis, so nothing degenerates for identical, touching or contained
 
 from __future__ import annotations
 
-import math
-
 import numba
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +28,8 @@ def rotated_iou_pairs(a: FloatArray, b: FloatArray) -> FloatArray:
 
     Within 1e-9 of the exact value; 0 where one of them has no area.
     """
-    return np.asarray(_rotated_iou_pairs(_rows(a, 5), _rows(b, 5)))
+    a, b = _rows(a, 5), _rows(b, 5)
+    return np.asarray(_rotated_iou_pairs(a, turns(a), b, turns(b)))
 
 
 def rotated_iou(a: FloatArray, b: FloatArray) -> FloatArray:
@@ -67,20 +66,45 @@ def _box_iou_pairs(a: FloatArray, b: FloatArray) -> FloatArray:
     return out
 
 
+def turns(obb: FloatArray) -> FloatArray:
+    """Return cosine and sine (N, 2) of the boxes' angles, as the compiled functions want them."""
+    return np.stack([np.cos(obb[:, 4]), np.sin(obb[:, 4])], axis=1)
+
+
 @numba.njit(cache=True, nogil=True)
-def rotated_intersection(a: FloatArray, b: FloatArray, buffer: FloatArray) -> float:
+def rotated_bound(a: FloatArray, turn_a: FloatArray, b: FloatArray, turn_b: FloatArray) -> float:
+    """Return an upper bound of the intersection of two oriented boxes (compiled).
+
+    It is the overlap of ``a`` with the box that encloses ``b`` in the frame of ``a``: far cheaper
+    than the polygon, and nearly always enough to turn down neighbours that stand side by side.
+    """
+    dx, dy = b[0] - a[0], b[1] - a[1]
+    cos = abs(turn_a[0] * turn_b[0] + turn_a[1] * turn_b[1])
+    sin = abs(turn_a[0] * turn_b[1] - turn_a[1] * turn_b[0])
+    x, y = abs(dx * turn_a[0] + dy * turn_a[1]), abs(dy * turn_a[0] - dx * turn_a[1])
+    half_w, half_h = (cos * b[2] + sin * b[3]) / 2, (sin * b[2] + cos * b[3]) / 2
+    width = min(a[2] / 2, x + half_w) - max(-a[2] / 2, x - half_w)
+    height = min(a[3] / 2, y + half_h) - max(-a[3] / 2, y - half_h)
+    return float(width * height) if width > 0 and height > 0 else 0.0
+
+
+@numba.njit(cache=True, nogil=True)
+def rotated_intersection(
+    a: FloatArray, turn_a: FloatArray, b: FloatArray, turn_b: FloatArray, buffer: FloatArray
+) -> float:
     """Return the intersection of two oriented boxes in px^2 (compiled).
 
     Args:
         a: (5,) the box whose frame is used.
+        turn_a: (2,) cosine and sine of its angle.
         b: (5,) the box that is clipped.
+        turn_b: (2,) cosine and sine of its angle.
         buffer: (2, 2, 8) scratch: x and y of the polygon before and after a cut.
     """
-    cos_a, sin_a = math.cos(a[4]), math.sin(a[4])
     dx, dy = b[0] - a[0], b[1] - a[1]
-    x, y = dx * cos_a + dy * sin_a, dy * cos_a - dx * sin_a
-    turn = b[4] - a[4]
-    cos, sin = math.cos(turn), math.sin(turn)
+    x, y = dx * turn_a[0] + dy * turn_a[1], dy * turn_a[0] - dx * turn_a[1]
+    cos = turn_a[0] * turn_b[0] + turn_a[1] * turn_b[1]
+    sin = turn_a[0] * turn_b[1] - turn_a[1] * turn_b[0]
     wx, wy, hx, hy = b[2] / 2 * cos, b[2] / 2 * sin, -b[3] / 2 * sin, b[3] / 2 * cos
     buffer[0, 0, 0], buffer[0, 1, 0] = x - wx - hx, y - wy - hy
     buffer[0, 0, 1], buffer[0, 1, 1] = x + wx - hx, y + wy - hy
@@ -151,12 +175,14 @@ def _polygon_area(polygon: FloatArray, count: int) -> float:
 
 
 @numba.njit(cache=True, nogil=True)
-def _rotated_iou_pairs(a: FloatArray, b: FloatArray) -> FloatArray:
+def _rotated_iou_pairs(
+    a: FloatArray, turns_a: FloatArray, b: FloatArray, turns_b: FloatArray
+) -> FloatArray:
     out = np.zeros(len(a))
     buffer = np.empty((2, 2, 8))
     for i in range(len(a)):
         total = a[i, 2] * a[i, 3] + b[i, 2] * b[i, 3]
         if a[i, 2] > 0 and a[i, 3] > 0 and b[i, 2] > 0 and b[i, 3] > 0:
-            inter = rotated_intersection(a[i], b[i], buffer)
+            inter = rotated_intersection(a[i], turns_a[i], b[i], turns_b[i], buffer)
             out[i] = min(inter / (total - inter), 1.0) if inter < total else 1.0
     return out

@@ -58,7 +58,8 @@ def test_an_object_in_several_windows_is_found_once(recipe: Recipe, tmp_path: Pa
 def test_images_come_in_order_and_progress_counts(recipe: Recipe, tmp_path: Path) -> None:
     sizes = [(300, 200), (50, 40), (97, 96), (200, 96), (96, 300)]
     records = [
-        picture(tmp_path, f"{'x' * (k + 1)}.png", w, h, (20 + k, 10)) for k, (w, h) in enumerate(sizes)
+        picture(tmp_path, f"{'x' * (k + 1)}.png", w, h, (20 + k, 10))
+        for k, (w, h) in enumerate(sizes)
     ]
     seen: list[tuple[int, int]] = []
     found = predict_images(

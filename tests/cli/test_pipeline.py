@@ -1,0 +1,220 @@
+"""The commands as a user types them: a tiny data set through train, predict and eval."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from sodkit.cli.main import make_app
+from sodkit.data.images import write_image
+
+SMALL = (
+    "model.fpn.channels=32",
+    "model.roi.hidden=32",
+    "input.patch=64",
+    "input.stride=48",
+    "schedule.batch=2",
+    "schedule.precision=float32",
+    "schedule.warmup=2",
+)
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(make_app(), [str(a) for a in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def train(data: Path, out: Path, *more: object) -> tuple[int, str, str]:
+    sets = [part for value in SMALL for part in ("--set", value)]
+    return run(
+        "train", "cfinet-r18-demo", "--data", data, "--out", out, "--workers", 0,
+        *sets, "--epochs", 1, *more,
+    )  # fmt: skip
+
+
+def coco(folder: Path, **changes: Any) -> Path:
+    """Write three images of 80 x 70 px with bright squares, and their COCO file."""
+    rng = np.random.default_rng(0)
+    images, annotations = [], []
+    for number in range(1, 4):
+        pixels = rng.integers(0, 80, (70, 80, 3)).astype(np.uint8)
+        for x, y in ((8, 10), (40, 30)):
+            pixels[y : y + 12, x : x + 12] = 220
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": number,
+                    "category_id": 4,
+                    "bbox": [x, y, 12, 12],
+                    "area": 144,
+                }
+            )
+        write_image(folder / f"{number}.png", pixels)
+        images.append({"id": number, "file_name": f"{number}.png", "width": 80, "height": 70})
+    content = {
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": 4, "name": "square"}, {"id": 5, "name": "ignore"}],
+    }
+    path = folder / "data.json"
+    path.write_text(json.dumps(content | changes))
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A data set, and a run on its patches."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    data = coco(folder)
+    code, _, err = run("split", data, "--out", folder / "patches", "--size", 64, "--stride", 48)
+    assert code == 0, err
+    code, _, err = train(folder / "patches", folder / "run", "--val", data)
+    assert code == 0, err
+    return data, folder / "run"
+
+
+def test_train_reports_the_last_epoch(trained: tuple[Path, Path]) -> None:
+    _, folder = trained
+    code, out, _ = run("train", "--resume", folder, "--epochs", 2, "--workers", 0, "--json")
+    assert code == 0
+    row = json.loads(out)["last_epoch"]
+    assert row["epoch"] == 2
+    assert set(row) >= {"loss", "loss_coarse_reg", "loss_imitation", "AP", "AP50"}
+
+
+def test_predict_then_eval(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    data, folder = trained
+    out = tmp_path / "found.json"
+    checkpoint = folder / "checkpoints" / "last.safetensors"
+    code, stdout, err = run("predict", checkpoint, data, "--out", out, "--score", 0, "--json")
+    assert code == 0, err
+    found = json.loads(out.read_text())
+    assert json.loads(stdout)["detections"] == len(found) > 0
+    assert {d["category_id"] for d in found} == {4}
+    assert {d["image_id"] for d in found} <= {1, 2, 3}
+    code, stdout, err = run("eval", data, out, "--json")
+    assert code == 0, err
+    metrics = json.loads(stdout)["metrics"]
+    assert set(metrics) == {
+        "AP", "AP50", "AP75", "AP_eS", "AP_rS", "AP_gS", "AP_N",
+        "AR@100", "AR@300", "AR@1000", "AR_eS", "AR_rS", "AR_gS", "AR_N",
+    }  # fmt: skip
+    assert metrics["AP_N"] is None
+
+
+def test_predict_on_files_counts_images_from_one(
+    trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    data, folder = trained
+    checkpoint = folder / "checkpoints" / "last.safetensors"
+    out = tmp_path / "found.json"
+    files = (data.parent / "2.png", data.parent / "1.png")
+    code, _, err = run("predict", checkpoint, *files, "--out", out, "--score", 0, "--no-split")
+    assert code == 0, err
+    assert {d["image_id"] for d in json.loads(out.read_text())} == {1, 2}
+
+
+def test_predict_for_other_classes(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    other = coco(tmp_path, categories=[{"id": 4, "name": "circle"}])
+    checkpoint = trained[1] / "checkpoints" / "last.safetensors"
+    code, _, err = run("predict", checkpoint, other, "--out", tmp_path / "x.json")
+    assert code == 4
+    assert "circle" in err
+    assert "square" in err
+    assert not (tmp_path / "x.json").exists()
+
+
+def test_predict_without_a_checkpoint(tmp_path: Path) -> None:
+    code, _, err = run("predict", tmp_path / "no.safetensors", tmp_path, "--out", tmp_path / "x")
+    assert code == 4
+    assert "checkpoint not found" in err
+
+
+def test_predict_on_a_broken_image_leaves_nothing(
+    trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    checkpoint = trained[1] / "checkpoints" / "last.safetensors"
+    code, _, err = run("predict", checkpoint, tmp_path / "bad.png", "--out", tmp_path / "x.json")
+    assert code == 3
+    assert "bad.png" in err
+    assert [p.name for p in tmp_path.iterdir()] == ["bad.png"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"bbox": [1, 2, float("nan"), 3]}, "annotations"),
+        ({"bbox": [1, 2, 0, 3]}, "annotations"),
+        ({"category_id": 77}, "77"),
+        ({"image_id": 99}, "99"),
+    ],
+)
+def test_train_on_bad_annotations(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    data = coco(tmp_path)
+    content = json.loads(data.read_text())
+    content["annotations"][2] |= change
+    data.write_text(json.dumps(content))
+    code, _, err = train(data, tmp_path / "run")
+    assert code == 3
+    assert "data.json" in err
+    assert message in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_train_where_something_is(tmp_path: Path) -> None:
+    data = coco(tmp_path)
+    code, _, err = train(data, tmp_path)
+    assert code == 2
+    assert "exists already" in err
+
+
+def test_train_without_images(tmp_path: Path) -> None:
+    data = coco(tmp_path)
+    (tmp_path / "2.png").unlink()
+    code, _, err = train(data, tmp_path / "run")
+    assert code == 3
+    assert "2.png" in err
+
+
+def test_train_with_other_validation_classes(tmp_path: Path) -> None:
+    data = coco(tmp_path)
+    (tmp_path / "val").mkdir()
+    val = coco(tmp_path / "val", categories=[{"id": 4, "name": "sqare"}])
+    code, _, err = train(data, tmp_path / "run", "--val", val)
+    assert code == 3
+    assert "sqare" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "no-such-recipe", "--data", "x", "--out", "y"), "no recipe named"),
+        (("train",), "Usage"),
+        (("train", "--out", "y"), "--data and --out are needed"),
+        (("train", "--resume", "nowhere"), "no finished epoch"),
+        (("frobnicate",), "No such command"),
+        (("recipes", "cfinet-r50-soda-d", "--set", "schedule.epoch=1"), "did you mean epochs"),
+    ],
+)
+def test_wrong_usage(arguments: tuple[str, ...], message: str) -> None:
+    code, out, err = run(*arguments)
+    assert code == 2
+    assert message in err + out
+
+
+def test_recipes() -> None:
+    code, out, _ = run("recipes")
+    assert code == 0
+    assert "cfinet-r50-soda-d-release" in out
+    code, out, _ = run("recipes", "cfinet-r50-soda-d", "--json")
+    assert json.loads(out)["recipe"]["schedule"]["lr"] == 0.01
+    code, out, _ = run("recipes", "cfinet-r50-soda-d", "--set", "schedule.epochs=3")
+    assert "epochs: 3" in out

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sodkit.data.images import write_image
+from sodkit.data.listing import list_images
+from sodkit.errors import DataError
+
+
+def test_files_and_folders_in_order(tmp_path: Path) -> None:
+    for number, name in enumerate(("b/2.png", "b/1.JPG", "a.png")):
+        write_image(tmp_path / name, np.zeros((10, 20 + number, 3), np.uint8))
+    (tmp_path / "b" / "notes.txt").touch()
+    records, folder = list_images([tmp_path / "b", tmp_path / "a.png"])
+    assert folder == tmp_path
+    assert [(r.id, r.file_name, r.width) for r in records] == [
+        (1, "b/1.JPG", 21), (2, "b/2.png", 20), (3, "a.png", 22),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["", "absent.png", "notes.txt"])
+def test_what_is_no_image(tmp_path: Path, name: str) -> None:
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(DataError):
+        list_images([tmp_path / name])
