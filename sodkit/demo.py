@@ -41,6 +41,8 @@ class DemoPlan:
     seed: int = 0
     train_images: int = 8
     test_images: int = 3
+    width: int = 2048
+    height: int = 1536
     device: str = "auto"
 
 
@@ -76,8 +78,12 @@ def run_demo(
     data, run, pictures = (plan.out / name for name in ("data", "run", "pictures"))
 
     say(f"making {plan.train_images} + {plan.test_images} scenes in {data}")
-    train_file = make_dataset(data, images=plan.train_images, seed=plan.seed, subset="train")
-    test_file = make_dataset(data, images=plan.test_images, seed=plan.seed, subset="test")
+    train_file, test_file = (
+        make_dataset(
+            data, images=count, seed=plan.seed, subset=subset, width=plan.width, height=plan.height
+        )
+        for subset, count in (("train", plan.train_images), ("test", plan.test_images))
+    )
 
     say(f"splitting into patches of {recipe.input.patch} px, stride {recipe.input.stride}")
     patches = plan.out / "patches"

@@ -39,9 +39,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}{path.suffix}")
     with _full_disk_named(path):
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # opened for its mode: unlike tempfile's, it follows the umask, also under threads
-            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            _create(temporary)
         except OSError as error:
             if error.errno in _FULL:
                 raise
@@ -51,6 +49,19 @@ def atomic_path(path: Path) -> Iterator[Path]:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _create(path: Path) -> None:
+    """Create an empty file, and its folder if absent.
+
+    Opened for its mode: unlike tempfile's it follows the umask, which cannot be read by threads.
+    """
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
+    try:
+        os.close(os.open(path, flags, 0o666))
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, flags, 0o666))
 
 
 @contextmanager

@@ -25,9 +25,9 @@ def demo(
     Example: sodkit demo --out demo
     """
     from sodkit.cli.common import note, print_json
-    from sodkit.cli.eval import print_evaluation
+    from sodkit.cli.eval import evaluation_dict, print_evaluation
     from sodkit.cli.train_view import train_view
-    from sodkit.engine.demo import DemoPlan, run_demo
+    from sodkit.demo import DemoPlan, run_demo
 
     plan = DemoPlan(
         out=out, recipe=recipe, overrides=tuple(overrides or ()), seed=seed,
@@ -35,8 +35,13 @@ def demo(
     )  # fmt: skip
     with train_view() as view:
         result = run_demo(plan, say=note, on_step=view.step, on_epoch=view.epoch)
+    paths = {
+        "checkpoint": str(result.checkpoint),
+        "predictions": str(result.predictions),
+        "pictures": str(result.pictures),
+    }
     if as_json:
-        print_json(result.as_dict())
+        print_json({**evaluation_dict(result.evaluation), **paths})
         return
     print_evaluation(result.evaluation)
     print(f"pictures: {result.pictures}")

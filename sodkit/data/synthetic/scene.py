@@ -27,6 +27,7 @@ from sodkit.data.synthetic.layout import (
 from sodkit.data.synthetic.paint import Pose, RgbImage, Sun, outline, paint
 from sodkit.data.synthetic.shapes import OBJECTS, FloatArray, Rng, bush
 from sodkit.data.synthetic.terrain import make_terrain, smooth_noise
+from sodkit.geometry.rotated import canonical
 
 CATEGORIES = tuple(Category(index + 1, name) for index, name in enumerate(OBJECTS))
 IGNORED_SHARE = 0.04
@@ -211,22 +212,15 @@ def _region(polygon: FloatArray) -> _Labelled:
     return _Labelled(REGION, pose, polygon, enclosing(polygon), True)
 
 
-def _obb(pose: Pose) -> FloatArray:
-    """Return (cx, cy, w, h, angle): long side first, angle in [-pi/2, pi/2)."""
-    long, short, angle = pose.length, pose.width, pose.angle
-    if long < short:
-        long, short, angle = short, long, angle + np.pi / 2
-    angle = (angle + np.pi / 2) % np.pi - np.pi / 2
-    return np.array([pose.cx, pose.cy, long, short, angle])
-
-
 def _annotations(rows: list[_Labelled], width: int, height: int, kind: BoxKind) -> Annotations:
     """Gather the columns; coordinates are rounded to 1/100 px as a file would have them."""
     boxes = np.array([row.xyxy for row in rows]).reshape(-1, 4).round(2)
     xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).round(2)
     area, obb, polygons = xywh[:, 2] * xywh[:, 3], None, None
     if kind == "oriented":
-        obb = np.array([_obb(row.pose) for row in rows]).reshape(-1, 5).round(4)
+        poses = [(p.cx, p.cy, p.length, p.width, p.angle) for p in (row.pose for row in rows)]
+        # rounded toward zero: rounding up could reach pi / 2, which is outside the range
+        obb = np.trunc(canonical(np.array(poses).reshape(-1, 5)) * 1e4) / 1e4
         area = obb[:, 2] * obb[:, 3]
         points = [row.polygon.round(2) for row in rows]
         offsets = np.cumsum([0] + [len(part) for part in points]).astype(np.int64)

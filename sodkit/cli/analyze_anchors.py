@@ -1,0 +1,85 @@
+"""``sodkit analyze-anchors``: how well anchors meet the objects (the paper's Figure 1)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from sodkit.analysis.anchors import AnchorQuality
+
+
+def analyze_anchors(
+    ann: Annotated[Path, typer.Argument(metavar="ANN", help="Annotations: a file or folder.")],
+    recipe: Annotated[
+        str, typer.Option(help="Gives anchors and resize factor: a name or a YAML file.")
+    ] = "cfinet-r50-soda-d",
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Set a recipe's value: a.b=c.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for plots and CSV.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Where file_name starts, if sizes must be looked up.")
+    ] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="ANN's format, if not recognised.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Measure the best IoU an anchor reaches for every object, by size class.
+
+    Also how many positive anchors an object gets: under fixed thresholds, the dynamic one of
+    paper, release and recipe, and Cascade RPN's centre regions.
+
+    Example: sodkit analyze-anchors train.json --recipe cfinet-r50-soda-d --out anchors
+    """
+    from sodkit.analysis.anchors import analyze_anchors as analyze
+    from sodkit.analysis.anchors import quality_as_dict
+    from sodkit.cli.common import print_json, progress
+    from sodkit.config import load_recipe
+    from sodkit.data.formats import read_annotations
+
+    loaded = load_recipe(recipe, overrides or ())
+    annotations = read_annotations(ann, format=format_, images=images)
+    with progress("analysing") as report:
+        quality = analyze(annotations, loaded, progress=report)
+    if out is not None:
+        from sodkit.viz.plots import save_anchor_report
+
+        save_anchor_report(quality, annotations, out)
+    if as_json:
+        print_json(quality_as_dict(quality))
+    else:
+        _print_quality(quality)
+
+
+def _print_quality(quality: AnchorQuality) -> None:
+    """Print two tables: best IoU, and mean positives."""
+    from sodkit.analysis.anchors import LEVELS_OF_IOU
+    from sodkit.cli.common import note, print_table
+
+    rows = quality.summary()
+    heads = ("size", "objects", "mean", "median", *(f"IoU >= {t:g}" for t in LEVELS_OF_IOU))
+    cells = [
+        (
+            row.name,
+            row.objects,
+            _number(row.mean_iou, ".3f"),
+            _number(row.median_iou, ".3f"),
+            *(_number(share, ".1%") for share in row.shares.values()),
+        )
+        for row in rows
+    ]
+    print_table(f"Best IoU with an anchor of {quality.recipe}", heads, cells)
+    names = [row.name for row in rows]
+    rules = [
+        (rule, *(_number(row.positives[rule], ".2f") for row in rows)) for rule in quality.positives
+    ]
+    print_table("Mean number of positive anchors an object gets", ("rule", *names), rules)
+    note(f"left out: {quality.larger} larger than N, {quality.ignored} ignored")
+
+
+def _number(value: float | None, form: str) -> str | None:
+    return None if value is None else format(value, form)

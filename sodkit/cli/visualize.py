@@ -1,0 +1,66 @@
+"""``sodkit visualize``: draws ground truth and predictions on images."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class IgnoreMode(StrEnum):
+    """What becomes of ignored parts."""
+
+    mask = "mask"
+    outline = "outline"
+    hide = "hide"
+
+
+def visualize(
+    ann: Annotated[Path, typer.Argument(metavar="ANN", help="Annotations: a file or folder.")],
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")],
+    images: Annotated[
+        Path | None, typer.Option(help="Where file_name starts (default: beside ANN).")
+    ] = None,
+    predictions: Annotated[Path | None, typer.Option(help="Predictions to draw, too.")] = None,
+    score: Annotated[float, typer.Option(min=0, max=1, help="Least score drawn.")] = 0.3,
+    ignore: Annotated[
+        IgnoreMode, typer.Option(help="What is ignored: masked, outlined or hidden.")
+    ] = IgnoreMode.mask,
+    zoom: Annotated[int, typer.Option(min=0, help="Zoom-ins of so many smallest objects.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first images.")] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="ANN's format, if not recognised.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Write into a folder that is not empty.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Draw boxes coloured by class, ignored parts masked, as in the paper's Figure 5.
+
+    With predictions, these are closed boxes, and ground truth is the corners around them.
+
+    Example: sodkit visualize test.json --images images --predictions pred.json --out pictures
+    """
+    from sodkit.cli.common import print_json, print_table, progress
+    from sodkit.data.formats import find_images, read_annotations
+    from sodkit.viz.run import visualize as draw
+
+    annotations = read_annotations(ann, format=format_, images=images)
+    found = None
+    if predictions is not None:
+        from sodkit.data.predictions import read_predictions
+
+        found = read_predictions(predictions, annotations)
+    folder = images or find_images(ann, annotations)
+    with progress("drawing") as report:
+        paths = draw(
+            annotations, folder, out, detections=found, score=score, ignore=ignore.value,
+            zoom=zoom, limit=limit, overwrite=overwrite, progress=report,
+        )  # fmt: skip
+    if as_json:
+        print_json({"pictures": [str(path) for path in paths]})
+    else:
+        print_table("", ("folder", "pictures"), [(out, len(paths))])

@@ -1,0 +1,268 @@
+"""One picture an image, as in the paper's Figure 5: boxes, zoom-ins of the smallest, a legend.
+
+With predictions and ground truth together, predictions are closed boxes and ground truth the
+corners around them: a hit shows both, a miss only corners, a false alarm only a box.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from sodkit.data.images import RgbImage
+from sodkit.data.records import Annotations, Category, Detections, FloatArray, IntArray
+from sodkit.viz.draw import (
+    BoxLayer,
+    View,
+    box_corners,
+    draw_boxes,
+    ignored_polygons,
+    line_width,
+    mask_ignored,
+    outline_ignored,
+)
+from sodkit.viz.palette import IGNORED, INK, PAPER, Colour, class_colour
+from sodkit.viz.text import line_height, text_image, text_width
+
+IgnoreMode = Literal["mask", "outline", "hide"]
+ZOOM_CONTEXT = 4.0
+"""Side of a zoom-in's window, in parts of the object's longer side."""
+MIN_WINDOW = 32.0
+"""Least side of a zoom-in's window in image px."""
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How to draw.
+
+    Attributes:
+        score: predictions below are left out, in [0, 1].
+        ignore: what is ignored is masked, outlined or not shown.
+        zoom: how many of the smallest objects are shown magnified below the image.
+    """
+
+    score: float = 0.3
+    ignore: IgnoreMode = "mask"
+    zoom: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Content:
+    """What is drawn on one image: objects that count, what is ignored, predictions kept."""
+
+    truth: Annotations | None
+    ignored: tuple[FloatArray, ...]
+    found: Detections | None
+
+
+def draw_picture(
+    image: RgbImage,
+    categories: Sequence[Category],
+    truth: Annotations | None = None,
+    detections: Detections | None = None,
+    style: Style | None = None,
+) -> RgbImage:
+    """Return a picture of one image with its boxes.
+
+    Args:
+        image: (H, W, 3) uint8 RGB; not changed.
+        categories: the classes, by label.
+        truth: the annotations of this image only, None: none are known.
+        detections: the predictions for this image only.
+        style: how to draw, None: the defaults.
+
+    Returns:
+        (H', W, 3) uint8 RGB, the image on top, H' >= H.
+    """
+    style = style or Style()
+    content = select(truth, detections, style)
+    canvas = image.copy()
+    width = line_width(image.shape[1], image.shape[0])
+    draw_content(canvas, View(), content, style.ignore, width)
+    parts = [canvas]
+    if style.zoom:
+        parts.append(_zoom_strip(image, categories, content, style))
+    parts.append(_legend(image.shape[1], categories, content, style))
+    return np.concatenate(parts, axis=0)
+
+
+def select(truth: Annotations | None, detections: Detections | None, style: Style) -> Content:
+    """Choose what is drawn; predictions come out with the best last (drawn on top)."""
+    found = None
+    if detections is not None:
+        kept = detections.take(detections.scores >= style.score)
+        found = kept.take(np.argsort(kept.scores, kind="stable"))
+    if truth is None:
+        return Content(None, (), found)
+    return Content(truth.take(~truth.ignore), tuple(ignored_polygons(truth)), found)
+
+
+def draw_content(
+    canvas: RgbImage, view: View, content: Content, ignore: IgnoreMode, width: int
+) -> None:
+    """Draw everything on a canvas, in place."""
+    truth, found = content.truth, content.found
+    if ignore == "mask" and content.ignored:
+        keep = np.zeros((0, 4, 2)) if truth is None else box_corners(truth)
+        mask_ignored(canvas, view, content.ignored, keep, width)
+    elif ignore == "outline" and content.ignored:
+        outline_ignored(canvas, view, content.ignored, width)
+    layers = []
+    if truth is not None:
+        beside = found is not None
+        thin = max(1, width - 1) if beside else width
+        layers.append(BoxLayer(box_corners(truth), truth.labels, thin, brackets=beside))
+    if found is not None:
+        layers.append(BoxLayer(box_corners(found), found.labels, width))
+    draw_boxes(canvas, view, layers)
+
+
+def _zoom_strip(
+    image: RgbImage, categories: Sequence[Category], content: Content, style: Style
+) -> RgbImage:
+    """Return the strip of zoom-ins, as wide as the image."""
+    total = image.shape[1]
+    side = max(64, min(total // style.zoom, max(360, total // 8)))
+    size = max(11, side // 14)
+    columns = max(1, total // side)
+    tiles = [
+        _zoom_tile(image, window, caption, content, style.ignore, min(side, total), size)
+        for window, caption in zoom_windows(image.shape, categories, content, style.zoom)
+    ]
+    strip = np.empty((0, total, 3), dtype=np.uint8)
+    for start in range(0, len(tiles), columns):
+        row = np.concatenate(tiles[start : start + columns], axis=1)
+        strip = np.concatenate([strip, _widen(row, total)])
+    return strip
+
+
+def zoom_windows(
+    shape: tuple[int, ...], categories: Sequence[Category], content: Content, count: int
+) -> list[tuple[tuple[float, float, float], str]]:
+    """Choose windows (left, top, side) around the smallest objects, and their captions.
+
+    Objects that already show well inside another window get none of their own.
+    """
+    objects = content.truth if content.truth is not None else content.found
+    if objects is None:
+        return []
+    sides = objects.xywh[:, 2:] if objects.obb is None else objects.obb[:, 2:4]
+    windows: list[tuple[tuple[float, float, float], str]] = []
+    for row in np.argsort(sides.prod(axis=1), kind="stable"):
+        if len(windows) == count:
+            break
+        x, y = objects.xywh[row, :2] + objects.xywh[row, 2:] / 2
+        if any(max(abs(x - a - s / 2), abs(y - b - s / 2)) < 0.4 * s for (a, b, s), _ in windows):
+            continue
+        side = max(ZOOM_CONTEXT * float(objects.xywh[row, 2:].max()), MIN_WINDOW)
+        name = categories[int(objects.labels[row])].name
+        caption = f"{sides[row, 0]:.0f} × {sides[row, 1]:.0f} px {name}"  # noqa: RUF001
+        # moved into the image where it can be
+        left = max(0.0, min(float(x) - side / 2, shape[1] - side))
+        top = max(0.0, min(float(y) - side / 2, shape[0] - side))
+        windows.append(((left, top, side), caption))
+    return windows
+
+
+def _zoom_tile(
+    image: RgbImage,
+    window: tuple[float, float, float],
+    caption: str,
+    content: Content,
+    ignore: IgnoreMode,
+    side: int,
+    size: int,
+) -> RgbImage:
+    """Return a square of ``side`` px that shows a window of the image, with its caption above."""
+    left, top, extent = window
+    scale = side / extent
+    move = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
+    # our coordinates are at pixel corners, OpenCV's at pixel centres
+    move[:, 2] += 0.5 * scale - 0.5
+    how = cv2.INTER_NEAREST if scale >= 1 else cv2.INTER_AREA
+    shown = cv2.warpAffine(image, move, (side, side), flags=how, borderValue=PAPER)
+    tile = np.asarray(shown, dtype=np.uint8)
+    width = max(1, side // 160)
+    draw_content(tile, View(left, top, scale), content, ignore, width)
+    tile[:, -2:] = PAPER
+    title = np.full((line_height(size), side, 3), PAPER, dtype=np.uint8)
+    paste(title, text_image(caption, size), 2, 0)
+    return np.concatenate([title, tile])
+
+
+def _legend(width: int, categories: Sequence[Category], content: Content, style: Style) -> RgbImage:
+    """Return the legend, as wide as the image: what the lines mean, counts by class."""
+    size = int(np.clip(width / 90, 11, 44))
+    entries = [
+        _entry(text, colour, size) for text, colour in legend_entries(categories, content, style)
+    ]
+    gap, height = size, line_height(size) + size // 2
+    rows: list[RgbImage] = []
+    at = width
+    for entry in entries:
+        if at + entry.shape[1] + gap > width:
+            rows.append(np.full((height, width, 3), PAPER, dtype=np.uint8))
+            at = gap // 2
+        paste(rows[-1], entry, at, size // 4)
+        at += entry.shape[1] + gap
+    return np.concatenate(rows)
+
+
+def legend_entries(
+    categories: Sequence[Category], content: Content, style: Style
+) -> list[tuple[str, Colour | None]]:
+    """Return the legend's entries: text and colour of the swatch, if any."""
+    truth, found = content.truth, content.found
+    count = len(categories)
+    right = np.zeros(count, np.int64) if truth is None else _count(truth.labels, count)
+    seen = np.zeros(count, np.int64) if found is None else _count(found.labels, count)
+    score = f"score ≥ {style.score:g}"
+    if found is not None and truth is not None:
+        texts = [f"{a} / {b}" for a, b in zip(seen, right, strict=True)]
+        header = f"predictions, {score} (boxes) / ground truth (corners)"
+    elif found is not None:
+        texts, header = [str(a) for a in seen], f"predictions, {score}"
+    else:
+        texts, header = [str(b) for b in right], "ground truth"
+    entries: list[tuple[str, Colour | None]] = [(header, None)]
+    entries += [
+        (f"{categories[k].name} {texts[k]}", class_colour(k))
+        for k in range(count)
+        if right[k] or seen[k]
+    ]
+    if content.ignored and style.ignore != "hide":
+        entries.append((f"ignored {len(content.ignored)}", IGNORED))
+    return entries
+
+
+def _count(labels: IntArray, classes: int) -> IntArray:
+    return np.bincount(labels, minlength=classes).astype(np.int64)
+
+
+def _entry(text: str, colour: Colour | None, size: int) -> RgbImage:
+    """Return one entry of a legend: a swatch and a text."""
+    swatch = size + size // 2 if colour is not None else 0
+    entry = np.full((line_height(size), swatch + text_width(text, size) + 2, 3), PAPER, np.uint8)
+    if colour is not None:
+        top = max(0, (len(entry) - size) // 2)
+        entry[top : top + size, :size] = colour
+    paste(entry, text_image(text, size, INK), swatch, 0)
+    return entry
+
+
+def paste(canvas: RgbImage, part: RgbImage, x: int, y: int) -> None:
+    """Copy ``part`` into ``canvas`` at (x, y) >= 0, in place, cut where it does not fit."""
+    height = max(0, min(part.shape[0], canvas.shape[0] - y))
+    width = max(0, min(part.shape[1], canvas.shape[1] - x))
+    canvas[y : y + height, x : x + width] = part[:height, :width]
+
+
+def _widen(row: RgbImage, width: int) -> RgbImage:
+    """Pad or cut (H, W, 3) at the right to ``width``."""
+    wide = np.full((row.shape[0], width, 3), PAPER, dtype=np.uint8)
+    paste(wide, row, 0, 0)
+    return wide

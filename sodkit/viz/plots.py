@@ -1,0 +1,127 @@
+"""Plots as PNG files: anchors against object sizes (Figure 1), sizes of objects (Figure 3)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from sodkit.analysis.anchors import COUNTED, LEVELS_OF_IOU, AnchorQuality, write_quality_csv
+from sodkit.data.records import Annotations
+from sodkit.data.sizes import SIZE_BOUNDS
+from sodkit.files import atomic_path
+
+COLOURS = ("#d55e00", "#e69f00", "#009e73", "#0072b2")
+"""Of eS, rS, gS, N."""
+DOTS_PER_INCH = 150
+BINS = 50
+
+
+def save_anchor_report(quality: AnchorQuality, annotations: Annotations, folder: Path) -> None:
+    """Write ``anchors.png``, ``sizes.png`` and ``anchors.csv`` into a folder, replacing them.
+
+    Raises:
+        UsageError: if a file cannot be written.
+    """
+    write_quality_csv(quality, folder / "anchors.csv")
+    plot_anchor_quality(quality, folder / "anchors.png")
+    plot_sizes(annotations, folder / "sizes.png")
+
+
+def plot_anchor_quality(quality: AnchorQuality, path: Path) -> None:
+    """Draw the distribution of the best anchor IoU and the mean positives, by size class.
+
+    Args:
+        quality: from ``analyze_anchors``.
+        path: the PNG, replaced if it exists.
+
+    Raises:
+        UsageError: if it cannot be written.
+    """
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    panels: Any = figure.subfigures(1, 2, width_ratios=(3, 2.6))
+    left, right = panels
+    _plot_distribution(left.subplots(len(COUNTED), 1, sharex=True), quality)
+    _plot_positives(right.subplots(), quality)
+    figure.suptitle(f"Anchors of {quality.recipe}: {len(quality.iou):,} objects", fontsize=11)
+    _save(figure, path)
+
+
+def plot_sizes(annotations: Annotations, path: Path) -> None:
+    """Draw the distribution of object sizes (square root of the area), ignored ones left out.
+
+    Args:
+        annotations: the data set.
+        path: the PNG, replaced if it exists.
+
+    Raises:
+        UsageError: if it cannot be written.
+    """
+    area = annotations.area[~annotations.ignore]
+    top = np.sqrt(SIZE_BOUNDS[-1])
+    sides = np.minimum(np.sqrt(area), 1.5 * top)
+    figure = Figure(figsize=(6.5, 3.8), layout="constrained")
+    axes: Any = figure.subplots()
+    low = 0.0
+    for name, bound, colour in zip(COUNTED, SIZE_BOUNDS, COLOURS, strict=True):
+        high = float(np.sqrt(bound))
+        share = float(((area > low**2) & (area <= bound)).mean()) if len(area) else 0.0
+        axes.axvspan(low, high, color=colour, alpha=0.13, linewidth=0, label=f"{name} {share:.1%}")
+        low = high
+    axes.hist(sides, bins=np.linspace(0, 1.5 * top, 68), color="#44546a")
+    axes.set(xlabel="√area in px (larger ones in the last bar)", ylabel="objects")
+    axes.set_xlim(0, 1.5 * top)
+    axes.legend(frameon=False, fontsize=9)
+    _tidy(axes)
+    figure.suptitle(f"Sizes of {len(area):,} objects", fontsize=11)
+    _save(figure, path)
+
+
+def _plot_distribution(rows: Any, quality: AnchorQuality) -> None:
+    """Draw a histogram for each size class, one below the other."""
+    edges = np.linspace(0, 1, BINS + 1)
+    for index, (axes, name, colour) in enumerate(zip(rows, COUNTED, COLOURS, strict=True)):
+        iou = quality.iou[quality.size == index]
+        title = f"{name}\n{len(iou):,} objects"
+        if len(iou):
+            weights = np.full(len(iou), 1 / len(iou))
+            axes.hist(iou, edges, weights=weights, color=colour, alpha=0.75)
+            title += f"\nmean {iou.mean():.2f}"
+        axes.text(0.01, 0.92, title, transform=axes.transAxes, fontsize=9, va="top")
+        for level in LEVELS_OF_IOU:
+            axes.axvline(level, color="#666666", linewidth=0.8, linestyle=(0, (4, 3)))
+        _tidy(axes)
+    rows[-1].set(xlabel="best IoU with an anchor (lines at .3, .5, .7)")
+    rows[-1].set_xlim(0, 1)
+    rows[len(rows) // 2].set_ylabel("share of objects", y=1.0)
+
+
+def _plot_positives(axes: Any, quality: AnchorQuality) -> None:
+    rules = list(quality.positives)
+    rows = quality.summary()[: len(COUNTED)]
+    thickness = 0.8 / len(rows)
+    for index, (row, colour) in enumerate(zip(rows, COLOURS, strict=True)):
+        values = [row.positives[rule] or 0.0 for rule in rules]
+        places = np.arange(len(rules)) + (index - (len(rows) - 1) / 2) * thickness
+        bars = axes.barh(places, values, height=thickness, color=colour, label=row.name)
+        axes.bar_label(bars, fmt="%.1f", fontsize=6, padding=2)
+    axes.set_yticks(np.arange(len(rules)), rules, fontsize=9)
+    axes.invert_yaxis()
+    axes.set(xlabel="mean positive anchors an object")
+    axes.margins(x=0.1)
+    axes.legend(frameon=False, fontsize=9)
+    _tidy(axes)
+
+
+def _tidy(axes: Any) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=9)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    FigureCanvasAgg(figure)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=DOTS_PER_INCH, format="png")

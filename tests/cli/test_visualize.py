@@ -1,0 +1,75 @@
+"""``sodkit visualize``: options reach the function, results go to stdout."""
+
+import json
+
+import cv2
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from sodkit.cli.common import guarded
+from sodkit.cli.visualize import visualize
+from sodkit.data.synthetic import make_dataset
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def app():
+    app = typer.Typer()
+    app.command()(guarded(visualize, debug=False))
+    return app
+
+
+@pytest.fixture(scope="module", params=["horizontal", "oriented"])
+def ann(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    return make_dataset(folder, images=2, seed=1, width=300, height=200, boxes=request.param)
+
+
+def run(app, *words):
+    return RUNNER.invoke(app, [str(word) for word in words])
+
+
+def test_json_lists_the_pictures(app, ann, tmp_path):
+    result = run(app, ann, "--out", tmp_path / "out", "--zoom", 2, "--json")
+    assert result.exit_code == 0, result.output
+    data = json.loads(result.stdout)
+    assert data["schema_version"] == 1
+    assert len(data["pictures"]) == 2
+    for path in data["pictures"]:
+        assert cv2.imread(path).shape[1] == 300
+
+
+def test_table_and_limit(app, ann, tmp_path):
+    result = run(app, ann, "--images", ann.parent, "--out", tmp_path / "out", "--limit", 1)
+    assert result.exit_code == 0, result.output
+    assert "out" in result.stdout
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_ignore_modes(app, ann, tmp_path):
+    for mode in ("mask", "outline", "hide"):
+        assert run(app, ann, "--out", tmp_path / mode, "--ignore", mode).exit_code == 0
+    assert run(app, ann, "--out", tmp_path / "x", "--ignore", "paint").exit_code == 2
+    assert not (tmp_path / "x").exists()
+
+
+def test_missing_images_exit_with_3(app, ann, tmp_path):
+    result = run(app, ann, "--images", tmp_path, "--out", tmp_path / "out")
+    assert result.exit_code == 3
+    assert "train_0001.jpg" in result.stderr
+    assert "--images" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_taken_folder_exits_with_2(app, ann, tmp_path):
+    (tmp_path / "mine").write_text("")
+    result = run(app, ann, "--out", tmp_path)
+    assert result.exit_code == 2
+    assert run(app, ann, "--out", tmp_path, "--overwrite").exit_code == 0
+
+
+def test_help_has_an_example(app):
+    result = run(app, "--help")
+    assert "Example: sodkit visualize" in result.stdout

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sodkit.demo import DemoPlan, run_demo
+from sodkit.errors import UsageError
+
+TINY = (
+    "schedule.epochs=1",
+    "schedule.batch=2",
+    "input.patch=128",
+    "input.stride=96",
+    "model.fpn.channels=32",
+    "model.roi.hidden=32",
+)
+
+
+def test_every_stage_leaves_its_files(tmp_path: Path) -> None:
+    said: list[str] = []
+    plan = DemoPlan(
+        tmp_path / "demo", overrides=TINY, train_images=1, test_images=1, width=256, height=192
+    )
+    result = run_demo(plan, say=said.append)
+    assert result.checkpoint.is_file()
+    assert result.predictions.is_file()
+    pictures = {p.suffix for p in result.pictures.iterdir()}
+    assert ".png" in pictures
+    assert "AP50" in result.evaluation.metrics
+    assert len(said) == 5
+
+
+def test_the_folder_must_be_new(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="exists already"):
+        run_demo(DemoPlan(tmp_path))

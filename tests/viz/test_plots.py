@@ -1,0 +1,44 @@
+"""Plots are written whole, also for awkward data."""
+
+import cv2
+import numpy as np
+import pytest
+
+from sodkit.analysis.anchors import analyze_anchors
+from sodkit.data.synthetic import make_scene
+from sodkit.errors import UsageError
+from sodkit.settings import Recipe
+from sodkit.viz.plots import plot_anchor_quality, plot_sizes, save_anchor_report
+
+
+@pytest.fixture(scope="module")
+def annotations():
+    return make_scene(3, 600, 500)[1]
+
+
+def test_report_files(annotations, tmp_path):
+    quality = analyze_anchors(annotations, Recipe(name="r"))
+    save_anchor_report(quality, annotations, tmp_path / "new")
+    names = sorted(path.name for path in (tmp_path / "new").iterdir())
+    assert names == ["anchors.csv", "anchors.png", "sizes.png"]
+    plot = cv2.imread(str(tmp_path / "new/anchors.png"))
+    assert plot.shape[1] > 1000
+    # something is drawn in the colour of eS
+    assert (np.abs(plot[:, :, ::-1].astype(int) - (213, 94, 0)).max(axis=2) < 12).sum() > 100
+
+
+def test_one_size_class_alone(annotations, tmp_path):
+    some = annotations.take((annotations.area < 144) & ~annotations.ignore)
+    plot_anchor_quality(analyze_anchors(some, Recipe(name="r")), tmp_path / "a.png")
+    assert cv2.imread(str(tmp_path / "a.png")) is not None
+
+
+def test_sizes_of_nothing(annotations, tmp_path):
+    plot_sizes(annotations.take(np.zeros(len(annotations), bool)), tmp_path / "a.png")
+    assert cv2.imread(str(tmp_path / "a.png")) is not None
+
+
+def test_an_unwritable_place_is_an_error(annotations, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError):
+        plot_sizes(annotations, tmp_path / "file" / "a.png")

@@ -1,0 +1,108 @@
+"""Pictures of a data set: files, names, errors."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from sodkit.data.formats import read_annotations
+from sodkit.data.images import write_image
+from sodkit.data.records import Detections, ImageRecord
+from sodkit.data.synthetic import make_dataset
+from sodkit.errors import DataError, UsageError
+from sodkit.viz.run import picture_names, visualize
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    path = make_dataset(folder, images=3, seed=1, width=320, height=240)
+    return folder, read_annotations(path)
+
+
+def pixels(path):
+    image = cv2.imread(str(path))
+    assert image is not None
+    return image
+
+
+def test_one_picture_an_image(data, tmp_path):
+    folder, annotations = data
+    calls = []
+    paths = visualize(
+        annotations, folder, tmp_path / "out", zoom=2, progress=lambda *a: calls.append(a)
+    )
+    assert [path.name for path in paths] == [f"train_000{k}.jpg" for k in (1, 2, 3)]
+    assert sorted(tmp_path.joinpath("out").iterdir()) == paths
+    assert calls == [(1, 3), (2, 3), (3, 3)]
+    assert pixels(paths[0]).shape[1] == 320
+
+
+def test_limit(data, tmp_path):
+    folder, annotations = data
+    assert len(visualize(annotations, folder, tmp_path / "out", limit=2)) == 2
+
+
+def test_detections_go_to_their_image(data, tmp_path):
+    folder, annotations = data
+    ids = annotations.images[1].id
+    bare = annotations.take(np.zeros(len(annotations), bool))
+    box = np.array([[100.0, 100, 30, 30]])
+    found = Detections(np.array([ids]), np.array([0]), np.array([0.9]), box)
+    plain = visualize(bare, folder, tmp_path / "a")
+    drawn = visualize(bare, folder, tmp_path / "b", detections=found)
+    same = [
+        np.array_equal(pixels(a)[:240], pixels(b)[:240]) for a, b in zip(plain, drawn, strict=True)
+    ]
+    assert same == [True, False, True]
+
+
+def test_greyscale_images_are_drawn_on(tmp_path, data):
+    _, annotations = data
+    grey = np.full((240, 320), 90, np.uint8)
+    (tmp_path / "images").mkdir()
+    cv2.imwrite(str(tmp_path / "images/train_0001.jpg"), grey)
+    path = visualize(annotations, tmp_path, tmp_path / "out", limit=1)[0]
+    assert np.ptp(pixels(path)[:240].astype(int), axis=2).max() > 50
+
+
+def test_missing_image_is_named_before_anything_is_written(data, tmp_path):
+    folder, annotations = data
+    gone = replace(annotations.images[2], file_name="images/gone.jpg")
+    broken = replace(annotations, images=(*annotations.images[:2], gone))
+    with pytest.raises(DataError, match=r"gone\.jpg.*image 3 not found"):
+        visualize(broken, folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_image_of_another_size_is_named(data, tmp_path):
+    _, annotations = data
+    (tmp_path / "images").mkdir()
+    write_image(tmp_path / "images/train_0001.jpg", np.zeros((100, 100, 3), np.uint8))
+    with pytest.raises(DataError, match="100 x 100"):
+        visualize(annotations, tmp_path, tmp_path / "out", limit=1)
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_a_taken_folder_needs_overwrite(data, tmp_path):
+    folder, annotations = data
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="exists already"):
+        visualize(annotations, folder, tmp_path)
+    assert visualize(annotations, folder, tmp_path, limit=1, overwrite=True)
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("change", [{"score": 1.5}, {"zoom": -1}, {"limit": 0}])
+def test_impossible_numbers_are_refused(data, tmp_path, change):
+    folder, annotations = data
+    with pytest.raises(UsageError, match="cannot draw"):
+        visualize(annotations, folder, tmp_path / "out", **change)
+
+
+def test_pictures_of_one_name_get_their_id():
+    files = ["a/1.jpg", "b/1.png", "b\\2.jpg", "A/X.jpg", "a/x.jpg", "../../up.jpg"]
+    records = [ImageRecord(k, name, 10, 10) for k, name in enumerate(files)]
+    names = picture_names(records)
+    assert names == ["1_0.jpg", "1_1.jpg", "2.jpg", "X_3.jpg", "x_4.jpg", "up.jpg"]
