@@ -291,7 +291,7 @@ def _scan_number(
     start, digits, power, significant = at, np.uint64(0), 0, 0
     while at < end and 48 <= data[at] <= 57:
         digits = digits * np.uint64(10) + np.uint64(data[at] - 48)
-        significant += digits > 0  # leading zeros are no burden
+        significant += int(digits > 0)  # leading zeros are no burden
         at += 1
     if at == start or (at > start + 1 and data[start] == 48):
         return -1
@@ -300,7 +300,7 @@ def _scan_number(
         start = at
         while at < end and 48 <= data[at] <= 57:
             digits = digits * np.uint64(10) + np.uint64(data[at] - 48)
-            significant += digits > 0
+            significant += int(digits > 0)
             at += 1
         power = start - at
         if power == 0:
