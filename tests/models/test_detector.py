@@ -44,7 +44,7 @@ def batch(*targets, size=(128, 96), sizes=None):
     generator = torch.Generator().manual_seed(5)
     images = torch.randn(len(targets), 3, *size, generator=generator)
     count = len(targets)
-    return Batch(images, sizes or (size,) * count, (1.5,) * count, tuple(targets))
+    return Batch(images, sizes or (size,) * count, ((1.5, 1.5),) * count, tuple(targets))
 
 
 SOME = golden.target([[10, 12, 30, 25], [50, 60, 58, 66], [70, 5, 73, 8]], [0, 1, 2])
@@ -139,7 +139,7 @@ def test_images_of_different_size_in_one_batch(variant):
     both = batch(SOME, NONE, sizes=sizes)
     together = model.detect(both)
     for number, size in enumerate(sizes):
-        alone = Batch(both.images[number : number + 1], (size,), (1.5,))
+        alone = Batch(both.images[number : number + 1], (size,), ((1.5, 1.5),))
         (found,) = model.detect(alone)
         torch.testing.assert_close(found.boxes, together[number].boxes, atol=1e-3, rtol=1e-3)
         torch.testing.assert_close(found.scores, together[number].scores, atol=1e-4, rtol=1e-3)
@@ -163,7 +163,7 @@ def test_proposals(variant):
 @pytest.mark.parametrize("variant", ["cfinet", "faster-rcnn"])
 def test_a_blank_image_is_no_error(variant):
     model = build(variant, "model.roi.score=0.99").eval()
-    blank = Batch(torch.zeros(1, 3, 64, 64), ((64, 64),), (1.0,))
+    blank = Batch(torch.zeros(1, 3, 64, 64), ((64, 64),), ((1.0, 1.0),))
     (found,) = model.detect(blank)
     assert found.boxes.shape == (0, 4)
 
@@ -186,7 +186,7 @@ def test_positives_at_the_first_two_anchors_count():
     images = batch(corner)
     coarse = model.rpn.coarse(model.pyramid(images.images), (128, 96), images.sizes)
     grid = torch.cat(coarse.anchors)
-    rows = torch.nonzero(model.rpn.match_coarse(grid, corner, 1.5).gt >= 0)[:, 0]
+    rows = torch.nonzero(model.rpn.match_coarse(grid, corner, (1.5, 1.5)).gt >= 0)[:, 0]
     assert {0, 1} <= set(rows.tolist())
     loss = model.rpn._coarse_loss(coarse, images)
     gradient = torch.autograd.grad(loss, coarse.deltas[0])[0][0]
