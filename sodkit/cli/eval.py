@@ -83,6 +83,8 @@ def evaluate(
         str(path): _evaluate_one(annotations, path, chosen, proposals, ignore_regions, boxes)
         for path in predictions
     }
+    for result in results.values():
+        _note_left_out(result)
     first = next(iter(results.values()))
     data = _dict(first) if len(results) == 1 else _side_by_side(results)
     if out is not None:
@@ -151,6 +153,7 @@ def evaluation_dict(evaluation: Evaluation) -> dict[str, Any]:
 
 def print_evaluation(evaluation: Evaluation) -> None:
     """Print the metrics and the classes' on stdout, what was left out on stderr."""
+    _note_left_out(evaluation)
     _print_one(evaluation)
 
 
@@ -182,7 +185,6 @@ def _print_one(result: Evaluation | ProposalEvaluation) -> None:
     from sodkit.cli.common import print_table
     from sodkit.evaluation.evaluate import Evaluation
 
-    _note_left_out(result)
     if not isinstance(result, Evaluation):
         _print_proposals(result)
         return
@@ -218,8 +220,6 @@ def _print_proposals(result: ProposalEvaluation) -> None:
 def _print_side_by_side(results: dict[str, Evaluation | ProposalEvaluation]) -> None:
     from sodkit.cli.common import print_table
 
-    for result in results.values():
-        _note_left_out(result)
     first = next(iter(results.values()))
     rows = [
         (name, *(_cell(result.metrics[name], "{:.4f}") for result in results.values()))

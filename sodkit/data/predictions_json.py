@@ -10,7 +10,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -33,12 +33,15 @@ class Parsed:
     kind: str
 
 
+_Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
+
 class _Record(msgspec.Struct, gc=False):
     """One prediction as a file has it."""
 
-    image_id: int
+    image_id: _Id
     score: float
-    category_id: int | None = None
+    category_id: _Id | None = None
     bbox: tuple[float, float, float, float] | None = None
     obb: tuple[float, float, float, float, float] | None = None
     poly: tuple[float, float, float, float, float, float, float, float] | None = None

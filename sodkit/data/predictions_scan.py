@@ -288,24 +288,24 @@ def _scan_number(
     """Read a JSON number of at most 19 digits into ``value[0]``; return what follows, or -1."""
     negative = at < end and data[at] == 45
     at += negative
-    start, digits, power = at, np.uint64(0), 0
+    start, digits, power, significant = at, np.uint64(0), 0, 0
     while at < end and 48 <= data[at] <= 57:
         digits = digits * np.uint64(10) + np.uint64(data[at] - 48)
+        significant += digits > 0  # leading zeros are no burden
         at += 1
-    count = at - start
-    if count == 0 or (count > 1 and data[start] == 48):
+    if at == start or (at > start + 1 and data[start] == 48):
         return -1
     if at < end and data[at] == 46:
         at += 1
         start = at
         while at < end and 48 <= data[at] <= 57:
             digits = digits * np.uint64(10) + np.uint64(data[at] - 48)
+            significant += digits > 0
             at += 1
         power = start - at
-        count -= power
         if power == 0:
             return -1
-    if count > 19:
+    if significant > 19:
         return -1
     if at < end and (data[at] == 101 or data[at] == 69):
         at += 1

@@ -107,8 +107,9 @@ def test_the_table_has_all_pairs() -> None:
 @given(st.integers(0, 100_000))
 def test_upright_pairs_have_the_bits_of_pycocotools(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    a = np.round(rng.uniform(0, 20, (12, 4)), 1) + [3000, 2000, 0, 0]
-    b = np.round(rng.uniform(0, 20, (12, 4)), 1) + [3000, 2000, 0, 0]
+    place = np.array([3000.0, 2000.0, 0.0, 0.0])
+    a = np.round(rng.uniform(0, 20, (12, 4)), 1) + place
+    b = np.round(rng.uniform(0, 20, (12, 4)), 1) + place
     expected = np.diag(mask.iou(a, b, [0] * 12))
     np.testing.assert_array_equal(box_iou_pairs(a, b), expected)
 

@@ -1,0 +1,161 @@
+import csv
+import gzip
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from sodkit.cli.main import make_app
+from sodkit.evaluation.protocol import SODA_A, SODA_D
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "eval"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[str, str]:
+    """Annotations and predictions on disk."""
+    with gzip.open(GOLDEN / "d_tiny.json.gz") as stream:
+        case = json.load(stream)
+    truth, found = tmp_path / "truth.json", tmp_path / "found.json"
+    truth.write_text(json.dumps(case["gt"]))
+    found.write_text(json.dumps(case["dets"]))
+    return str(truth), str(found)
+
+
+def run(*arguments: str) -> Any:
+    return CliRunner().invoke(make_app(), ["eval", *arguments])
+
+
+def test_json_has_what_was_promised(files: tuple[str, str]) -> None:
+    result = run(*files, "--json")
+    assert result.exit_code == 0, result.output
+    data = json.loads(result.stdout)
+    assert data["schema_version"] == 1
+    assert data["protocol"] == "soda-d"
+    assert list(data["metrics"]) == [metric.name for metric in SODA_D.metrics]
+    assert data["metrics"]["AP"] == pytest.approx(0.4496053465806733, abs=1e-12)
+    assert data["per_class"]["bicycle"]["AP"] is None
+    assert data["counts"]["detections"] == 310
+    assert "2 ignored objects" in result.stderr
+
+
+def test_table(files: tuple[str, str]) -> None:
+    result = run(*files)
+    assert result.exit_code == 0, result.output
+    assert "soda-d: 6 images, 62 objects, 310 detections" in result.stdout
+    row = next(line for line in result.stdout.splitlines() if " all " in line)
+    assert [cell.strip() for cell in row.split("│")[2:5]] == ["0.450", "0.590", "0.545"]
+
+
+def test_out_holds_the_same_numbers(files: tuple[str, str], tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    result = run(*files, "--out", str(out), "--json")
+    data = json.loads(result.stdout)
+    assert json.loads((out / "metrics.json").read_text()) == data
+    rows = list(csv.DictReader((out / "per_class.csv").read_text().splitlines()))
+    assert [row["class"] for row in rows] == list(data["per_class"])
+    for row in rows:
+        for name, value in data["per_class"][row["class"]].items():
+            assert row[name] == ("" if value is None else repr(value))
+    assert sorted(path.name for path in out.iterdir()) == ["metrics.json", "per_class.csv"]
+
+
+def test_proposals(files: tuple[str, str], tmp_path: Path) -> None:
+    records = json.loads(Path(files[1]).read_text())
+    for record in records:
+        del record["category_id"]
+    found = tmp_path / "proposals.json"
+    found.write_text(json.dumps(records))
+    result = run(files[0], str(found), "--proposals", "--json")
+    assert result.exit_code == 0, result.output
+    metrics = json.loads(result.stdout)["metrics"]
+    assert 0 < metrics["AR@300"] < 1
+    assert metrics["good_eS@1000"] > 0
+    result = run(files[0], str(found), "--proposals")
+    assert "AR@300" in result.stdout
+    result = run(files[0], str(found))
+    assert result.exit_code == 3
+    assert "--proposals" in result.stderr
+
+
+def test_protocols_and_kinds_of_box(files: tuple[str, str]) -> None:
+    data = json.loads(run(*files, "--protocol", "coco", "--json").stdout)
+    assert "AP_small" in data["metrics"]
+    data = json.loads(run(*files, "--boxes", "oriented", "--json").stdout)
+    assert list(data["metrics"]) == [metric.name for metric in SODA_A.metrics]
+    assert data["metrics"]["AP50"] == pytest.approx(0.5896793420838682, abs=1e-9)
+
+
+def test_several_predictions_stand_side_by_side(files: tuple[str, str], tmp_path: Path) -> None:
+    truth, found = files
+    half = tmp_path / "half.json"
+    half.write_text(json.dumps(json.loads(Path(found).read_text())[::2]))
+    runs = json.loads(run(truth, found, str(half), "--json").stdout)["runs"]
+    assert list(runs) == [found, str(half)]
+    assert runs[found]["metrics"]["AP"] > runs[str(half)]["metrics"]["AP"]
+    result = run(truth, found, str(half))
+    assert result.exit_code == 0
+    assert "AP_eS" in result.stdout
+
+
+def test_absorb_is_passed_on(files: tuple[str, str]) -> None:
+    truth = json.loads(Path(files[0]).read_text())
+    truth["categories"].append({"id": 10, "name": "ignore"})
+    image = truth["images"][0]
+    truth["annotations"].append({
+        "id": 9999, "image_id": image["id"], "category_id": 10, "area": 1,
+        "bbox": [0, 0, image["width"], image["height"]],
+    })  # fmt: skip
+    Path(files[0]).write_text(json.dumps(truth))
+    dropped = json.loads(run(*files, "--json").stdout)
+    absorbed = run(*files, "--ignore-regions", "absorb", "--json")
+    data = json.loads(absorbed.stdout)
+    assert dropped["counts"]["regions"] == 1
+    assert data["counts"]["absorbed"] > 0
+    assert data["metrics"]["AP"] > dropped["metrics"]["AP"]
+    assert "lie in ignore regions" in absorbed.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "message"),
+    [
+        ({"image_id": 5}, 3, "image 5 is not in the annotations"),
+        ({"score": -1}, 3, "score is negative"),
+        ({"category_id": 77}, 3, "category_id 77 is no class"),
+    ],
+)
+def test_bad_predictions_end_with_a_message(
+    files: tuple[str, str], tmp_path: Path, change: dict[str, Any], code: int, message: str
+) -> None:
+    truth, found = files
+    records = json.loads(Path(found).read_text())
+    records[3] |= change
+    Path(found).write_text(json.dumps(records))
+    out = tmp_path / "report"
+    result = run(truth, found, "--out", str(out))
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert "$[3]" in result.stderr
+    assert result.stdout == ""
+    assert not out.exists()
+
+
+def test_wrong_usage(files: tuple[str, str]) -> None:
+    assert run(files[0]).exit_code == 2
+    assert run(*files, "--protocol", "voc").exit_code == 2
+    assert run(files[0], "absent.json").exit_code == 3
+
+
+def test_starts_without_torch() -> None:
+    import subprocess
+
+    code = (
+        "import sys\n"
+        "import sodkit.cli.eval, sodkit.data.formats, sodkit.data.predictions\n"
+        "import sodkit.evaluation.evaluate, sodkit.evaluation.proposals, sodkit.tiling.merge\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,95 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import shapely
+
+from sodkit.data.records import REGION, Annotations, Category, Detections, ImageRecord, Polygons
+from sodkit.evaluation.evaluate import evaluate
+from sodkit.evaluation.protocol import SODA_D
+from sodkit.evaluation.regions import absorbed
+from sodkit.evaluation.tables import detection_table
+from sodkit.geometry.rotated import corners_to_obb, obb_to_corners, obb_to_xywh
+
+
+def with_region(xywh: list[float]) -> Annotations:
+    """One object of 10 x 10 at the origin, and a region."""
+    boxes = np.array([[0.0, 0, 10, 10], xywh])
+    return Annotations(
+        images=(ImageRecord(1, "a.jpg", 200, 200), ImageRecord(2, "b.jpg", 200, 200)),
+        categories=(Category(1, "a"), Category(2, "b")),
+        ids=np.array([1, 2]),
+        image_index=np.array([0, 0]),
+        labels=np.array([0, REGION]),
+        xywh=boxes,
+        area=boxes[:, 2] * boxes[:, 3],
+        ignore=np.array([False, True]),
+    )
+
+
+def found(boxes: list[list[float]], scores: list[float], image: int = 1) -> Detections:
+    count = len(boxes)
+    return Detections(
+        np.full(count, image), np.zeros(count, np.int64), np.array(scores), np.array(boxes)
+    )
+
+
+def test_absorbs_unmatched_detections_inside() -> None:
+    annotations = with_region([50, 50, 100, 100])
+    detections = found([[60.0, 60, 10, 10], [0, 0, 10, 10]], [0.9, 0.8])
+    dropped = evaluate(annotations, detections, SODA_D)
+    kept = evaluate(annotations, detections, SODA_D, ignore_regions="absorb")
+    assert dropped.metrics["AP"] == pytest.approx(0.5)
+    assert kept.metrics["AP"] == pytest.approx(1)
+    assert dropped.counts.absorbed == 0
+    assert kept.counts.absorbed == 1
+    elsewhere = replace(detections, image_ids=np.array([2, 1]))
+    assert evaluate(
+        annotations, elsewhere, SODA_D, ignore_regions="absorb"
+    ).metrics["AP"] == pytest.approx(0.5)  # fmt: skip
+
+
+def test_a_match_inside_a_region_is_right() -> None:
+    annotations = with_region([-50, -50, 200, 200])
+    result = evaluate(
+        annotations, found([[0.0, 0, 10, 10]], [0.9]), SODA_D, ignore_regions="absorb"
+    )
+    assert result.counts.absorbed == 1
+    assert result.metrics["AP"] == pytest.approx(1)
+
+
+def test_exactly_half_is_not_inside() -> None:
+    annotations = with_region([50, 50, 10, 10])
+    detections = found([[45.0, 50, 10, 10], [45.1, 50, 10, 10], [50, 50, 0, 0]], [0.3, 0.2, 0.1])
+    table = detection_table(annotations, detections, detections.labels, 2, 100)
+    assert absorbed(annotations, table)[table.rows.argsort()].tolist() == [False, True, False]
+
+
+def test_polygons_of_any_shape_equal_shapely() -> None:
+    rng = np.random.default_rng(0)
+    star = np.array([
+        [(20 + 30 * (k % 2)) * np.cos(k * np.pi / 6), (20 + 30 * (k % 2)) * np.sin(k * np.pi / 6)]
+        for k in range(12)
+    ]) + 100  # fmt: skip
+    annotations = with_region([0, 0, 1, 1])
+    square = obb_to_corners(np.array([[5.0, 5, 10, 10, 0]]))[0]
+    annotations = replace(
+        annotations,
+        obb=np.concatenate([corners_to_obb(square[None]), corners_to_obb(star[None])]),
+        polygons=Polygons(np.concatenate([square, star]), np.array([0, 4, 16])),
+    )
+    obb = np.column_stack([
+        rng.uniform(40, 160, (500, 2)), rng.uniform(10, 30, 500), rng.uniform(3, 10, 500),
+        rng.uniform(-1.5, 1.5, 500),
+    ])  # fmt: skip
+    detections = Detections(
+        np.ones(500, np.int64), rng.integers(0, 2, 500), rng.random(500), obb_to_xywh(obb), obb
+    )
+    table = detection_table(annotations, detections, detections.labels, 2, 1000)
+    inside = np.zeros(500, np.bool_)
+    inside[table.rows] = absorbed(annotations, table)
+    area = shapely.area(
+        shapely.intersection(shapely.polygons(obb_to_corners(obb)), shapely.polygons(star))
+    )
+    np.testing.assert_array_equal(inside, area > obb[:, 2] * obb[:, 3] / 2)
+    assert 50 < inside.sum() < 450
