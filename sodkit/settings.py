@@ -231,6 +231,12 @@ class Schedule(Settings):
     lr: Positive = 0.01
     momentum: Share = 0.9
     weight_decay: float = 1e-4
+    optimizer: Literal["sgd", "adamw"] = Field(
+        "sgd", description="sgd (paper); adamw learns faster from random weights"
+    )
+    decay: Literal["steps", "cosine"] = Field(
+        "steps", description="of the lr: a tenth after each of `steps`, or a half cosine to 0"
+    )
     steps: tuple[int, ...] = Field((8, 11), description="lr is divided by 10 after these epochs")
     warmup: Annotated[int, Field(ge=0)] = Field(500, description="iterations of linear warm-up")
     warmup_factor: Share = 0.001

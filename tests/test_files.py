@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from sodkit.errors import UsageError
+from sodkit.errors import SodkitError, UsageError
 from sodkit.files import atomic_path, require_new_folder, write_text
 
 
@@ -55,3 +57,24 @@ def test_require_new_folder(tmp_path: Path) -> None:
         require_new_folder(tmp_path, hint="give another")
     with pytest.raises(UsageError, match="give another"):
         require_new_folder(tmp_path / "file", hint="give another")
+
+
+def test_files_follow_the_umask_also_under_threads(tmp_path: Path) -> None:
+    """Many threads writing at once leave neither other modes nor another umask behind."""
+    before = os.umask(0o027)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda i: write_text(tmp_path / f"{i}.txt", "x"), range(200)))
+        assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o640}
+    finally:
+        assert os.umask(before) == 0o027
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    def fill() -> None:
+        with atomic_path(tmp_path / "a.txt"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(SodkitError, match="No space left"):
+        fill()
+    assert list(tmp_path.iterdir()) == []

@@ -45,7 +45,7 @@ def visualize(
     Example: sodkit visualize test.json --images images --predictions pred.json --out pictures
     """
     from sodkit.cli.common import print_json, print_table, progress
-    from sodkit.data.formats import read_annotations
+    from sodkit.data.formats import find_images, read_annotations
     from sodkit.viz.run import visualize as draw
 
     annotations = read_annotations(ann, format=format_, images=images)
@@ -54,7 +54,7 @@ def visualize(
         from sodkit.data.predictions import read_predictions
 
         found = read_predictions(predictions, annotations)
-    folder = images or (ann if ann.is_dir() else ann.parent)
+    folder = images or find_images(ann, annotations)
     with progress("drawing") as report:
         paths = draw(
             annotations, folder, out, detections=found, score=score, ignore=ignore.value,

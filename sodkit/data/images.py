@@ -46,7 +46,7 @@ def read_image(
         DataError: missing or undecodable file, or a size other than stated.
     """
     if size is not None:
-        _check_header(path, size)
+        check_size(path, size)
     try:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
@@ -74,8 +74,17 @@ def write_image(path: Path, image: RgbImage, *, quality: int = 95, order: Order 
     write_bytes(path, data.tobytes())
 
 
-def _check_header(path: Path, size: tuple[int, int]) -> None:
-    """Raise if the header states neither ``size`` nor its transpose, before decoding anything."""
+def check_size(path: Path, size: tuple[int, int]) -> None:
+    """Check an image's size as far as its header tells, without decoding it.
+
+    Args:
+        path: the file.
+        size: (width, height) that the annotations state.
+
+    Raises:
+        DataError: missing or broken file, or a JPEG or PNG whose header states neither ``size`` nor
+            its transpose.
+    """
     stated = header_size(path)
     if stated is not None and stated not in (size, size[::-1]):
         raise _wrong_size(path, stated, size)

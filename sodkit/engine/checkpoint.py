@@ -1,7 +1,7 @@
 """Checkpoints: one ``.safetensors`` with recipe and classes inside; nothing is ever unpickled.
 
 ``last.safetensors``   the detector: weights, exemplars; metadata: recipe, classes, version
-``state.safetensors``  beside it, to resume: weights, momentum and epoch in one file, so that they
+``state.safetensors``  beside it, to resume: weights, moments and epoch in one file, so that they
                        always belong together, whenever the run is killed
 """
 
@@ -101,32 +101,33 @@ class Progress:
 
     Attributes:
         epoch: epochs done.
-        scale: the loss scale (float16), 1 if unused.
+        scale: the loss scale (float16).
         best: the best validation AP so far.
     """
 
-    epoch: int
-    scale: float
-    best: float | None
+    epoch: int = 0
+    scale: float = 65536.0
+    best: float | None = None
 
 
 def save_state(
     path: Path, detector: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
 ) -> None:
-    """Write everything that resuming needs, in one file: weights, momentum and progress."""
+    """Write everything that resuming needs, in one file: weights, moments and progress."""
     names = {parameter: name for name, parameter in detector.named_parameters()}
-    momentum = {
-        f"momentum.{names[parameter]}": state["momentum_buffer"]
+    moments = {
+        f"optimizer.{names[parameter]}.{key}": value
         for parameter, state in optimizer.state.items()
-        if state.get("momentum_buffer") is not None
+        for key, value in state.items()
+        if isinstance(parameter, nn.Parameter) and isinstance(value, Tensor)
     }
     weights = {f"weights.{name}": value for name, value in detector.state_dict().items()}
     metadata = {"sodkit": __version__, "progress": json.dumps(asdict(progress))}
-    _save(path, weights | momentum, metadata)
+    _save(path, weights | moments, metadata)
 
 
 def load_state(path: Path, detector: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Put weights and momentum back as ``save_state`` found them.
+    """Put weights and moments back as ``save_state`` found them.
 
     Raises:
         ModelError: the file is missing, not a training state, or of another recipe.
@@ -137,12 +138,17 @@ def load_state(path: Path, detector: nn.Module, optimizer: torch.optim.Optimizer
     except (KeyError, ValueError, TypeError) as error:
         raise ModelError("not a training state of sodkit", where=path) from error
     _fill(detector, _part(tensors, "weights."), path)
-    momentum = _part(tensors, "momentum.")
+    moments = _part(tensors, "optimizer.")
     for name, parameter in detector.named_parameters():
-        if name in momentum:
-            buffer = torch.empty_like(parameter).copy_(momentum[name])
-            optimizer.state[parameter] = {"momentum_buffer": buffer}
+        found = _part(moments, f"{name}.")
+        if found:
+            optimizer.state[parameter] = {k: _beside(parameter, v) for k, v in found.items()}
     return progress
+
+
+def _beside(parameter: Tensor, value: Tensor) -> Tensor:
+    """Lay a moment out in memory like its parameter; step counts stay as they are."""
+    return value if value.ndim == 0 else torch.empty_like(parameter).copy_(value)
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

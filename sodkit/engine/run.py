@@ -74,9 +74,8 @@ def fresh_plan(
     if data is None or out is None:
         raise UsageError("--data and --out are needed", hint="or --resume RUN to continue a run")
     require_new_folder(out, hint="give another --out, or continue it with --resume")
-    paths = DataPaths(
-        str(data), *(None if p is None else str(p) for p in (images, val, val_images)), format_name
-    )
+    rest = [None if path is None else str(path) for path in (images, val, val_images)]
+    paths = DataPaths(str(data), rest[0], rest[1], rest[2], format_name)
     return RunPlan(load_recipe(recipe, overrides), paths, out, resume=False)
 
 

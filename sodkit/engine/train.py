@@ -6,9 +6,10 @@ The learning rate, the order of images, the flips and all sampling inside the de
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -86,75 +87,99 @@ def train(
     batches = Batches(
         dataset, recipe.input, batch=schedule.batch, seed=recipe.seed, workers=workers
     )
-    torch.manual_seed(recipe.seed)
-    detector = build(recipe.model, len(annotations.categories))
-    detector = detector.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = make_optimizer(detector, schedule)
-    scaler = _scaler(schedule, device)
     last, best, state = (
         out / "checkpoints" / f"{n}.safetensors" for n in ("last", "best", "state")
     )
-    start, best_ap = 0, None
-    if resume:
-        progress = ckpt.load_state(state, detector, optimizer)
-        start, best_ap = progress.epoch, progress.best
-        scaler = _scaler(schedule, device, progress.scale)
+    detector = _new_detector(recipe, len(annotations.categories), device)
+    optimizer = make_optimizer(detector, schedule)
+    done = ckpt.load_state(state, detector, optimizer) if resume else ckpt.Progress()
+    scaler = _scaler(schedule, device, done.scale)
     write_text(out / "recipe.yaml", dump_recipe(recipe))
-    log = RunLog(out, resume_epoch=start)
-    steps = len(batches) * schedule.epochs
+    log = RunLog(out, resume_epoch=done.epoch)
+    loop = _Loop(recipe, detector, optimizer, scaler, batches, log, on_step)
 
-    for epoch in range(start, schedule.epochs):
-        detector.train()
-        began, sums = time.perf_counter(), dict[str, float]()
-        for number, batch in enumerate(batches.epoch(epoch)):
-            step = epoch * len(batches) + number
-            rate = set_rate(optimizer, schedule, epoch=epoch, step=step)
-            generator = torch.Generator().manual_seed(_step_seed(recipe.seed, step))
-            losses = _step(detector, batch.to(device), optimizer, scaler, schedule, generator)
-            log.step({"epoch": epoch + 1, "step": step + 1, "lr": rate, **losses})
-            on_step(StepReport(epoch, schedule.epochs, step, steps, losses, rate))
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + value / len(batches)
-
-        row: Row = {"epoch": epoch + 1, "step": (epoch + 1) * len(batches), "lr": rate, **sums}
-        row["seconds"] = time.perf_counter() - began
+    for epoch in range(done.epoch, schedule.epochs):
+        row = _train_epoch(loop, epoch)
         if validate is not None:
             due = (epoch + 1) % schedule.evaluate_every == 0 or epoch + 1 == schedule.epochs
             metrics = validate(detector.eval()) if due else {}
             row |= {name: metrics.get(name) for name in ("AP", "AP50", "AP75")}
         ap = row.get("AP")
-        if ap is not None and (best_ap is None or ap > best_ap):
-            best_ap = float(ap)
+        if ap is not None and (done.best is None or ap > done.best):
+            done = replace(done, best=float(ap))
             ckpt.save_checkpoint(best, detector, recipe, annotations.categories)
         ckpt.save_checkpoint(last, detector, recipe, annotations.categories)
-        done = ckpt.Progress(epoch + 1, float(scaler.get_scale()), best_ap)
+        done = replace(done, epoch=epoch + 1, scale=float(scaler.get_scale()))
         ckpt.save_state(state, detector, optimizer, done)
         log.epoch(row)
         on_epoch(row)
     return detector.eval()
 
 
-def make_optimizer(detector: Detector, schedule: Schedule) -> torch.optim.SGD:
-    """Return SGD over the trainable parameters; the embedding's have their own rate (release)."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Loop:
+    """What every epoch of a run works with."""
+
+    recipe: Recipe
+    detector: Detector
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    batches: Batches
+    log: RunLog
+    on_step: Callable[[StepReport], None]
+
+
+def _train_epoch(loop: _Loop, epoch: int) -> Row:
+    """Go through the data once; return the means of the losses as a row of ``metrics.csv``."""
+    schedule, count = loop.recipe.schedule, len(loop.batches)
+    steps = count * schedule.epochs
+    device = next(loop.detector.parameters()).device
+    loop.detector.train()
+    began, sums, rate = time.perf_counter(), dict[str, float](), 0.0
+    for number, batch in enumerate(loop.batches.epoch(epoch)):
+        step = epoch * count + number
+        rate = set_rate(loop.optimizer, schedule, epoch=epoch, step=step, steps=steps)
+        losses = _train_step(loop, batch.to(device), _generator(loop.recipe.seed, step))
+        loop.log.step({"epoch": epoch + 1, "step": step + 1, "lr": rate, **losses})
+        loop.on_step(StepReport(epoch, schedule.epochs, step, steps, losses, rate))
+        for name, value in losses.items():
+            sums[name] = sums.get(name, 0.0) + value / count
+    seconds = time.perf_counter() - began
+    return {"epoch": epoch + 1, "step": (epoch + 1) * count, "lr": rate, **sums, "seconds": seconds}
+
+
+def _new_detector(recipe: Recipe, classes: int, device: torch.device) -> Detector:
+    """Build the detector from the recipe's seed."""
+    torch.manual_seed(recipe.seed)
+    detector = build(recipe.model, classes)
+    return detector.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def make_optimizer(detector: Detector, schedule: Schedule) -> torch.optim.Optimizer:
+    """Return the optimiser of the trainable parameters; the embedding's have their own rate."""
     embedding = {id(parameter) for parameter in detector.embedding_parameters()}
     trained = [parameter for parameter in detector.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if id(p) not in embedding], "factor": 1.0},
         {"params": [p for p in trained if id(p) in embedding], "factor": schedule.embedding_lr},
     ]
-    return torch.optim.SGD(
-        [group for group in groups if group["params"]],
-        lr=schedule.lr,
-        momentum=schedule.momentum,
-        weight_decay=schedule.weight_decay,
-    )
+    groups = [group for group in groups if group["params"]]
+    decay = schedule.weight_decay
+    if schedule.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=schedule.lr, weight_decay=decay)
+    momentum = schedule.momentum
+    return torch.optim.SGD(groups, lr=schedule.lr, momentum=momentum, weight_decay=decay)
 
 
 def set_rate(
-    optimizer: torch.optim.Optimizer, schedule: Schedule, *, epoch: int, step: int
+    optimizer: torch.optim.Optimizer, schedule: Schedule, *, epoch: int, step: int, steps: int
 ) -> float:
-    """Set the learning rate of a step: linear warm-up, then a tenth after each of ``steps``."""
-    rate = schedule.lr * 0.1 ** sum(epoch >= milestone for milestone in schedule.steps)
+    """Set and return the learning rate of ``step`` of ``steps``: warm-up, then its decay."""
+    rate = schedule.lr
+    if schedule.decay == "cosine":
+        rate *= (1 + math.cos(math.pi * step / steps)) / 2
+    else:
+        rate *= 0.1 ** sum(epoch >= milestone for milestone in schedule.steps)
     if step < schedule.warmup:
         rate *= 1 - (1 - step / schedule.warmup) * (1 - schedule.warmup_factor)
     for group in optimizer.param_groups:
@@ -162,17 +187,11 @@ def set_rate(
     return rate
 
 
-def _step(
-    detector: Detector,
-    batch: Batch,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    schedule: Schedule,
-    generator: torch.Generator,
-) -> dict[str, float]:
+def _train_step(loop: _Loop, batch: Batch, generator: torch.Generator) -> dict[str, float]:
     """Forward, backward, update; return the losses and their sum as ``loss``."""
+    schedule, optimizer, scaler = loop.recipe.schedule, loop.optimizer, loop.scaler
     with autocast(batch.images.device, schedule.precision):
-        losses: dict[str, Tensor] = detector(batch, generator)
+        losses: dict[str, Tensor] = loop.detector(batch, generator)
         total = torch.stack([value.float() for value in losses.values()]).sum()
     values = torch.stack([*(v.detach().float() for v in losses.values()), total.detach()])
     named = dict(zip([*losses, "loss"], values.tolist(), strict=True))
@@ -209,14 +228,13 @@ def _check_learnable(annotations: Annotations) -> None:
         raise DataError("there are no objects to train on", hint="all annotations are ignored")
 
 
-def _step_seed(seed: int, step: int) -> int:
-    """Return the seed of a step's sampling."""
-    return int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> 1)
+def _generator(seed: int, step: int) -> torch.Generator:
+    """Return the generator of a step's sampling."""
+    state = np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
 
 
-def _scaler(
-    schedule: Schedule, device: torch.device, scale: float = 65536.0
-) -> torch.amp.GradScaler:
+def _scaler(schedule: Schedule, device: torch.device, scale: float) -> torch.amp.GradScaler:
     """Return the dynamic loss scale of float16; on other types and devices it does nothing."""
     enabled = schedule.precision == "float16" and device.type == "cuda"
     return torch.amp.GradScaler(device.type, init_scale=scale, enabled=enabled)

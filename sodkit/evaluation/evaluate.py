@@ -115,7 +115,7 @@ def evaluate(
         DataError: two images with one id, a detection of an unknown image or class, a number that
             is not finite, or horizontal boxes against oriented ones.
     """
-    _check(annotations, detections)
+    check_inputs(annotations, detections)
     count = len(annotations.categories)
     matching = match_detections(
         annotations,
@@ -128,18 +128,17 @@ def evaluate(
         progress=progress,
     )
     positives = count_positives(matching, count)
-    scores = np.ascontiguousarray(detections.scores[matching.detections.rows], np.float64)
-    curves = draw_curves(
-        matching.detections, scores, matching.matches, matching.counted, positives, protocol
-    )
+    curves = curves_of(matching, detections, positives, protocol)
     classes = tuple(category.name for category in annotations.categories)
     per_class = {
-        name: {metric.name: _mean(metric, protocol, curves, [k]) for metric in protocol.metrics}
+        name: {
+            metric.name: mean_metric(metric, protocol, curves, [k]) for metric in protocol.metrics
+        }
         for k, name in enumerate(classes)
     }
     everything = list(range(count))
-    metrics = {one.name: _mean(one, protocol, curves, everything) for one in protocol.metrics}
-    counts = _count(annotations, detections, matching)
+    metrics = {one.name: mean_metric(one, protocol, curves, everything) for one in protocol.metrics}
+    counts = count_up(annotations, detections, matching)
     return Evaluation(protocol, classes, metrics, per_class, positives, curves, counts)
 
 
@@ -184,6 +183,16 @@ def match_detections(
     return Matching(objects, table, ignored, counted, inside, candidates, matches)
 
 
+def curves_of(
+    matching: Matching, detections: Detections, positives: IntArray, protocol: Protocol
+) -> Curves:
+    """Return precision and recall of what was matched; ``positives`` as ``count_positives``."""
+    scores = np.ascontiguousarray(detections.scores[matching.detections.rows], np.float64)
+    return draw_curves(
+        matching.detections, scores, matching.matches, matching.counted, positives, protocol
+    )
+
+
 def count_positives(matching: Matching, count: int) -> IntArray:
     """Return the objects (K, A) that count, by class and area range."""
     sizes = np.diff(matching.objects.offsets)
@@ -208,7 +217,9 @@ def _range_bits(area: FloatArray, protocol: Protocol) -> BitArray:
     return bits
 
 
-def _mean(metric: Metric, protocol: Protocol, curves: Curves, classes: list[int]) -> float | None:
+def mean_metric(
+    metric: Metric, protocol: Protocol, curves: Curves, classes: list[int]
+) -> float | None:
     """Return a metric over classes; None if none of them has an object."""
     a, m = protocol.area_index(metric.area), protocol.max_dets.index(metric.max_dets)
     table = curves.precision if metric.kind == "AP" else curves.recall
@@ -217,7 +228,10 @@ def _mean(metric: Metric, protocol: Protocol, curves: Curves, classes: list[int]
     return float(defined.mean()) if len(defined) else None
 
 
-def _check(annotations: Annotations, detections: Detections) -> None:
+def check_inputs(
+    annotations: Annotations, detections: Detections, *, labelled: bool = True
+) -> None:
+    """Raise DataError for what cannot be measured; ``labelled``: look at the classes too."""
     if len(detections) and annotations.kind != detections.kind:
         raise DataError(
             f"the annotations are {annotations.kind}, the predictions {detections.kind}",
@@ -234,6 +248,8 @@ def _check(annotations: Annotations, detections: Detections) -> None:
             where=f"detection {row} (image_id {detections.image_ids[row]})",
         )
     count = len(annotations.categories)
+    if not labelled:
+        return
     if detections.labels.min(initial=0) < 0 or detections.labels.max(initial=-1) >= count:
         unknown = (detections.labels < 0) | (detections.labels >= count)
         row = int(np.argmax(unknown))
@@ -243,7 +259,8 @@ def _check(annotations: Annotations, detections: Detections) -> None:
         )
 
 
-def _count(annotations: Annotations, detections: Detections, matching: Matching) -> Counts:
+def count_up(annotations: Annotations, detections: Detections, matching: Matching) -> Counts:
+    """Return how much was evaluated and what was left out."""
     is_object = ~annotations.is_region
     return Counts(
         images=len(annotations.images),

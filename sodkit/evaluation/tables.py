@@ -222,52 +222,11 @@ def _descending_order(bits: npt.NDArray[np.uint64], order: IntArray) -> IntArray
         for bucket in range(2048):
             places[bucket + 1] += places[bucket]
         for i in range(count):
-            bucket = 2047 - np.int64((keys[i] >> shift) & np.uint64(2047))
-            place = places[bucket]
-            places[bucket] += 1
+            own = 2047 - np.int64((keys[i] >> shift) & np.uint64(2047))
+            place = places[own]
+            places[own] += 1
             other_keys[place] = keys[i]
             other[place] = out[i]
         keys, other_keys = other_keys, keys
         out, other = other, out
     return out
-
-
-@numba.njit(cache=True, nogil=True)
-def _arrange(
-    best: IntArray, classes: IntArray, image: IntArray, count: int, images: int, limit: int
-) -> tuple[IntArray, IntArray, IntArray, IntArray, IntArray]:
-    """Deal rows that stand best first into groups and classes.
-
-    Returns:
-        rows, offsets, rank, order, class_offsets: see ``DetectionTable``.
-    """
-    groups = count * images
-    offsets = np.zeros(groups + 1, np.int64)
-    for row in best:
-        group = classes[row] * images + image[row]
-        if offsets[group + 1] < limit:
-            offsets[group + 1] += 1
-    for group in range(groups):
-        offsets[group + 1] += offsets[group]
-    total = offsets[groups]
-    class_offsets = np.empty(count + 1, np.int64)
-    for one in range(count + 1):
-        class_offsets[one] = offsets[one * images]
-    taken = np.zeros(groups, np.int64)
-    filled = class_offsets.copy()
-    rows, rank, order = (
-        np.empty(total, np.int64),
-        np.empty(total, np.int64),
-        np.empty(total, np.int64),
-    )
-    for row in best:
-        group = classes[row] * images + image[row]
-        if taken[group] == limit:
-            continue
-        place = offsets[group] + taken[group]
-        rows[place] = row
-        rank[place] = taken[group]
-        taken[group] += 1
-        order[filled[classes[row]]] = place
-        filled[classes[row]] += 1
-    return rows, offsets, rank, order, class_offsets

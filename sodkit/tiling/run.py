@@ -20,7 +20,7 @@ import numpy as np
 
 from sodkit.data.formats import PATCHES
 from sodkit.data.formats.coco_write import CocoWriter, coco_writer
-from sodkit.data.images import RgbImage, read_image, write_image
+from sodkit.data.images import RgbImage, check_size, read_image, write_image
 from sodkit.data.records import Annotations
 from sodkit.data.sizes import SIZE_NAMES
 from sodkit.errors import DataError, UsageError
@@ -120,18 +120,24 @@ class _Job:
         Raises:
             DataError: if it cannot be read, unless bad images are skipped.
         """
+        record = self.annotations.images[index]
+        try:
+            # before the windows are laid out: a wrong size may be millions of them
+            check_size(self.images_dir / record.file_name, (record.width, record.height))
+            return _Result(index, self._split(index), None)
+        except DataError as error:
+            if not self.skip_bad:
+                raise _with_advice(error) from error
+            return _Result(index, None, error.what)
+
+    def _split(self, index: int) -> ImageSplit:
         rows = self.rows[index]
         split = split_image(self.annotations, index, rows, self.settings, self.stems[index])
         paths = [self.out_dir / record.file_name for record in split.annotations.images]
         missing = [number for number, path in enumerate(paths) if not _is_there(path)]
-        try:
-            if missing and not self.stop.is_set():
-                self._write(index, split, missing)
-        except DataError as error:
-            if not self.skip_bad:
-                raise _with_advice(error) from error
-            return _Result(index, split, error.what)
-        return _Result(index, split, None)
+        if missing and not self.stop.is_set():
+            self._write(index, split, missing)
+        return split
 
     def _write(self, index: int, split: ImageSplit, numbers: list[int]) -> None:
         """Write some patches of an image, in the order of OpenCV's channels all the way."""
@@ -152,10 +158,10 @@ class _Job:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Result:
-    """One image: its patches, and why it could not be read if so."""
+    """One image: its patches, or why it could not be read."""
 
     index: int
-    split: ImageSplit
+    split: ImageSplit | None
     reason: str | None
 
 
@@ -174,11 +180,11 @@ class _Totals:
         """Write the annotations of one image's patches."""
         source, rows = self._job.annotations, self._job.rows[result.index]
         objects = ~source.is_region[rows]
-        if result.reason is not None:
-            name = source.images[result.index].file_name
-            self._bad.append(BadImage(name, result.reason, int(objects.sum())))
-            return
         split, counts = result.split, self._counts
+        if split is None:
+            name = source.images[result.index].file_name
+            self._bad.append(BadImage(name, result.reason or "", int(objects.sum())))
+            return
         own = split.annotations
         images = (
             replace(image, id=number)

@@ -283,3 +283,14 @@ def test_empty_data_set(tmp_path: Path) -> None:
     report = split(path, tmp_path / "out")
     assert report.patches == 0
     assert len(read_annotations(tmp_path / "out").images) == 0
+
+
+def test_an_impossible_size_is_found_before_its_windows_are_laid_out(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    cv2.imwrite(str(photos / "a.png"), np.zeros((9, 8, 3), np.uint8))
+    image = {"id": 1, "file_name": "a.png", "width": 900_000, "height": 900_000}
+    path = tmp_path / "ann.json"
+    path.write_text(json.dumps({"images": [image], "annotations": [], "categories": []}))
+    with pytest.raises(DataError, match="has 8 x 9 px, its annotation says 900000 x 900000"):
+        split(path, tmp_path / "out")

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -38,7 +39,7 @@ from sodkit.errors import DataError
 from sodkit.geometry.rotated import obb_to_corners
 
 Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-Side = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+Side = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 Coordinate = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 
 _CHUNK = 20_000
@@ -202,7 +203,7 @@ def _columns(chunk: list[_Annotation], start: int) -> _Columns:
         ids=np.array(ids, np.int64),
         image_ids=np.array([item.image_id for item in chunk], np.int64),
         category_ids=np.array([item.category_id for item in chunk], np.int64),
-        xywh=np.array(boxes, np.float64).reshape(-1, 4),
+        xywh=np.fromiter(chain.from_iterable(boxes), np.float64, 4 * len(boxes)).reshape(-1, 4),
         area=np.array(areas, np.float64),
         ignore=np.array([bool(item.ignore) or bool(item.iscrowd) for item in chunk], np.bool_),
         polygons=_polygons(chunk),

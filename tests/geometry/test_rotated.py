@@ -1,0 +1,130 @@
+import math
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sodkit.geometry.rotated import (
+    canonical,
+    corners_to_obb,
+    obb_to_corners,
+    obb_to_xywh,
+    obb_to_xyxy,
+    polygon_area,
+    polygons_to_obb,
+    xyxy_to_obb,
+)
+
+
+def random_boxes(count: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    w = rng.uniform(3, 60, count)
+    h = w * rng.uniform(0.05, 0.99, count)
+    xy = rng.uniform(0, 12_000, (count, 2))
+    return np.column_stack([xy, w, h, rng.uniform(-np.pi / 2, np.pi / 2, count)])
+
+
+def test_corners_turn_clockwise_as_seen() -> None:
+    # y points down: a positive angle takes the right end of the box down.
+    corners = obb_to_corners(np.array([[10.0, 20.0, 4.0, 2.0, np.pi / 2]]))[0]
+    np.testing.assert_allclose(corners, [[11, 18], [11, 22], [9, 22], [9, 18]], atol=1e-12)
+    corners = obb_to_corners(np.array([[10.0, 20.0, 4.0, 2.0, 0.0]]))[0]
+    np.testing.assert_array_equal(corners, [[8, 19], [12, 19], [12, 21], [8, 21]])
+
+
+@given(st.floats(0, 100), st.floats(0, 100), st.floats(-50, 50, allow_subnormal=False))
+def test_canonical_is_the_same_rectangle_in_le90(w: float, h: float, angle: float) -> None:
+    box = np.array([[5.0, 6.0, w, h, angle]])
+    result = canonical(box)
+    assert result[0, 2] >= result[0, 3]
+    assert -math.pi / 2 <= result[0, 4] < math.pi / 2
+    np.testing.assert_allclose(obb_to_xyxy(result), obb_to_xyxy(box), atol=1e-9)
+    assert result[0, 2] * result[0, 3] == w * h
+    np.testing.assert_array_equal(canonical(result), result)
+
+
+def test_canonical_at_the_open_end() -> None:
+    half = math.pi / 2
+    angles = np.array([half, -half, np.nextafter(-half, -9), np.nextafter(half, 0), 3 * half])
+    boxes = np.column_stack([np.zeros((5, 2)), np.full(5, 2.0), np.ones(5), angles])
+    result = canonical(boxes)[:, 4]
+    assert (result < half).all()
+    assert (result >= -half).all()
+    np.testing.assert_allclose(np.abs(result), half, atol=1e-9)
+
+
+def test_round_trip_through_corners_is_exact() -> None:
+    boxes = random_boxes(2000)
+    back = corners_to_obb(obb_to_corners(boxes))
+    np.testing.assert_allclose(back[:, :4], boxes[:, :4], atol=1e-9)
+    turn = np.abs(back[:, 4] - boxes[:, 4])
+    assert np.minimum(turn, np.pi - turn).max() < 1e-9
+
+
+@pytest.mark.parametrize("start", range(4))
+@pytest.mark.parametrize("step", [1, -1])
+def test_does_not_depend_on_the_order_of_corners(start: int, step: int) -> None:
+    boxes = random_boxes(50)
+    order = (start + step * np.arange(4)) % 4
+    back = corners_to_obb(obb_to_corners(boxes)[:, order])
+    np.testing.assert_allclose(back[:, :4], boxes[:, :4], atol=1e-9)
+
+
+@given(st.integers(0, 10_000), st.integers(3, 12))
+def test_minimum_area_rectangle_of_any_polygon(seed: int, corners: int) -> None:
+    rng = np.random.default_rng(seed)
+    points = rng.integers(0, 40, (corners, 2)) / 4 + 3000
+    hull = shapely.convex_hull(shapely.multipoints(points))
+    box = polygons_to_obb(points, np.array([0, corners]))
+    if hull.area == 0:
+        assert box[0, 3] == pytest.approx(0, abs=1e-9)
+        return
+    best = shapely.minimum_rotated_rectangle(hull).area
+    assert box[0, 2] * box[0, 3] == pytest.approx(best, rel=1e-9)
+    rectangle = shapely.polygons(obb_to_corners(box))[0]
+    assert rectangle.buffer(1e-6).contains(hull)
+
+
+def test_ragged_polygons_keep_their_order() -> None:
+    square = [[0, 0], [4, 0], [4, 2], [0, 2]]
+    triangle = [[10, 10], [14, 10], [10, 12]]
+    circle = [[50 + 3 * math.cos(t), 50 + 3 * math.sin(t)] for t in np.linspace(0, 6, 30)]
+    points = np.array(triangle + circle + square + [[7, 8]], np.float64)
+    boxes = polygons_to_obb(points, np.array([0, 3, 33, 37, 38]))
+    np.testing.assert_allclose(boxes[2], [2, 1, 4, 2, 0], atol=1e-12)
+    np.testing.assert_allclose(boxes[3], [7, 8, 0, 0, 0])
+    assert boxes[0, 2] * boxes[0, 3] == pytest.approx(8)
+    np.testing.assert_allclose(boxes[1, :2], [50, 50], atol=0.1)
+    with pytest.raises(ValueError, match="polygon 1 has no corner"):
+        polygons_to_obb(points, np.array([0, 3, 3, 38]))
+
+
+def test_enclosing_boxes() -> None:
+    boxes = random_boxes(200)
+    corners = obb_to_corners(boxes)
+    low, high = corners.min(axis=1), corners.max(axis=1)
+    np.testing.assert_allclose(obb_to_xyxy(boxes), np.concatenate([low, high], 1), atol=1e-9)
+    np.testing.assert_allclose(obb_to_xywh(boxes), np.concatenate([low, high - low], 1), atol=1e-9)
+
+
+def test_upright_boxes_as_oriented_ones() -> None:
+    boxes = np.array([[1.0, 2, 5, 4], [0, 0, 2, 9]])
+    result = xyxy_to_obb(boxes)
+    np.testing.assert_allclose(result[0], [3, 3, 4, 2, 0])
+    np.testing.assert_allclose(result[1], [1, 4.5, 9, 2, -np.pi / 2])
+    np.testing.assert_allclose(obb_to_xyxy(result), boxes, atol=1e-12)
+
+
+def test_polygon_area_is_exact_far_from_the_origin() -> None:
+    concave = np.array([[[0, 0], [4, 0], [4, 4], [2, 1], [0, 4]]], np.float64) + 12_000
+    assert polygon_area(concave)[0] == 10
+    assert polygon_area(concave[:, ::-1])[0] == 10
+
+
+def test_empty_input() -> None:
+    assert corners_to_obb(np.zeros((0, 4, 2))).shape == (0, 5)
+    assert obb_to_corners(np.zeros((0, 5))).shape == (0, 4, 2)
+    assert canonical(np.zeros((0, 5))).shape == (0, 5)
+    assert polygons_to_obb(np.zeros((0, 2)), np.array([0])).shape == (0, 5)
