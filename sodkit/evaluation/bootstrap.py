@@ -229,7 +229,9 @@ def _draw(
     for i in range(len(row)):
         if row[i] >= 0:
             size += max(1, weights[image[i]])
-    rows, weight = np.empty(size, np.int64), np.empty(size, np.int64)
+    weight = np.empty(size, np.int64)
+    # a column an entry, a row a range: what the thresholds walk through lies in one piece
+    own_right, own_taken = np.empty((2, ranges, size), np.uint32)
     wrong, own = np.empty((ranges, size), np.int64), np.empty((ranges, size), np.bool_)
     true, peaks = np.empty(size, np.int64), np.empty(size)
     false = np.empty(ranges, np.int64)
@@ -248,8 +250,10 @@ def _draw(
                     for a in range(ranges):
                         false[a] += each * np.int64((bits >> np.uint32(a)) & np.uint32(1))
                     if row[j] >= 0:
-                        rows[hits], weight[hits] = row[j], each
+                        weight[hits] = each
                         for a in range(ranges):
+                            own_right[a, hits] = right[row[j], a]
+                            own_taken[a, hits] = taken[row[j], a]
                             wrong[a, hits] = false[a]
                             own[a, hits] = (bits >> np.uint32(a)) & np.uint32(1)
                         hits += 1
@@ -260,12 +264,11 @@ def _draw(
             for t in range(len(out)):
                 _draw_one(
                     hits,
-                    rows,
                     weight,
                     wrong[a],
                     own[a],
-                    right[:, a],
-                    taken[:, a],
+                    own_right[a],
+                    own_taken[a],
                     np.uint32(1) << np.uint32(t),
                     positives[k, a],
                     recalls,
@@ -278,7 +281,6 @@ def _draw(
 @numba.njit(cache=True, nogil=True)
 def _draw_one(
     hits: int,
-    rows: IntArray,
     weight: IntArray,
     wrong: IntArray,
     own: BoolArray,
@@ -294,12 +296,11 @@ def _draw_one(
     """Fill one curve (R,): false positives so far, less those that this threshold matched."""
     found, points, matched = 0, 0, 0
     for i in range(hits):
-        r = rows[i]
-        if not taken[r] & bit:
+        if not taken[i] & bit:
             continue
         if own[i]:
             matched += weight[i]
-        if right[r] & bit:
+        if right[i] & bit:
             found += weight[i]
             false = wrong[i] - matched
             true[points] = found
