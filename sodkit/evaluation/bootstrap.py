@@ -229,14 +229,14 @@ def _draw(
     for i in range(len(row)):
         if row[i] >= 0:
             size += max(1, weights[image[i]])
-    weight = np.empty(size, np.int64)
-    # a column an entry, a row a range: what the thresholds walk through lies in one piece
-    own_right, own_taken = np.empty((2, ranges, size), np.uint32)
-    wrong, own = np.empty((ranges, size), np.int64), np.empty((ranges, size), np.bool_)
+    # The entries of each range, in one piece: only hits that can make a difference there.
+    entry_right, entry_taken = np.empty((2, ranges, size), np.uint32)
+    weight, wrong = np.empty((2, ranges, size), np.int64)
+    own = np.empty((ranges, size), np.bool_)
     true, peaks = np.empty(size, np.int64), np.empty(size)
-    false = np.empty(ranges, np.int64)
+    false, entries = np.empty((2, ranges), np.int64)
     for k in range(len(offsets) - 1):
-        hits = 0
+        entries[:] = 0
         false[:] = 0
         i = offsets[k]
         while i < offsets[k + 1]:
@@ -246,29 +246,28 @@ def _draw(
                 repeats, each = each, repeats
             for _ in range(repeats):
                 for j in range(i, i + run[i]):
-                    bits = counted[j]
                     for a in range(ranges):
-                        false[a] += each * np.int64((bits >> np.uint32(a)) & np.uint32(1))
-                    if row[j] >= 0:
-                        weight[hits] = each
-                        for a in range(ranges):
-                            own_right[a, hits] = right[row[j], a]
-                            own_taken[a, hits] = taken[row[j], a]
-                            wrong[a, hits] = false[a]
-                            own[a, hits] = (bits >> np.uint32(a)) & np.uint32(1)
-                        hits += 1
+                        counts = (counted[j] >> np.uint32(a)) & np.uint32(1)
+                        false[a] += each * np.int64(counts)
+                        r = row[j]
+                        if r < 0 or not (right[r, a] or (counts and taken[r, a])):
+                            continue
+                        e = entries[a]
+                        entry_right[a, e], entry_taken[a, e] = right[r, a], taken[r, a]
+                        weight[a, e], wrong[a, e], own[a, e] = each, false[a], counts
+                        entries[a] += 1
             i += run[i]
         for a in range(ranges):
             if positives[k, a] == 0:
                 continue
             for t in range(len(out)):
                 _draw_one(
-                    hits,
-                    weight,
+                    entries[a],
+                    weight[a],
                     wrong[a],
                     own[a],
-                    own_right[a],
-                    own_taken[a],
+                    entry_right[a],
+                    entry_taken[a],
                     np.uint32(1) << np.uint32(t),
                     positives[k, a],
                     recalls,
@@ -280,7 +279,7 @@ def _draw(
 
 @numba.njit(cache=True, nogil=True)
 def _draw_one(
-    hits: int,
+    entries: int,
     weight: IntArray,
     wrong: IntArray,
     own: BoolArray,
@@ -295,7 +294,7 @@ def _draw_one(
 ) -> None:
     """Fill one curve (R,): false positives so far, less those that this threshold matched."""
     found, points, matched = 0, 0, 0
-    for i in range(hits):
+    for i in range(entries):
         if not taken[i] & bit:
             continue
         if own[i]:
