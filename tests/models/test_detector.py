@@ -3,6 +3,7 @@
 import model_golden as golden
 import pytest
 import torch
+from torchvision.ops import box_iou
 
 from sodkit.config import load_recipe
 from sodkit.data.batches import Batch
@@ -224,28 +225,31 @@ def test_embedding_parameters():
     assert build("crpn").embedding_parameters() == []
 
 
-@pytest.mark.parametrize("variant", ["cfinet", "faster-rcnn"])
-def test_it_learns_one_image(variant):
-    """Losses fall and the objects are found: the parts are connected the right way."""
-    model = build(variant, "model.roi.nms=0.3")
-    images = batch(golden.target([[10, 12, 34, 36], [50, 60, 74, 84]], [0, 1]))
-    images.images[:] = images.images * 0.1
-    images.images[0, 0, 12:36, 10:34] += 3
-    images.images[0, 1, 60:84, 50:74] += 3
+def test_it_learns():
+    """Two images of two squares: found at their place with their class, some as exemplars."""
+    model = build(
+        "cfinet",
+        "model.crpn.coarse_normalizer=20",
+        "model.imitation.high_quality=0.4",
+        "model.imitation.min_predictions=2",
+    )
+    images = batch(
+        golden.target([[10, 12, 34, 36], [50, 60, 74, 84]], [0, 1]),
+        golden.target([[20, 70, 44, 94], [60, 20, 84, 44]], [1, 0]),
+    )
+    images.images.mul_(0.1)
+    for image, target in zip(images.images, images.targets, strict=True):
+        for (x1, y1, x2, y2), label in zip(target.boxes.int(), target.labels, strict=True):
+            image[label, y1:y2, x1:x2] += 3
     optimiser = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
-    first = None
     for step in range(50):
-        losses = model(images, seeded(step))
-        total = sum(losses.values())
-        first = total.item() if first is None else first
+        total = sum(model(images, seeded(step)).values())
         optimiser.zero_grad()
         total.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimiser.step()
-    assert total.item() < first / 2
-    (found,) = model.eval().detect(images)
-    from torchvision.ops import box_iou
-
-    iou = box_iou(found.boxes[:2] * 1.5, images.targets[0].boxes).amax(0)
-    assert (iou > 0.6).all()
-    assert sorted(found.labels[:2].tolist()) == [0, 1]
+    assert model.roi.imitation.exemplars.counts.sum() > 4
+    for found, target in zip(model.eval().detect(images), images.targets, strict=True):
+        for box, label in zip(target.boxes, target.labels, strict=True):
+            good = (found.labels == label) & (found.scores > 0.3)
+            assert box_iou(found.boxes[good] * 1.5, box[None]).amax() > 0.5
