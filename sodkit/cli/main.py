@@ -10,6 +10,7 @@ import typer
 
 from sodkit._version import __version__
 from sodkit.cli.analyze_anchors import analyze_anchors
+from sodkit.cli.check import check
 from sodkit.cli.common import guarded
 from sodkit.cli.convert import convert
 from sodkit.cli.demo import demo
@@ -28,6 +29,7 @@ COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("visualize", visualize),
     ("analyze-anchors", analyze_anchors),
     ("convert", convert),
+    ("check", check),
     ("recipes", recipes),
     ("demo", demo),
 )

@@ -81,10 +81,10 @@ def number(text: str) -> float:
     return value
 
 
-def closest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name most like ``name``, None if none is like it."""
+def closest(name: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
+    """Return the known name most like ``name``, None if none reaches the likeness 0..1."""
     folded = {item.casefold(): item for item in known}
-    found = difflib.get_close_matches(name.casefold(), folded, n=1)
+    found = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=likeness)
     return folded[found[0]] if found else None
 
 
