@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,3 +103,33 @@ def require_new_folder(path: Path, *, hint: str) -> None:
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UsageError("exists already", where=path, hint=hint)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside ``path``; it becomes ``path`` if the block ends well.
+
+    Args:
+        path: the final folder, absent or empty.
+
+    Yields:
+        the folder to write into; it is removed when the block fails or is interrupted.
+
+    Raises:
+        UsageError: if ``path`` is a file, has something in it or cannot be made.
+        SodkitError: if the disk is full.
+    """
+    require_new_folder(path, hint="give a folder that does not exist yet")
+    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
+    with _full_disk_named(path):
+        try:
+            temporary.mkdir(parents=True)
+        except OSError as error:
+            if error.errno in _FULL:
+                raise
+            raise UsageError(f"cannot be written: {error.strerror}", where=path) from error
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)

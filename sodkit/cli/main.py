@@ -10,7 +10,9 @@ import typer
 
 from sodkit._version import __version__
 from sodkit.cli.analyze_anchors import analyze_anchors
+from sodkit.cli.check import check
 from sodkit.cli.common import guarded
+from sodkit.cli.convert import convert
 from sodkit.cli.demo import demo
 from sodkit.cli.eval import evaluate
 from sodkit.cli.predict import predict
@@ -26,6 +28,8 @@ COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("eval", evaluate),
     ("visualize", visualize),
     ("analyze-anchors", analyze_anchors),
+    ("convert", convert),
+    ("check", check),
     ("recipes", recipes),
     ("demo", demo),
 )

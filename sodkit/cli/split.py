@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -44,7 +45,10 @@ class ImageFormat(StrEnum):
 
 def split(
     ann: Annotated[
-        Path, typer.Argument(metavar="ANN", help="Annotations: COCO JSON or a SODA-A folder.")
+        Path,
+        typer.Argument(
+            metavar="ANN", help="Annotations, or the root folder of a data set: all its subsets."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for patches, annotations.json and split.json.")],
     images: Annotated[
@@ -56,9 +60,14 @@ def split(
     profile: Annotated[
         Profile | None, typer.Option(help="A release's rules; other options change them.")
     ] = None,
-    size: Annotated[int | None, typer.Option(help="Side of a patch in px (800).")] = None,
+    subset: Annotated[
+        list[str] | None, typer.Option(help="Only this subset of a root folder; repeatable.")
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Side of a patch in px (800); 600,800: several scales.")
+    ] = None,
     stride: Annotated[
-        int | None,
+        str | None,
         typer.Option(help="Px from patch to patch; the rest of the size overlaps (650)."),
     ] = None,
     min_visible: Annotated[
@@ -92,23 +101,39 @@ def split(
     Killed and started again with the same options it continues.
 
     Example: sodkit split train.json --images photos --out patches --profile soda-d --empty skip
+
+    All subsets: sodkit split SODA-D --out patches --profile soda-d
     """
     from sodkit.cli.common import print_json, progress
-    from sodkit.data.formats import find_images, read_annotations
-    from sodkit.tiling.run import split_dataset
+    from sodkit.data.formats import find_subsets
+    from sodkit.tiling.root import SplitPlan, choose, split_source, split_subsets
 
     settings = _settings(
         profile,
-        size=size, stride=stride, min_visible=min_visible, truncated=_value(truncated),
-        ignore=_value(ignore), empty=_empty(empty), format=_value(image_format), quality=quality,
+        size=_numbers(size, "--size"), stride=_numbers(stride, "--stride"),
+        min_visible=min_visible, truncated=_value(truncated), ignore=_value(ignore),
+        empty=_empty(empty), format=_value(image_format), quality=quality,
     )  # fmt: skip
-    annotations = read_annotations(ann, format=format_, images=images)
-    folder = find_images(ann, annotations) if images is None else images
-    with progress("splitting") as report_progress:
-        report = split_dataset(
-            annotations, folder, out, settings,
-            workers=workers, overwrite=overwrite, skip_bad=skip_bad, progress=report_progress,
-        )  # fmt: skip
+    drop_empty = profile is Profile.soda_d and empty is None
+
+    def rules(name: str) -> SplitSettings:
+        # the release keeps empty patches of all subsets but the one that is trained on
+        return replace(settings, empty="skip") if drop_empty and name == "train" else settings
+
+    plan = SplitPlan(rules, format_, images, workers, overwrite, skip_bad)
+    subsets = [] if format_ is not None and not subset else find_subsets(ann)
+    if subset or subsets:
+        reports: dict[str, Any] = {}
+        with progress("splitting") as told:
+            for item, report in split_subsets(choose(subsets, subset or ()), out, plan, told):
+                reports[item.name] = report.as_dict()
+                if not as_json:
+                    _print_report(report, out / item.name)
+        if as_json:
+            print_json({"out": str(out), "subsets": reports})
+        return
+    with progress("splitting") as told:
+        report = split_source(ann, out, plan, progress=told)
     if as_json:
         print_json({"out": str(out), **report.as_dict()})
     else:
@@ -117,16 +142,31 @@ def split(
 
 def _settings(profile: Profile | None, **changes: Any) -> SplitSettings:
     """Return the profile's settings with what was given on the command line."""
-    from dataclasses import replace
-
+    from sodkit.errors import UsageError
     from sodkit.tiling.settings import DEFAULT, PROFILES
 
     base = DEFAULT if profile is None else PROFILES[profile.value]
-    size = changes["size"]
-    if changes["stride"] is None and size is not None:
-        # the default overlap stays as it is in proportion, so that --size alone makes sense
-        changes["stride"] = max(1, round(size * base.stride / base.size))
-    return replace(base, **{key: value for key, value in changes.items() if value is not None})
+    sizes = changes.pop("size") or [base.size]
+    # the default overlap stays as it is in proportion, so that --size alone makes sense
+    default = [max(1, round(size * base.stride / base.size)) for size in sizes]
+    strides = changes.pop("stride") or default
+    if len(strides) != len(sizes):
+        raise UsageError("there must be one for every size", where="--stride")
+    also = tuple(zip(sizes[1:], strides[1:], strict=True))
+    given = {key: value for key, value in changes.items() if value is not None}
+    return replace(base, size=sizes[0], stride=strides[0], also=also, **given)
+
+
+def _numbers(text: str | None, option: str) -> list[int] | None:
+    """Return whole numbers given with commas between."""
+    from sodkit.errors import UsageError
+
+    try:
+        return None if text is None else [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(
+            f"{text!r} is no whole number, or several with commas", where=option
+        ) from None
 
 
 def _value(choice: StrEnum | None) -> str | None:

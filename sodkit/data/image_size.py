@@ -6,6 +6,7 @@ A JPEG's EXIF orientation counts: the size is that of the upright image, as ``re
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +15,7 @@ from sodkit.errors import DataError
 _PNG = b"\x89PNG\r\n\x1a\n"
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """JPEG markers of a frame header; the three left out are tables and extensions."""
+_APP1 = 0xE1
 
 
 def header_size(path: Path) -> tuple[int, int] | None:
@@ -49,6 +51,38 @@ def _png(file: BinaryIO) -> tuple[int, int]:
 def _jpeg(file: BinaryIO) -> tuple[int, int]:
     """Walk the segments up to the frame header, noting the EXIF orientation on the way."""
     rotated = False
+    for kind, length in _segments(file):
+        if kind in _FRAMES:
+            _, height, width = struct.unpack(">BHH", file.read(5))
+            return (height, width) if rotated else (width, height)
+        if kind == _APP1:
+            rotated = _exif(file, length) in (5, 6, 7, 8) or rotated
+    raise struct.error("no frame")
+
+
+def orientation(path: Path) -> int:
+    """Return the EXIF orientation 1..8 of a JPEG; 1 if it has none or is no sound JPEG.
+
+    Raises:
+        OSError: if the file cannot be read.
+    """
+    with path.open("rb") as file:
+        if file.read(2) != b"\xff\xd8":
+            return 1
+        try:
+            for kind, length in _segments(file):
+                if kind in _FRAMES:
+                    return 1
+                found = _exif(file, length) if kind == _APP1 else 1
+                if found != 1:
+                    return found
+        except struct.error:
+            pass
+    return 1
+
+
+def _segments(file: BinaryIO) -> Iterator[tuple[int, int]]:
+    """Yield marker and body length of a JPEG's segments, the file at the start of the body."""
     while True:
         (marker,) = struct.unpack(">H", file.read(2))
         while marker == 0xFFFF:  # fill bytes
@@ -56,15 +90,15 @@ def _jpeg(file: BinaryIO) -> tuple[int, int]:
         if marker >> 8 != 0xFF:
             raise struct.error("no marker")
         (length,) = struct.unpack(">H", file.read(2))
-        kind = marker & 0xFF
-        if kind in _FRAMES:
-            _, height, width = struct.unpack(">BHH", file.read(5))
-            return (height, width) if rotated else (width, height)
-        body = file.read(length - 2) if kind == 0xE1 else b""
-        if kind != 0xE1:
-            file.seek(length - 2, 1)
-        elif body.startswith(b"Exif\0\0"):
-            rotated = _orientation(body[6:]) in (5, 6, 7, 8)
+        start = file.tell()
+        yield marker & 0xFF, length - 2
+        file.seek(start + length - 2)
+
+
+def _exif(file: BinaryIO, length: int) -> int:
+    """Return the orientation from an APP1 segment's body, 1 if it is none of EXIF."""
+    body = file.read(length)
+    return _orientation(body[6:]) if body.startswith(b"Exif\0\0") else 1
 
 
 def _orientation(tiff: bytes) -> int:

@@ -73,10 +73,16 @@ def fresh_plan(
     """
     if data is None or out is None:
         raise UsageError("--data and --out are needed", hint="or --resume RUN to continue a run")
-    require_new_folder(out, hint="give another --out, or continue it with --resume")
+    if not _is_unfinished(out):
+        require_new_folder(out, hint="give another --out, or continue it with --resume")
     rest = [None if path is None else str(path) for path in (images, val, val_images)]
     paths = DataPaths(str(data), rest[0], rest[1], rest[2], format_name)
     return RunPlan(load_recipe(recipe, overrides), paths, out, resume=False)
+
+
+def _is_unfinished(run: Path) -> bool:
+    """Tell whether ``run`` is a run that ended before its first epoch: it may be started anew."""
+    return (run / "run.json").is_file() and not (run / STATE).exists()
 
 
 def resumed_plan(run: Path, overrides: Sequence[str], *, out: Path | None) -> RunPlan:
@@ -88,7 +94,9 @@ def resumed_plan(run: Path, overrides: Sequence[str], *, out: Path | None) -> Ru
     if out is not None and out != run:
         raise UsageError("--resume continues in the run's own folder: leave --out away")
     if not (run / STATE).is_file():
-        raise UsageError("no finished epoch to resume from", where=run)
+        raise UsageError(
+            "no finished epoch to resume from", where=run, hint="train with --out starts anew"
+        )
     try:
         paths = DataPaths(**json.loads((run / "run.json").read_text("utf-8")))
     except (OSError, ValueError, TypeError) as error:

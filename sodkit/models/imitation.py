@@ -101,11 +101,11 @@ class Feat2Embed(nn.Module):
         return x.flatten(1)
 
     def embed(self, compressed: Tensor) -> Tensor:
-        """Turn (N, C) into embeddings (N, 128) of length 1, float32."""
+        """Turn (..., C) into embeddings (..., 128) of length 1, float32."""
         x = compressed
         for fc in self.fc_enc:
             x = F.relu(fc(x))
-        return F.normalize(self.fc_proj(x).float(), dim=1)
+        return F.normalize(self.fc_proj(x).float(), dim=-1)
 
 
 class Imitation(nn.Module):
@@ -254,5 +254,5 @@ def _norm(x: Tensor, norm: nn.GroupNorm) -> Tensor:
 
 
 def _groups(channels: int) -> int:
-    """Return the number of groups of the norm: 32 (release), fewer for narrow networks."""
-    return math.gcd(32, channels)
+    """Return the number of groups of the norm: 32 of 8 channels (release), fewer if narrow."""
+    return math.gcd(32, max(1, channels // 8), channels)

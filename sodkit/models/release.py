@@ -148,12 +148,12 @@ def convert(state: Mapping[str, Tensor], detector: Detector) -> dict[str, Tensor
 
 
 def _rename(key: str) -> str:
-    """Return our name, or the key itself if it is none of the release's."""
+    """Return our name; a key that is none of the release's becomes one that is none of ours."""
     for pattern, name in _NAMES:
         match = re.fullmatch(pattern, key)
         if match:
             return match.expand(name)
-    return key
+    return f"not of the release: {key}"
 
 
 def _resnet(state: Mapping[str, Tensor]) -> str:

@@ -2,7 +2,8 @@
 
 Threads do it: OpenCV decodes and encodes without Python's lock. Images are handed out and collected
 in order, a few ahead of the slowest; so memory is bounded by the number of workers, and what is
-written does not depend on it. An image whose patches are all there already is not read again.
+written does not depend on it. An image whose patches are all there already is not read again,
+unless it has changed since: then its patches are made anew.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from sodkit.tiling.conservation import (
 )
 from sodkit.tiling.paint import paint_regions
 from sodkit.tiling.settings import DEFAULT, Rgb, SplitSettings
-from sodkit.tiling.split import ImageSplit, painted_rows, split_image
+from sodkit.tiling.split import ImageSplit, join_splits, painted_rows, split_image
 
 Progress = Callable[[int, int], None]
 
@@ -131,10 +132,13 @@ class _Job:
             return _Result(index, None, error.what)
 
     def _split(self, index: int) -> ImageSplit:
-        rows = self.rows[index]
-        split = split_image(self.annotations, index, rows, self.settings, self.stems[index])
+        rows, stem = self.rows[index], self.stems[index]
+        split = join_splits(
+            [split_image(self.annotations, index, rows, s, stem) for s in self.settings.scales]
+        )
         paths = [self.out_dir / record.file_name for record in split.annotations.images]
-        missing = [number for number, path in enumerate(paths) if not _is_there(path)]
+        changed = _changed(self.images_dir / self.annotations.images[index].file_name)
+        missing = [number for number, path in enumerate(paths) if not _is_there(path, changed)]
         if missing and not self.stop.is_set():
             self._write(index, split, missing)
         return split
@@ -151,9 +155,10 @@ class _Job:
         for number in numbers:
             if self.stop.is_set():
                 return
-            patch = _crop(image, split.cuts[number].start, settings)
-            target = self.out_dir / split.annotations.images[number].file_name
-            write_image(target, patch, quality=settings.quality, order="bgr")
+            patch = split.annotations.images[number]
+            pixels = _crop(image, split.cuts[number].start, patch.width, settings.padding)
+            target = self.out_dir / patch.file_name
+            write_image(target, pixels, quality=settings.quality, order="bgr")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -239,15 +244,15 @@ def _in_order(job: _Job, workers: int) -> Generator[_Result, None, None]:
                 future.cancel()
 
 
-def _crop(image: RgbImage, start: tuple[int, int], settings: SplitSettings) -> RgbImage:
+def _crop(image: RgbImage, start: tuple[int, int], size: int, padding: Rgb) -> RgbImage:
     """Return a window, padded right and below if the image ends in it."""
-    (x, y), size = start, settings.size
+    x, y = start
     patch = image[y : y + size, x : x + size]
     height, width = patch.shape[:2]
     if (height, width) == (size, size):
         return patch
     padded = np.empty((size, size, 3), np.uint8)
-    padded[:] = _bgr(settings.padding)
+    padded[:] = _bgr(padding)
     padded[:height, :width] = patch
     return padded
 
@@ -256,12 +261,22 @@ def _bgr(color: Rgb) -> Rgb:
     return color[2], color[1], color[0]
 
 
-def _is_there(path: Path) -> bool:
-    """Tell whether a patch has been written; one of no bytes was cut off by a power failure."""
+def _changed(path: Path) -> int:
+    """Return when an image was last changed or put in its place, in ns."""
+    state = path.stat()
+    return max(state.st_mtime_ns, state.st_ctime_ns)
+
+
+def _is_there(path: Path, changed: int) -> bool:
+    """Tell whether a patch has been written since its image last changed.
+
+    One of no bytes was cut off by a power failure.
+    """
     try:
-        return path.stat().st_size > 0
+        state = path.stat()
     except OSError:
         return False
+    return state.st_size > 0 and state.st_mtime_ns >= changed
 
 
 def _with_advice(error: DataError) -> DataError:

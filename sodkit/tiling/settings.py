@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from sodkit.errors import UsageError
@@ -31,6 +31,7 @@ class SplitSettings:
         empty: patches without an object: kept, skipped, or this share of them kept.
         format: of the patches' files.
         quality: of JPEG, 1..100.
+        also: further windows cut from the same images, (size, stride) each: several scales at once.
     """
 
     size: int = 800
@@ -44,10 +45,14 @@ class SplitSettings:
     empty: Empty | float = "keep"
     format: Literal["jpg", "png"] = "jpg"
     quality: int = 95
+    also: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
-        _require(1 <= self.size <= 65_500, "--size", "a patch has 1 to 65500 px")
-        _require(1 <= self.stride <= self.size, "--stride", "a stride is 1 px to the size")
+        for size, stride in ((self.size, self.stride), *self.also):
+            _require(1 <= size <= 65_500, "--size", "a patch has 1 to 65500 px")
+            _require(1 <= stride <= size, "--stride", "a stride is 1 px to the size")
+        sizes = {self.size, *(size for size, _ in self.also)}
+        _require(len(sizes) == 1 + len(self.also), "--size", "every size once")
         _require(0 <= self.min_visible <= 1, "--min-visible", "a share is 0 to 1")
         _require(self.truncated in ("ignore", "drop"), "--truncated", "ignore or drop")
         _require(self.ignore in ("fill", "flag", "drop"), "--ignore", "fill, flag or drop")
@@ -58,10 +63,15 @@ class SplitSettings:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings for JSON."""
-        return {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in asdict(self).items()
-        }
+        content = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+        content["also"] = [list(scale) for scale in self.also]
+        return content
+
+    @property
+    def scales(self) -> tuple[SplitSettings, ...]:
+        """The settings of each size by itself."""
+        further = (replace(self, size=size, stride=stride, also=()) for size, stride in self.also)
+        return replace(self, also=()), *further
 
 
 def _require(holds: bool, option: str, what: str) -> None:

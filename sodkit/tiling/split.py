@@ -153,6 +153,36 @@ def split_image(
     )
 
 
+def join_splits(parts: Sequence[ImageSplit]) -> ImageSplit:
+    """Join the patches of one image at several scales, in order."""
+    if len(parts) == 1:
+        return parts[0]
+    owns = [part.annotations for part in parts]
+    starts = np.cumsum([0, *(len(own.images) for own in owns)])
+    count = sum(map(len, owns))
+    shapes = [own.polygons for own in owns if own.polygons is not None]
+    obbs = [own.obb for own in owns if own.obb is not None]
+    return ImageSplit(
+        cuts=tuple(item for part in parts for item in part.cuts),
+        skipped=sum(part.skipped for part in parts),
+        annotations=Annotations(
+            images=tuple(image for own in owns for image in own.images),
+            categories=owns[0].categories,
+            ids=np.arange(1, count + 1),
+            image_index=np.concatenate(
+                [own.image_index + first for own, first in zip(owns, starts[:-1], strict=True)]
+            ),
+            labels=np.concatenate([own.labels for own in owns]),
+            xywh=np.concatenate([own.xywh for own in owns]),
+            area=np.concatenate([own.area for own in owns]),
+            ignore=np.concatenate([own.ignore for own in owns]),
+            obb=np.concatenate(obbs) if obbs else None,
+            polygons=Polygons.join(shapes) if shapes else None,
+        ),
+        truncated=np.concatenate([part.truncated for part in parts]),
+    )
+
+
 def painted_rows(annotations: Annotations, rows: IntArray, settings: SplitSettings) -> IntArray:
     """Return which of an image's annotations (R,) are painted over."""
     return rows[annotations.is_region[rows]] if settings.ignore == "fill" else rows[:0]

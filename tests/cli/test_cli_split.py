@@ -81,6 +81,9 @@ def test_same_call_again_continues_and_another_is_refused(source: Path, tmp_path
         (["--empty", "most"], 2, "--empty"),
         (["--empty", "nan"], 2, "--empty"),
         (["--workers", "0"], 2, "--workers"),
+        (["--size", "64,x"], 2, "--size"),
+        (["--size", "64,128", "--stride", "50"], 2, "one for every size"),
+        (["--subset", "dev"], 2, "no subset 'dev'"),
         (["--format", "yaml"], 2, "--format"),
         (["--images", "nowhere"], 3, "no such image"),
     ],
@@ -99,3 +102,27 @@ def test_skip_bad_says_what_it_left_out(source: Path, tmp_path: Path) -> None:
     result = call(source, "--out", tmp_path / "out", "--skip-bad")
     assert result.exit_code == 0
     assert "left out: a.jpg" in result.stderr
+
+
+def test_several_sizes(source: Path, tmp_path: Path) -> None:
+    result = call(source, "--out", tmp_path / "out", "--size", "64,128", "--json")
+    assert json.loads(result.stdout)["settings"]["also"] == [[128, 104]]
+
+
+def test_all_subsets_in_one_call(source: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "Annotations").mkdir(parents=True)
+    (tmp_path / "images").rename(root / "Images")
+    for name in ("train", "test"):
+        (root / "Annotations" / f"{name}.json").write_text(source.read_text())
+    options = ["--size", 20, "--profile", "soda-d", "--json"]
+    result = call(root, "--out", tmp_path / "out", *options)
+    assert result.exit_code == 0, result.output
+    subsets = json.loads(result.stdout)["subsets"]
+    assert list(subsets) == ["train", "test"]
+    assert subsets["train"]["empty_skipped"] > 0
+    assert subsets["test"]["empty_skipped"] == 0
+    assert (tmp_path / "out" / "test" / "annotations.json").is_file()
+    result = call(root, "--out", tmp_path / "one", "--subset", "test", "--size", 64)
+    assert "6 patches of 1 images" in result.stdout
+    assert [path.name for path in (tmp_path / "one").iterdir()] == ["test"]

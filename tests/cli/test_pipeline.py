@@ -176,6 +176,21 @@ def test_train_where_something_is(tmp_path: Path) -> None:
     assert "exists already" in err
 
 
+def test_a_run_that_never_finished_an_epoch_starts_anew(tmp_path: Path) -> None:
+    data = coco(tmp_path)
+    whole = (tmp_path / "2.png").read_bytes()
+    (tmp_path / "2.png").write_bytes(whole[:50])
+    code, _, err = train(data, tmp_path / "run")
+    assert code == 3
+    assert "2.png" in err
+    code, _, err = run("train", "--resume", tmp_path / "run")
+    assert code == 2
+    assert "starts anew" in err
+    (tmp_path / "2.png").write_bytes(whole)
+    code, _, err = train(data, tmp_path / "run")
+    assert code == 0, err
+
+
 def test_train_without_images(tmp_path: Path) -> None:
     data = coco(tmp_path)
     (tmp_path / "2.png").unlink()

@@ -86,7 +86,7 @@ def _noise(count: int, seed: int) -> np.ndarray:
 
 def batch_a(targets: tuple[Target, ...] = ()) -> Batch:
     """Return one image of 256 x 256."""
-    return Batch(torch.as_tensor(_noise(1, 0)), ((256, 256),), (SCALE,), targets)
+    return Batch(torch.as_tensor(_noise(1, 0)), ((256, 256),), ((SCALE, SCALE),), targets)
 
 
 def batch_b(targets: tuple[Target, ...] = ()) -> Batch:
@@ -94,7 +94,7 @@ def batch_b(targets: tuple[Target, ...] = ()) -> Batch:
     images = _noise(2, 1)
     images[1, :, 240:] = 0
     images[1, :, :, 248:] = 0
-    return Batch(torch.as_tensor(images), ((256, 256), (240, 248)), (SCALE,) * 2, targets)
+    return Batch(torch.as_tensor(images), ((256, 256), (240, 248)), ((SCALE, SCALE),) * 2, targets)
 
 
 def targets(golden: dict[str, np.ndarray]) -> tuple[Target, ...]:

@@ -260,7 +260,9 @@ def test_coarse_matches(model, case, scale):
 
     want = golden.load("assigner")
     grid = torch.cat(anchors.grid(256, 256, (4, 8, 16, 32), 2.0))
-    found = model.rpn.match_coarse(grid, golden.target(want[f"{case}_boxes"].tolist()), scale)
+    found = model.rpn.match_coarse(
+        grid, golden.target(want[f"{case}_boxes"].tolist()), (scale, scale)
+    )
     ours = np.where(found.gt == matchers.IGNORED, -1, np.where(found.gt >= 0, found.gt + 1, 0))
     np.testing.assert_array_equal(ours, want[f"{case}_sf{scale}_gt_inds"])
     np.testing.assert_allclose(found.iou[::7], want[f"{case}_sf{scale}_max_iou"], atol=1e-6)

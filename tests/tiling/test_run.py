@@ -294,3 +294,42 @@ def test_an_impossible_size_is_found_before_its_windows_are_laid_out(tmp_path: P
     path.write_text(json.dumps({"images": [image], "annotations": [], "categories": []}))
     with pytest.raises(DataError, match="has 8 x 9 px, its annotation says 900000 x 900000"):
         split(path, tmp_path / "out")
+
+
+def test_a_changed_image_is_split_anew(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    split(source, out)
+    photo = source.parent / "photos" / "d.jpg"
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.jpg")}
+    time.sleep(0.02)
+    cv2.imwrite(str(photo), np.full((210, 200), 77, np.uint8))
+    os.utime(photo, (1, 1))  # an older file put in its place
+    split(source, out)
+    split(source, tmp_path / "fresh")
+    assert content(out) == content(tmp_path / "fresh")
+    again = {path.name for path, time_ in before.items() if path.stat().st_mtime_ns != time_}
+    assert again
+    assert all(name.startswith("d__") for name in again)
+
+
+def test_several_sizes_at_once(source: Path, tmp_path: Path) -> None:
+    rules = replace(RULES, also=((60, 40), (400, 300)))
+    report = split(source, tmp_path / "out", rules, workers=2)
+    own = read_annotations(tmp_path / "out")
+    assert {image.width for image in own.images} == {60, 100, 400}
+    assert report.patches == len(own.images)
+    assert len({image.file_name for image in own.images}) == len(own.images)
+    alone = {}
+    for number, scale in enumerate(rules.scales):
+        split(source, tmp_path / f"alone{number}", scale)
+        alone |= content(tmp_path / f"alone{number}" / "images")
+    assert content(tmp_path / "out" / "images") == alone
+    counted = sum(
+        split(source, tmp_path / f"alone{number}", scale).annotations
+        for number, scale in enumerate(rules.scales)
+    )
+    assert report.annotations == len(own) == counted
+    with pytest.raises(UsageError, match="also was"):
+        split(source, tmp_path / "out")
+    with pytest.raises(UsageError, match="every size once"):
+        replace(RULES, also=((100, 30),))

@@ -1,6 +1,7 @@
-"""Annotations on disk, one format a module; here they are told apart.
+"""Annotations on disk, one format a module; here they are told apart, read and written.
 
-Each module reads into ``Annotations`` and says in its head what it understands.
+Each module collects what it reads into ``Collected``, which ``assemble`` checks and turns into
+``Annotations``, and writes them. Its head says what it understands.
 """
 
 from __future__ import annotations
@@ -8,35 +9,70 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from sodkit.data.formats import coco, soda_a
+from sodkit.data.formats import coco, dota, soda_a, voc, yolo
+from sodkit.data.formats.assemble import Collected, assemble
 from sodkit.data.formats.folders import find_images
+from sodkit.data.formats.recognise import (
+    PATCHES,
+    Subset,
+    find_subsets,
+    is_annotations,
+    recognise,
+)
+from sodkit.data.formats.source import Tell, stop
 from sodkit.data.records import Annotations
 from sodkit.errors import DataError, UsageError
 
-__all__ = ["FORMATS", "find_images", "is_annotations", "read_annotations", "recognise"]
+__all__ = [
+    "FORMATS",
+    "PATCHES",
+    "Subset",
+    "collect_annotations",
+    "find_images",
+    "find_subsets",
+    "is_annotations",
+    "read_annotations",
+    "recognise",
+]
 
-PATCHES = "annotations.json"
-"""The annotation file in a folder written by ``sodkit split``."""
+_COLLECT: dict[str, Callable[..., Collected]] = {
+    "coco": coco.collect,
+    "soda-a": soda_a.collect,
+    "dota": dota.collect,
+    "yolo": yolo.collect,
+    "voc": voc.collect,
+}
 
-_READERS: dict[str, Callable[..., Annotations]] = {"coco": coco.read, "soda-a": soda_a.read}
-
-FORMATS = tuple(_READERS)
-"""Names of the formats that can be read."""
+FORMATS = tuple(_COLLECT)
+"""Names of the formats that can be read; ``yolo`` is YOLO-OBB, too."""
 
 
 def read_annotations(
-    path: Path, *, format: str | None = None, images: Path | None = None
+    path: Path, *, format: str | None = None, images: Path | None = None, tell: Tell = stop
 ) -> Annotations:
     """Read a file or folder of annotations.
 
     Args:
-        path: a COCO JSON file, a folder written by ``sodkit split``, or a SODA-A folder.
+        path: a COCO JSON file, a folder written by ``sodkit split``, a SODA-A, DOTA, YOLO or Pascal
+            VOC folder, a YOLO YAML, or one of their label files.
         format: one of ``FORMATS``, None: recognised.
-        images: where file names start; needed only where the source does not state image sizes.
+        images: where file names start; needed only where the source does not state image sizes and
+            the images are in none of the usual places.
+        tell: told of everything wrong that reading can go on without; the default raises it.
 
     Raises:
         DataError: if it is missing, of no known format or wrong, with the place.
         UsageError: if ``format`` is unknown.
+    """
+    return assemble(collect_annotations(path, format=format, images=images, tell=tell), tell)
+
+
+def collect_annotations(
+    path: Path, *, format: str | None = None, images: Path | None = None, tell: Tell = stop
+) -> Collected:
+    """Read a file or folder of annotations as it stands, without the rules of all formats.
+
+    Arguments and errors are those of ``read_annotations``.
     """
     if format is not None and format not in FORMATS:
         raise UsageError(
@@ -47,33 +83,4 @@ def read_annotations(
     name = format or recognise(path)
     if name == "coco" and path.is_dir():
         path = path / PATCHES
-    return _READERS[name](path, images=images)
-
-
-def recognise(path: Path) -> str:
-    """Return the format of an existing file or folder of annotations.
-
-    Raises:
-        DataError: if it is none that is known.
-    """
-    if path.is_file() and path.suffix.lower() == ".json":
-        return "coco"
-    if path.is_dir():
-        if (path / PATCHES).is_file():
-            return "coco"
-        if any(path.glob("*.json")):
-            return "soda-a"
-    raise DataError(
-        "no annotations of a known format",
-        where=path,
-        hint="known: a COCO JSON file, a folder of patches, a SODA-A folder with one JSON an image",
-    )
-
-
-def is_annotations(path: Path) -> bool:
-    """Tell whether ``path`` looks like annotations of a known format."""
-    try:
-        recognise(path)
-    except DataError:
-        return False
-    return True
+    return _COLLECT[name](path, images=images, tell=tell)

@@ -8,13 +8,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
+from sodkit.data.formats.source import Tell, stop
 from sodkit.data.records import (
     REGION,
     Annotations,
@@ -28,6 +30,8 @@ from sodkit.data.records import (
 from sodkit.errors import DataError
 from sodkit.geometry.boxes import xywh_to_xyxy
 from sodkit.geometry.rotated import polygons_to_obb
+
+T = TypeVar("T")
 
 IGNORE_NAME = "ignore"
 
@@ -62,30 +66,57 @@ class Collected:
     polygons: Polygons | None
     place: Callable[[int], str]
 
+    def take(self, rows: IntArray) -> Collected:
+        """Select annotations by index, each keeping its place; images and categories stay."""
+        place = self.place
+        return replace(
+            self,
+            ids=self.ids[rows],
+            image_ids=self.image_ids[rows],
+            category_ids=self.category_ids[rows],
+            xywh=self.xywh[rows],
+            area=self.area[rows],
+            ignore=self.ignore[rows],
+            polygons=None if self.polygons is None else self.polygons.take(rows),
+            place=lambda row: place(int(rows[row])),
+        )
 
-def assemble(source: Collected) -> Annotations:
+
+def assemble(source: Collected, tell: Tell = stop) -> Annotations:
     """Check what was collected and turn it into columns.
 
+    Args:
+        source: what a reader collected.
+        tell: told of everything wrong; what is concerned is then left out.
+
     Raises:
-        DataError: at the first thing wrong, naming its place and how many more there are.
+        DataError: by default, at the first thing wrong, naming its place and how many more there
+            are.
     """
-    _check_unique("image id", [image.id for image in source.images], source.path, "images")
-    labels, classes = _labels(source)
-    image_index = _image_index(source)
-    if source.polygons is None:
-        xywh, obb, area = source.xywh, None, source.area
-        _check_boxes(source, xywh)
-        area = np.where(np.isnan(area), xywh[:, 2] * xywh[:, 3], area)
+    source = _unique(source, tell)
+    source, labels, classes = _labelled(source, tell)
+    source, image_index, keep = _with_image(source, tell)
+    labels = labels[keep]
+    if source.polygons is not None:
+        source, keep = _screen(source, _corner_faults(source, source.polygons), tell)
+        labels, image_index = labels[keep], image_index[keep]
+    source, keep = _screen(source, _box_faults(source, image_index), tell)
+    labels, image_index = labels[keep], image_index[keep]
+    return _build(source, labels, image_index, classes)
+
+
+def _build(
+    source: Collected, labels: IntArray, image_index: IntArray, classes: tuple[Category, ...]
+) -> Annotations:
+    """Make columns of what has been checked."""
+    xywh, polygons, obb = source.xywh, source.polygons, None
+    if polygons is None:
+        area = np.where(np.isnan(source.area), xywh[:, 2] * xywh[:, 3], source.area)
     else:
-        _check_corners(source, source.polygons)
-        corners = np.diff(source.polygons.offsets)
-        labels = np.where(corners == 4, labels, REGION)
-        xywh = _enclosing(source.polygons)
-        _check_boxes(source, xywh)
-        obb = polygons_to_obb(source.polygons.points, source.polygons.offsets)
-        _reject(source, np.asarray(obb[:, 3] <= 0), "the polygon has no area")
+        labels = np.where(np.diff(polygons.offsets) == 4, labels, REGION)
+        xywh = enclosing(polygons)
+        obb = polygons_to_obb(polygons.points, polygons.offsets)
         area = obb[:, 2] * obb[:, 3]
-    _check_inside(source, xywh, image_index)
     return Annotations(
         images=tuple(source.images),
         categories=classes,
@@ -96,7 +127,7 @@ def assemble(source: Collected) -> Annotations:
         area=area,
         ignore=source.ignore | (labels == REGION),
         obb=obb,
-        polygons=source.polygons,
+        polygons=polygons,
     )
 
 
@@ -120,30 +151,79 @@ def polygons_from_lists(lists: Sequence[Sequence[float]]) -> Polygons:
     return Polygons(points, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
 
 
-def _labels(source: Collected) -> tuple[IntArray, tuple[Category, ...]]:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fault:
+    """Something wrong with some rows (N,): its kind, and what a message says of a row."""
+
+    kind: str
+    bad: BoolArray
+    what: Callable[[int], str]
+    hint: Callable[[int], str] | None = None
+
+
+def _screen(source: Collected, faults: Iterable[_Fault], tell: Tell) -> tuple[Collected, IntArray]:
+    """Tell of faults, of a row only the first; return the rows without any, and which they are."""
+    sound = np.ones(len(source.ids), np.bool_)
+    for fault in faults:
+        rows = np.flatnonzero(fault.bad & sound)
+        sound[rows] = False
+        for row in rows.tolist():
+            what = fault.what(row)
+            if tell is stop and len(rows) > 1:
+                what += f" (and {len(rows) - 1} more like it)"
+            hint = None if fault.hint is None else fault.hint(row)
+            tell(DataError(what, where=source.place(row), hint=hint), fault.kind)
+    keep = np.flatnonzero(sound)
+    return source if len(keep) == len(sound) else source.take(keep), keep
+
+
+def _unique(source: Collected, tell: Tell) -> Collected:
+    """Tell of ids and names that occur twice; the first of them counts."""
+    images = _first(source.images, "image id", lambda item: item.id, source.path, "images", tell)
+    known = sorted(source.categories, key=lambda item: item.id)
+    known = _first(known, "category id", lambda item: item.id, source.path, "categories", tell)
+    known = _first(known, "category name", lambda item: item.name, source.path, "categories", tell)
+    return replace(source, images=images, categories=known)
+
+
+def _first(
+    items: Sequence[T], what: str, key: Callable[[T], int | str], path: Path, at: str, tell: Tell
+) -> list[T]:
+    """Return the first item of each key, telling of the others."""
+    seen: dict[int | str, T] = {}
+    for item in items:
+        value = key(item)
+        if value in seen:
+            tell(DataError(f"{what} {value} occurs twice", where=f"{path}: {at}"), "duplicate-id")
+        else:
+            seen[value] = item
+    return list(seen.values())
+
+
+def _labelled(source: Collected, tell: Tell) -> tuple[Collected, IntArray, tuple[Category, ...]]:
     """Return class indices (N,) and the classes in the order of their ids."""
-    known = sorted(source.categories, key=lambda category: category.id)
-    _check_unique("category id", [category.id for category in known], source.path, "categories")
-    _check_unique("category name", [item.name for item in known], source.path, "categories")
+    known = source.categories
     classes = tuple(item for item in known if not is_ignore(item.name))
     index = {category.id: label for label, category in enumerate(classes)}
     table = np.array([index.get(item.id, REGION) for item in known], np.int64)
     rows, found = _lookup(source.category_ids, [item.id for item in known])
-    _reject(
-        source,
-        ~found,
-        "unknown category id",
-        lambda row: str(source.category_ids[row]),
-        hint="known: " + ", ".join(f"{item.id} {item.name}" for item in known[:20]),
+    ids = source.category_ids
+    listed = "known: " + ", ".join(f"{item.id} {item.name}" for item in known[:20])
+    fault = _Fault(
+        "unknown-class", ~found, lambda row: f"unknown category id {ids[row]}", lambda _: listed
     )
-    return table[rows] if len(table) else np.zeros(0, np.int64), classes
+    source, keep = _screen(source, [fault], tell)
+    labels = table[rows[keep]] if len(table) else np.zeros(0, np.int64)
+    return source, labels, classes
 
 
-def _image_index(source: Collected) -> IntArray:
-    """Return the index (N,) of each annotation's image."""
+def _with_image(source: Collected, tell: Tell) -> tuple[Collected, IntArray, IntArray]:
+    """Return the index (N,) of each annotation's image, and which annotations have one."""
     rows, found = _lookup(source.image_ids, [image.id for image in source.images])
-    _reject(source, ~found, "no image has the id", lambda row: str(source.image_ids[row]))
-    return rows
+    ids = source.image_ids
+    fault = _Fault("unknown-image", ~found, lambda row: f"no image has the id {ids[row]}")
+    source, keep = _screen(source, [fault], tell)
+    return source, rows[keep], keep
 
 
 def _lookup(wanted: IntArray, keys: list[int]) -> tuple[IntArray, BoolArray]:
@@ -157,36 +237,40 @@ def _lookup(wanted: IntArray, keys: list[int]) -> tuple[IntArray, BoolArray]:
     return rows, table[rows] == wanted
 
 
-def _check_unique(what: str, values: Sequence[int | str], path: Path, key: str) -> None:
-    seen: dict[int | str, int] = {}
-    for index, value in enumerate(values):
-        if value in seen:
-            raise DataError(f"{what} {value} occurs twice", where=f"{path}: {key}")
-        seen[value] = index
+def _corner_faults(source: Collected, polygons: Polygons) -> Iterator[_Fault]:
+    corners = np.diff(polygons.offsets)
+    few = np.asarray(corners < 3)
+    yield _Fault("bad-polygon", few, lambda _: "a polygon needs three corners or more")
+    bad = ~np.isfinite(polygons.points).all(axis=1)
+    rows = np.unique(np.searchsorted(polygons.offsets, np.flatnonzero(bad), side="right") - 1)
+    infinite = np.zeros(len(corners), np.bool_)
+    infinite[rows] = True
+    yield _Fault("not-finite", infinite, lambda _: "the polygon is not finite")
 
 
-def _check_boxes(source: Collected, xywh: FloatArray) -> None:
+def _box_faults(source: Collected, image_index: IntArray) -> Iterator[_Fault]:
+    polygons = source.polygons
+    xywh = source.xywh if polygons is None else enclosing(polygons)
+
     def text(row: int) -> str:
         return "[" + ", ".join(f"{value:g}" for value in xywh[row]) + "]"
 
     with np.errstate(over="ignore", invalid="ignore"):
         sound = np.isfinite(xywh).all(axis=1) & np.isfinite(xywh[:, 2] * xywh[:, 3])
-    _reject(source, ~sound, "the box is not finite", text)
-    empty = np.asarray(xywh[:, 2:].min(axis=1, initial=np.inf) <= 0)
-    _reject(source, empty, "the box has no size (x, y, width, height):", text)
+    yield _Fault("not-finite", ~sound, lambda row: f"the box is not finite {text(row)}")
+    empty = ~np.asarray(xywh[:, 2:].min(axis=1, initial=np.inf) > 0)
+    what = "the box has no size (x, y, width, height):"
+    yield _Fault("no-size", empty, lambda row: f"{what} {text(row)}")
+    if polygons is not None:
+        flat = np.zeros(len(xywh), np.bool_)
+        sized = np.flatnonzero(sound & ~empty)
+        some = polygons.take(sized)
+        flat[sized] = polygons_to_obb(some.points, some.offsets)[:, 3] <= 0
+        yield _Fault("no-size", flat, lambda _: "the polygon has no area")
+    yield _outside(source, xywh, image_index)
 
 
-def _check_corners(source: Collected, polygons: Polygons) -> None:
-    corners = np.diff(polygons.offsets)
-    _reject(source, np.asarray(corners < 3), "a polygon needs three corners or more")
-    bad = ~np.isfinite(polygons.points).all(axis=1)
-    rows = np.unique(np.searchsorted(polygons.offsets, np.flatnonzero(bad), side="right") - 1)
-    mask = np.zeros(len(corners), np.bool_)
-    mask[rows] = True
-    _reject(source, mask, "the polygon is not finite")
-
-
-def _check_inside(source: Collected, xywh: FloatArray, image_index: IntArray) -> None:
+def _outside(source: Collected, xywh: FloatArray, image_index: IntArray) -> _Fault:
     sizes = np.array([(image.width, image.height) for image in source.images], np.float64)
     limit = sizes.reshape(-1, 2)[image_index] if len(image_index) else np.zeros((0, 2))
     outside = (xywh[:, :2] >= limit).any(axis=1) | (xywh[:, :2] + xywh[:, 2:] <= 0).any(axis=1)
@@ -195,29 +279,15 @@ def _check_inside(source: Collected, xywh: FloatArray, image_index: IntArray) ->
         image = source.images[image_index[row]]
         return f"{image.file_name} ({image.width} x {image.height} px)"
 
-    _reject(source, np.asarray(outside), "the box lies wholly outside its image", text)
+    return _Fault(
+        "outside",
+        np.asarray(outside),
+        lambda row: f"the box lies wholly outside its image {text(row)}",
+    )
 
 
-def _reject(
-    source: Collected,
-    bad: BoolArray,
-    what: str,
-    detail: Callable[[int], str] | None = None,
-    hint: str | None = None,
-) -> None:
-    """Raise for the first bad row, saying how many more there are."""
-    rows = np.flatnonzero(bad)
-    if not len(rows):
-        return
-    first = int(rows[0])
-    message = what if detail is None else f"{what} {detail(first)}"
-    if len(rows) > 1:
-        message += f" (and {len(rows) - 1} more like it)"
-    raise DataError(message, where=source.place(first), hint=hint)
-
-
-def _enclosing(polygons: Polygons) -> FloatArray:
-    """Return the upright boxes (N, 4) xywh around polygons."""
+def enclosing(polygons: Polygons) -> FloatArray:
+    """Return the upright boxes (N, 4) xywh around polygons of one corner or more."""
     if not len(polygons):
         return np.zeros((0, 4))
     starts = polygons.offsets[:-1]

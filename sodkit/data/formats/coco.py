@@ -14,7 +14,6 @@ Read: ``images`` (id, file_name, width, height), ``annotations`` (image_id, cate
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -23,11 +22,17 @@ from typing import Annotated
 import msgspec
 import numpy as np
 
-from sodkit.data.formats.assemble import Collected, assemble, box_corners, polygons_from_lists
-from sodkit.data.formats.source import decode_json, read_bytes, safe_name, split_message
+from sodkit.data.formats.assemble import Collected, box_corners, polygons_from_lists
+from sodkit.data.formats.source import (
+    Tell,
+    decode_items,
+    decode_json,
+    read_bytes,
+    safe_name,
+    stop,
+)
 from sodkit.data.images import image_size
 from sodkit.data.records import (
-    Annotations,
     BoolArray,
     Category,
     FloatArray,
@@ -74,50 +79,53 @@ class _Annotation(msgspec.Struct, gc=False):
 
 
 class _File(msgspec.Struct):
-    images: list[_Image]
+    images: list[msgspec.Raw]
     annotations: list[msgspec.Raw]
-    categories: list[_Category]
+    categories: list[msgspec.Raw]
 
 
-class _AnyId(msgspec.Struct):
-    id: object = None
-
-
-def read(path: Path, *, images: Path | None = None) -> Annotations:
+def collect(path: Path, *, images: Path | None = None, tell: Tell = stop) -> Collected:
     """Read a COCO file.
 
     Args:
         path: the JSON file.
         images: where ``file_name`` starts; needed only if the file does not state image sizes.
+        tell: told of every image, category or annotation that is wrong; it is left out.
 
     Raises:
         DataError: anything missing or wrong, with the file and line or JSON path and id.
     """
     content = decode_json(read_bytes(path), _File, path)
-    records = [_record(image, i, path, images) for i, image in enumerate(content.images)]
-    columns = _read_columns(content.annotations, path)
-    ids = columns.ids
+    records = []
+    for index, image in decode_items(content.images, _Image, path, "images", tell):
+        try:
+            records.append(_record(image, index, path, images))
+        except DataError as error:
+            tell(error, "form")
+    categories = [
+        Category(item.id, item.name)
+        for _, item in decode_items(content.categories, _Category, path, "categories", tell)
+    ]
+    columns = _read_columns(content.annotations, path, tell)
+    ids, positions = columns.ids, columns.positions
 
     def place(row: int) -> str:
-        return f"{path}: annotations[{row}] (id {ids[row]})"
+        return f"{path}: annotations[{positions[row]}] (id {ids[row]})"
 
-    _check_present(columns, place)
-
-    return assemble(
-        Collected(
-            path=path,
-            images=records,
-            categories=[Category(item.id, item.name) for item in content.categories],
-            ids=ids,
-            image_ids=columns.image_ids,
-            category_ids=columns.category_ids,
-            xywh=columns.xywh,
-            area=columns.area,
-            ignore=columns.ignore,
-            polygons=columns.polygons,
-            place=place,
-        )
+    source = Collected(
+        path=path,
+        images=records,
+        categories=categories,
+        ids=ids,
+        image_ids=columns.image_ids,
+        category_ids=columns.category_ids,
+        xywh=columns.xywh,
+        area=columns.area,
+        ignore=columns.ignore,
+        polygons=columns.polygons,
+        place=place,
     )
+    return _with_box(source, tell)
 
 
 def _record(image: _Image, index: int, path: Path, folder: Path | None) -> ImageRecord:
@@ -144,6 +152,7 @@ def _record(image: _Image, index: int, path: Path, folder: Path | None) -> Image
 class _Columns:
     """Columns of some or all annotations; a missing box is NaN, a missing polygon has no corner."""
 
+    positions: IntArray
     ids: IntArray
     image_ids: IntArray
     category_ids: IntArray
@@ -153,12 +162,15 @@ class _Columns:
     polygons: Polygons | None
 
 
-def _read_columns(raws: list[msgspec.Raw], path: Path) -> _Columns:
+def _read_columns(raws: list[msgspec.Raw], path: Path, tell: Tell) -> _Columns:
     """Decode the annotations chunk by chunk."""
-    parts = [_columns(chunk, start) for start, chunk in _decode_chunks(raws, path)]
-    parts = parts or [_columns([], 0)]
+    parts = []
+    for start in range(0, max(len(raws), 1), _CHUNK):
+        chunk = raws[start : start + _CHUNK]
+        parts.append(_columns(decode_items(chunk, _Annotation, path, "annotations", tell, start)))
     oriented = any(part.polygons is not None for part in parts)
     return _Columns(
+        positions=np.concatenate([part.positions for part in parts]),
         ids=np.concatenate([part.ids for part in parts]),
         image_ids=np.concatenate([part.image_ids for part in parts]),
         category_ids=np.concatenate([part.category_ids for part in parts]),
@@ -169,44 +181,22 @@ def _read_columns(raws: list[msgspec.Raw], path: Path) -> _Columns:
     )
 
 
-def _decode_chunks(raws: list[msgspec.Raw], path: Path) -> Iterator[tuple[int, list[_Annotation]]]:
-    decoder = msgspec.json.Decoder(list[_Annotation])
-    for start in range(0, len(raws), _CHUNK):
-        joined = b"[" + b",".join(raws[start : start + _CHUNK]) + b"]"
-        try:
-            chunk = decoder.decode(joined)
-        except msgspec.ValidationError as error:
-            what, place = split_message(str(error))
-            index, _, rest = place.removeprefix("[").partition("]")
-            row = start + int(index)
-            where = f"{path}: annotations[{row}]{rest}{_id_text(raws[row])}"
-            raise DataError(what, where=where) from error
-        yield start, chunk
-
-
-def _id_text(raw: msgspec.Raw) -> str:
-    """Return `` (id 5)`` of an annotation that could not be decoded, if it has an id."""
-    try:
-        value = msgspec.json.decode(raw, type=_AnyId).id
-    except msgspec.ValidationError:
-        return ""
-    return "" if value is None else f" (id {value})"
-
-
-def _columns(chunk: list[_Annotation], start: int) -> _Columns:
+def _columns(chunk: list[tuple[int, _Annotation]]) -> _Columns:
     nan = float("nan")
     no_box = (nan, nan, nan, nan)
-    ids = [start + i + 1 if item.id is None else item.id for i, item in enumerate(chunk)]
-    areas = [nan if item.area is None else item.area for item in chunk]
-    boxes = [no_box if item.bbox is None else item.bbox for item in chunk]
+    items = [item for _, item in chunk]
+    ids = [position + 1 if item.id is None else item.id for position, item in chunk]
+    areas = [nan if item.area is None else item.area for item in items]
+    boxes = [no_box if item.bbox is None else item.bbox for item in items]
     return _Columns(
+        positions=np.array([position for position, _ in chunk], np.int64),
         ids=np.array(ids, np.int64),
-        image_ids=np.array([item.image_id for item in chunk], np.int64),
-        category_ids=np.array([item.category_id for item in chunk], np.int64),
+        image_ids=np.array([item.image_id for item in items], np.int64),
+        category_ids=np.array([item.category_id for item in items], np.int64),
         xywh=np.fromiter(chain.from_iterable(boxes), np.float64, 4 * len(boxes)).reshape(-1, 4),
         area=np.array(areas, np.float64),
-        ignore=np.array([bool(item.ignore) or bool(item.iscrowd) for item in chunk], np.bool_),
-        polygons=_polygons(chunk),
+        ignore=np.array([bool(item.ignore) or bool(item.iscrowd) for item in items], np.bool_),
+        polygons=_polygons(items),
     )
 
 
@@ -240,11 +230,11 @@ def _join_polygons(parts: list[_Columns]) -> Polygons:
     )
 
 
-def _check_present(columns: _Columns, place: Callable[[int], str]) -> None:
-    """Raise if an annotation has neither box nor polygon (JSON itself knows no NaN)."""
-    absent = np.isnan(columns.xywh[:, 0])
-    if columns.polygons is not None:
-        absent &= np.isnan(columns.polygons.points[columns.polygons.offsets[:-1], 0])
-    rows = np.flatnonzero(absent)
-    if len(rows):
-        raise DataError("has neither bbox nor poly nor obb", where=place(int(rows[0])))
+def _with_box(source: Collected, tell: Tell) -> Collected:
+    """Tell of annotations with neither box nor polygon (JSON itself knows no NaN)."""
+    absent = np.isnan(source.xywh[:, 0])
+    if source.polygons is not None:
+        absent &= np.isnan(source.polygons.points[source.polygons.offsets[:-1], 0])
+    for row in np.flatnonzero(absent).tolist():
+        tell(DataError("has neither bbox nor poly nor obb", where=source.place(row)), "form")
+    return source.take(np.flatnonzero(~absent)) if absent.any() else source

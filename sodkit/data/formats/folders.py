@@ -1,8 +1,10 @@
-"""Where the images of a source are, if nobody says so."""
+"""Where the images of a source are, if nobody says so, and what they are called and numbered."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 
 from sodkit.data.records import Annotations
 
@@ -14,12 +16,12 @@ IMAGE_SUFFIXES = (*_LOWER, *(suffix.upper() for suffix in _LOWER))
 def image_folders(path: Path) -> list[Path]:
     """Return the folders that may hold the images of an annotation file or folder, in order.
 
-    Beside it, in ``images`` or ``Images`` beside it, or in a folder of that name beside the one
-    that holds it, also by subset: ``Annotations/train`` goes with ``Images/train``.
+    Beside it, in ``images``, ``Images`` or ``JPEGImages`` beside it, or in a folder of that name
+    beside the one that holds it, also by subset: ``Annotations/train`` goes with ``Images/train``.
     """
     path = path.absolute()
     folder = path if path.is_dir() else path.parent
-    names = ("images", "Images")
+    names = ("images", "Images", "JPEGImages")
     beside = [folder, *(folder / name for name in names), folder.parent]
     subset = path.stem if path.is_file() else path.name
     above = [folder.parent / name for name in names]
@@ -40,3 +42,35 @@ def find_images(path: Path, annotations: Annotations) -> Path:
         return folders[0]
     name = annotations.images[0].file_name
     return next((folder for folder in folders if (folder / name).is_file()), folders[0])
+
+
+def images_below(folder: Path) -> dict[str, str]:
+    """Return the images in a folder and its subfolders: names by stem, both relative to it.
+
+    Links to folders are not followed, so that a loop of them cannot trap. Of two images of one stem
+    the first by name counts.
+    """
+    found: dict[str, str] = {}
+    for root, folders, files in os.walk(folder):
+        folders.sort()
+        for file in sorted(files):
+            if file.endswith(IMAGE_SUFFIXES):
+                name = (Path(root) / file).relative_to(folder).as_posix()
+                found.setdefault(stem_of(name), name)
+    return found
+
+
+def stem_of(name: str) -> str:
+    """Return a relative file name without its suffix, folders kept."""
+    return str(PurePosixPath(name).with_suffix(""))
+
+
+def numbers(stems: Sequence[str]) -> dict[str, int]:
+    """Return ids for the stems of files: their numbers if all are different numbers.
+
+    Otherwise they count from 1 in the given order.
+    """
+    numeric = all(stem.isascii() and stem.isdigit() and len(stem) < 18 for stem in stems)
+    if numeric and len({int(stem) for stem in stems}) == len(stems):
+        return {stem: int(stem) for stem in stems}
+    return {stem: index for index, stem in enumerate(stems, start=1)}

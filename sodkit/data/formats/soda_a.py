@@ -17,12 +17,29 @@ from pathlib import Path, PurePosixPath
 import msgspec
 import numpy as np
 
-from sodkit.data.formats.assemble import Collected, assemble, polygons_from_lists
+from sodkit.data.formats.assemble import IGNORE_NAME, Collected, box_corners, polygons_from_lists
 from sodkit.data.formats.coco import Coordinate, Id, Side
-from sodkit.data.formats.folders import IMAGE_SUFFIXES, image_folders
-from sodkit.data.formats.source import decode_json, read_bytes, safe_name
+from sodkit.data.formats.folders import IMAGE_SUFFIXES, image_folders, numbers, stem_of
+from sodkit.data.formats.labels import guessed_image, label_files
+from sodkit.data.formats.source import (
+    MissingImageError,
+    Tell,
+    decode_items,
+    decode_json,
+    read_bytes,
+    safe_name,
+    stop,
+)
 from sodkit.data.images import image_size
-from sodkit.data.records import Annotations, BoolArray, Category, ImageRecord, IntArray, Polygons
+from sodkit.data.records import (
+    REGION,
+    Annotations,
+    BoolArray,
+    Category,
+    ImageRecord,
+    IntArray,
+    Polygons,
+)
 from sodkit.errors import DataError
 
 CLASSES = (
@@ -59,7 +76,7 @@ class _Annotation(msgspec.Struct, gc=False):
 
 
 class _File(msgspec.Struct):
-    annotations: list[_Annotation]
+    annotations: list[msgspec.Raw]
     images: list[_Image] | _Image | None = None
     categories: list[_Category] | None = None
     filename: str | None = None
@@ -70,46 +87,50 @@ class _File(msgspec.Struct):
     y_start: Coordinate | None = None
 
 
-def read(path: Path, *, images: Path | None = None) -> Annotations:
+def collect(path: Path, *, images: Path | None = None, tell: Tell = stop) -> Collected:
     """Read a folder of SODA-A files.
 
     Args:
         path: the folder with one JSON an image.
         images: the folder of the images; needed only where a file does not state name and size
             (None: looked for beside ``path``).
+        tell: told of every file or annotation that is wrong; it is left out.
 
     Raises:
         DataError: anything missing or wrong, with the file and the JSON path.
     """
-    names = sorted(path.glob("*.json"))
-    if not names:
-        raise DataError("no JSON file in this folder", where=path)
+    found = label_files(path, ".json")
     folders = image_folders(path) if images is None else [images]
-    ids = _numbers([name.stem for name in names])
-    parts = [_read_file(name, ids[name.stem], folders) for name in names]
+    ids = numbers([stem for stem, _ in found])
+    parts = []
+    for stem, file in found:
+        try:
+            parts.append(_read_file(file, stem, ids[stem], folders, tell))
+        except DataError as error:
+            tell(error, "form")
     counts = np.array([len(part.category_ids) for part in parts], np.int64)
-    starts = np.concatenate([[0], np.cumsum(counts)])
+    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
     def place(row: int) -> str:
-        index = int(np.searchsorted(starts, row, side="right")) - 1
-        return f"{names[index]}: annotations[{row - int(starts[index])}]"
+        part = parts[int(np.searchsorted(starts, row, side="right")) - 1]
+        first = int(starts[np.searchsorted(starts, row, side="right") - 1])
+        return f"{part.path}: annotations[{part.positions[row - first]}]"
 
     total = int(counts.sum())
     records = _with_origins([part.image for part in parts])
-    return assemble(
-        Collected(
-            path=path,
-            images=records,
-            categories=_categories(names, [part.categories for part in parts]),
-            ids=np.arange(1, total + 1, dtype=np.int64),
-            image_ids=np.repeat(np.array([record.id for record in records], np.int64), counts),
-            category_ids=np.concatenate([part.category_ids for part in parts]),
-            xywh=np.full((total, 4), np.nan),
-            area=np.full(total, np.nan),
-            ignore=np.concatenate([part.ignore for part in parts]),
-            polygons=Polygons.join([part.polygons for part in parts]),
-            place=place,
-        )
+    none = np.zeros(0, np.int64)
+    return Collected(
+        path=path,
+        images=records,
+        categories=_categories(parts, tell),
+        ids=np.arange(1, total + 1, dtype=np.int64),
+        image_ids=np.repeat(np.array([record.id for record in records], np.int64), counts),
+        category_ids=np.concatenate([none, *(part.category_ids for part in parts)]),
+        xywh=np.full((total, 4), np.nan),
+        area=np.full(total, np.nan),
+        ignore=np.concatenate([none != 0, *(part.ignore for part in parts)]),
+        polygons=Polygons.join([part.polygons for part in parts]),
+        place=place,
     )
 
 
@@ -117,14 +138,16 @@ def read(path: Path, *, images: Path | None = None) -> Annotations:
 class _Part:
     """What one file holds; ``image.ori_id`` is not set yet."""
 
+    path: Path
     image: ImageRecord
     categories: tuple[Category, ...]
+    positions: list[int]
     category_ids: IntArray
     ignore: BoolArray
     polygons: Polygons
 
 
-def _read_file(path: Path, number: int, folders: list[Path]) -> _Part:
+def _read_file(path: Path, stem: str, number: int, folders: list[Path], tell: Tell) -> _Part:
     content = decode_json(read_bytes(path), _File, path)
     named = content.categories
     categories = (
@@ -132,26 +155,35 @@ def _read_file(path: Path, number: int, folders: list[Path]) -> _Part:
         if named is None
         else tuple(Category(item.id, item.name) for item in named)
     )
-    items = content.annotations
+    items = []
+    for position, item in decode_items(content.annotations, _Annotation, path, "annotations", tell):
+        if item.category_id is None and item.cat_id is None:
+            where = f"{path}: annotations[{position}]"
+            tell(DataError("category_id is missing", where=where), "form")
+        else:
+            items.append((position, item))
+    try:
+        record = _record(content, path, stem, number, folders)
+    except MissingImageError as error:
+        tell(error, "missing")
+        record = guessed_image(-number, stem, [item.poly for _, item in items])
     return _Part(
-        image=_record(content, path, number, folders),
+        path=path,
+        image=record,
         categories=categories,
-        category_ids=np.array(
-            [_category_id(item, i, path) for i, item in enumerate(items)], np.int64
-        ),
-        ignore=np.array([bool(item.ignore) for item in items], np.bool_),
-        polygons=polygons_from_lists([item.poly for item in items]),
+        positions=[position for position, _ in items],
+        category_ids=np.array([_category_id(item) for _, item in items], np.int64),
+        ignore=np.array([bool(item.ignore) for _, item in items], np.bool_),
+        polygons=polygons_from_lists([item.poly for _, item in items]),
     )
 
 
-def _category_id(item: _Annotation, index: int, path: Path) -> int:
+def _category_id(item: _Annotation) -> int:
     value = item.cat_id if item.category_id is None else item.category_id
-    if value is None:
-        raise DataError("category_id is missing", where=f"{path}: annotations[{index}]")
-    return value
+    return -1 if value is None else value
 
 
-def _record(content: _File, path: Path, number: int, folders: list[Path]) -> ImageRecord:
+def _record(content: _File, path: Path, stem: str, number: int, folders: list[Path]) -> ImageRecord:
     stated = content.images[0] if isinstance(content.images, list) and content.images else None
     if isinstance(content.images, list) and len(content.images) > 1:
         raise DataError(
@@ -160,7 +192,7 @@ def _record(content: _File, path: Path, number: int, folders: list[Path]) -> Ima
             hint="is this COCO? then give the file itself, not its folder",
         )
     image = content.images if isinstance(content.images, _Image) else stated or _Image()
-    name = content.filename or image.file_name or _find_image(path, folders)
+    name = content.filename or image.file_name or _find_image(path, stem, folders)
     name = safe_name(name, str(path))
     width, height = content.width or image.width, content.height or image.height
     if width is None or height is None:
@@ -175,50 +207,81 @@ def _record(content: _File, path: Path, number: int, folders: list[Path]) -> Ima
     return ImageRecord(number, name, width, height, None, origin, start)
 
 
-def _find_image(path: Path, folders: list[Path]) -> str:
+def _find_image(path: Path, stem: str, folders: list[Path]) -> str:
     """Return the name of the image that belongs to an annotation file."""
     for folder in folders:
         for suffix in IMAGE_SUFFIXES:
-            if (folder / (path.stem + suffix)).is_file():
-                return path.stem + suffix
-    raise DataError(
+            if (folder / (stem + suffix)).is_file():
+                return stem + suffix
+    raise MissingImageError(
         "states no image, and there is none of its name",
+        stem=stem,
         where=path,
         hint="looked in " + ", ".join(str(folder) for folder in folders),
     )
 
 
-def _numbers(stems: list[str]) -> dict[str, int]:
-    """Return ids for the stems of files: their numbers if all are different numbers."""
-    numeric = all(stem.isascii() and stem.isdigit() and len(stem) < 18 for stem in stems)
-    if numeric and len({int(stem) for stem in stems}) == len(stems):
-        return {stem: int(stem) for stem in stems}
-    return {stem: index for index, stem in enumerate(stems, start=1)}
-
-
 def _with_origins(records: list[ImageRecord]) -> list[ImageRecord]:
     """Number the original images of patches as those would be numbered when read themselves."""
     stems = [PurePosixPath(record.ori_file_name or "").stem for record in records]
-    ids = _numbers(sorted({stem for stem in stems if stem}))
+    ids = numbers(sorted({stem for stem in stems if stem}))
     return [
         record if not stem else replace(record, ori_id=ids[stem])
         for record, stem in zip(records, stems, strict=True)
     ]
 
 
-def _categories(names: list[Path], parts: list[tuple[Category, ...]]) -> list[Category]:
-    """Join the categories of all files.
-
-    Raises:
-        DataError: if two files give an id different names.
-    """
+def _categories(parts: list[_Part], tell: Tell) -> list[Category]:
+    """Join the categories of all files, telling of ids to which two files give different names."""
     joined: dict[int, Category] = {}
-    for name, part in zip(names, parts, strict=True):
-        for category in part:
+    for part in parts:
+        for category in part.categories:
             known = joined.setdefault(category.id, category)
             if known.name != category.name:
-                raise DataError(
-                    f"category {category.id} is {category.name!r} here, elsewhere {known.name!r}",
-                    where=f"{name}: categories",
-                )
+                what = f"category {category.id} is {category.name!r} here, elsewhere {known.name!r}"
+                tell(DataError(what, where=f"{part.path}: categories"), "class-names")
     return list(joined.values())
+
+
+def write(folder: Path, annotations: Annotations) -> None:
+    """Write ``folder/*.json``, one an image.
+
+    Beyond the release's form: ``ignore`` 1 of ignored objects. A patch has the release's keys for
+    patches. Upright boxes become their corners.
+    """
+    last = max((item.id for item in annotations.categories), default=-1)
+    regions = [Category(last + 1, IGNORE_NAME)] if annotations.is_region.any() else []
+    categories = [
+        {"id": item.id, "name": item.name} for item in (*annotations.categories, *regions)
+    ]
+    ids = [*(item.id for item in annotations.categories), last + 1]
+    for image, rows in zip(annotations.images, annotations.rows_by_image(), strict=True):
+        content: dict[str, object] = {
+            "images": [
+                {"file_name": image.file_name, "width": image.width, "height": image.height}
+            ],
+            "annotations": [_as_json(annotations, row, ids) for row in rows.tolist()],
+            "categories": categories,
+        }
+        if image.start is not None and image.ori_file_name is not None:
+            content["ori_id"] = stem_of(image.ori_file_name)
+            content["x_start"], content["y_start"] = image.start
+        target = folder / f"{stem_of(image.file_name)}.json"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=0) + b"\n")
+
+
+def _as_json(annotations: Annotations, row: int, ids: list[int]) -> dict[str, object]:
+    label = int(annotations.labels[row])
+    if annotations.polygons is None:
+        corners = box_corners(annotations.xywh[row : row + 1])[0]
+    else:
+        corners = annotations.polygons[row]
+    item: dict[str, object] = {
+        "poly": corners.ravel().tolist(),
+        "area": float(annotations.area[row]),
+        "category_id": ids[label],
+    }
+    if annotations.ignore[row] and label != REGION:
+        item["ignore"] = 1
+    return item

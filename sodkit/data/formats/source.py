@@ -1,9 +1,16 @@
-"""Reading a source file with errors that name the place: bytes, JSON, safe file names."""
+"""Reading a source file with errors that name the place: bytes, text, JSON, safe file names.
+
+What is wrong is told to a ``Tell``. Ordinary reading passes ``stop``, which raises it; a check
+passes one that notes it, and the reader goes on without the part concerned.
+"""
 
 from __future__ import annotations
 
+import difflib
 import json
+import math
 import re
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -14,6 +21,22 @@ from sodkit.errors import DataError
 T = TypeVar("T")
 
 _BOM = b"\xef\xbb\xbf"
+
+Tell = Callable[[DataError, str], None]
+"""Told of something wrong: the error, and a short name of its kind."""
+
+
+class MissingImageError(DataError):
+    """Annotations whose image is not there; ``stem`` is the name it should have, without suffix."""
+
+    def __init__(self, what: str, *, stem: str, where: Path, hint: str | None = None) -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.stem = stem
+
+
+def stop(error: DataError, kind: str) -> None:
+    """Raise what is wrong: the ``Tell`` of ordinary reading."""
+    raise error
 
 
 def read_bytes(path: Path) -> bytes:
@@ -29,6 +52,40 @@ def read_bytes(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise DataError(f"cannot be read: {reason}", where=path) from error
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a text file in UTF-8, whatever its line ends.
+
+    Raises:
+        DataError: if it is missing, unreadable, or not UTF-8 (with the line).
+    """
+    data = read_bytes(path)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError("is not UTF-8 text", where=f"{path}:{line}") from error
+    return [line.removesuffix("\r") for line in text.split("\n")]
+
+
+def number(text: str) -> float:
+    """Return a finite number.
+
+    Raises:
+        ValueError: if it is none; Python's own ``float`` also takes "nan" and "1_000".
+    """
+    value = float(text)
+    if not math.isfinite(value) or "_" in text:
+        raise ValueError(text)
+    return value
+
+
+def closest(name: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
+    """Return the known name most like ``name``, None if none reaches the likeness 0..1."""
+    folded = {item.casefold(): item for item in known}
+    found = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=likeness)
+    return folded[found[0]] if found else None
 
 
 def decode_json(data: bytes, kind: type[T], path: Path, *, at: str = "") -> T:
@@ -56,6 +113,53 @@ def decode_json(data: bytes, kind: type[T], path: Path, *, at: str = "") -> T:
         raise DataError("is not UTF-8 text", where=f"{path}:{line}") from error
     except RecursionError as error:
         raise DataError("is nested too deeply", where=path) from error
+
+
+def decode_items(
+    raws: list[msgspec.Raw], kind: type[T], path: Path, key: str, tell: Tell, start: int = 0
+) -> list[tuple[int, T]]:
+    """Decode the items of a JSON list, all at once if they are sound.
+
+    Args:
+        raws: the items.
+        kind: what msgspec is to make of each.
+        path: the file they are from, for messages.
+        key: the list's name, for messages.
+        tell: told of every item that is of another form.
+        start: position of the first of them in the list.
+
+    Returns:
+        (position, item) of the sound ones.
+    """
+    try:
+        joined = b"[" + b",".join(raws) + b"]"
+        return list(enumerate(msgspec.json.decode(joined, type=list[kind]), start))  # type: ignore[valid-type]
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return list(_decode_each(raws, kind, path, key, tell, start))
+
+
+def _decode_each(
+    raws: list[msgspec.Raw], kind: type[T], path: Path, key: str, tell: Tell, start: int
+) -> Iterator[tuple[int, T]]:
+    for position, raw in enumerate(raws, start):
+        try:
+            yield position, msgspec.json.decode(raw, type=kind)
+        except msgspec.ValidationError as error:
+            what, place = split_message(str(error))
+            at = f"{key}[{position}]{'.' if place else ''}{place}{_id_text(raw)}"
+            tell(DataError(what, where=f"{path}: {at}"), "form")
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            what = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
+            tell(DataError(what, where=f"{path}: {key}[{position}]"), "form")
+
+
+def _id_text(raw: msgspec.Raw) -> str:
+    """Return `` (id 5)`` of an item that could not be decoded, if it has an id."""
+    try:
+        value = msgspec.json.decode(raw, type=_AnyId).id
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    return "" if value is None else f" (id {value})"
 
 
 def split_message(message: str) -> tuple[str, str]:
@@ -104,6 +208,10 @@ def _malformed(data: bytes, message: str, path: Path) -> DataError:
         return DataError("is not UTF-8 text", where=f"{path}:{line}")
     column = end - data.rfind(b"\n", 0, end)
     return DataError(f"broken JSON: {what}, column {column}", where=f"{path}:{line}")
+
+
+class _AnyId(msgspec.Struct):
+    id: object = None
 
 
 class _NotANumber:

@@ -18,7 +18,7 @@ from sodkit.data.synthetic.paint import Pose, outline, place
 from sodkit.data.synthetic.shapes import CLUTTER, FLOATING, OBJECTS, FloatArray, Rng, Shape
 from sodkit.data.synthetic.terrain import CELL, GROUNDS, WATER
 
-OBJECTS_PER_PIXEL = 130 / (2048 * 1536)
+OBJECTS_PER_PIXEL = 240 / (2048 * 1536)
 CLUTTER_SHARE = 0.6
 SIZES: tuple[tuple[float, float, float], ...] = (
     (0.25, 6.0, 11.9),

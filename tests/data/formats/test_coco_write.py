@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sodkit.data.formats import coco, read_annotations
+from sodkit.data.formats import read_annotations
 from sodkit.data.formats.coco_write import coco_writer, write
 from sodkit.data.records import REGION, Annotations, Category, ImageRecord
 from sodkit.errors import DataError
@@ -51,7 +51,7 @@ def assert_same(one: Annotations, two: Annotations) -> None:
 def test_horizontal_round_trip(tmp_path: Path) -> None:
     first = read(tmp_path, CONTENT)
     write(tmp_path / "out.json", first)
-    assert_same(first, coco.read(tmp_path / "out.json"))
+    assert_same(first, read_annotations(tmp_path / "out.json"))
 
 
 def test_oriented_round_trip(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_oriented_round_trip(tmp_path: Path) -> None:
     ]
     first = read(tmp_path, CONTENT | {"annotations": rows})
     write(tmp_path / "out.json", first)
-    assert_same(first, coco.read(tmp_path / "out.json"))
+    assert_same(first, read_annotations(tmp_path / "out.json"))
     saved = json.loads((tmp_path / "out.json").read_text())["annotations"]
     assert saved[0]["poly"] == rows[0]["poly"]
     assert len(saved[0]["obb"]) == 5
@@ -125,7 +125,7 @@ def test_without_anything(tmp_path: Path) -> None:
         none, none, none, np.zeros((0, 4)), np.zeros(0), none.astype(np.bool_),
     )  # fmt: skip
     write(tmp_path / "a.json", empty)
-    assert_same(empty, coco.read(tmp_path / "a.json"))
+    assert_same(empty, read_annotations(tmp_path / "a.json"))
 
 
 def test_sizes_are_read_from_the_images_if_not_stated(tmp_path: Path) -> None:

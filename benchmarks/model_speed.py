@@ -1,0 +1,182 @@
+"""Wall time of CFINet against torchvision's Faster R-CNN, in one process, runs interleaved.
+
+    python benchmarks/model_speed.py --size 800 --repeat 5
+
+Both have ResNet-50 with conv1 and layer1 frozen, keep 300 proposals and see the same images and
+objects; CFINet is the recipe given, its exemplars filled as after some training (``--exemplars``).
+Every figure is the minimum over the repeats: other processes only ever add time. On a machine
+that is busy all the time, ``--cpu --threads 1`` counts CPU seconds instead. Ratios are to
+torchvision in float32, as everybody runs it. Prints a table, or with ``--json`` one object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection import fasterrcnn_resnet50_fpn
+
+from sodkit.config import load_recipe
+from sodkit.data.batches import Batch, Target
+from sodkit.models import zoo
+from sodkit.models.detector import Detector
+
+CLASSES = 9
+
+
+def main() -> None:
+    """Measure and print."""
+    options = _options()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    clock = time.process_time if options.cpu else time.perf_counter
+    runs = _runs(options)
+    for run in runs.values():
+        run()  # memory is touched, kernels are made
+    seconds = dict.fromkeys(runs, float("inf"))
+    for _ in range(options.repeat):
+        for name, run in runs.items():
+            start = clock()
+            run()
+            seconds[name] = min(seconds[name], clock() - start)
+    rows = [
+        {"run": name, "seconds": value, "ratio": value / seconds[_baseline(name)]}
+        for name, value in seconds.items()
+    ]
+    if options.json:
+        print(json.dumps({"schema_version": 1, "size": options.size, "runs": rows}))
+        return
+    print(f"{options.size} px, batch {options.batch}, {options.threads} threads")
+    for row in rows:
+        print(f"{row['run']:34s} {row['seconds']:8.3f} s {row['ratio']:6.2f}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--recipe", default="cfinet-r50-soda-d")
+    parser.add_argument("--size", type=int, default=800, help="side of the input, px")
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--objects", type=int, default=12, help="an image")
+    parser.add_argument("--exemplars", type=int, default=256, help="held for each class")
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", default="", help="runs whose name contains this (and baselines)")
+    parser.add_argument("--cpu", action="store_true", help="CPU seconds, not wall time")
+    parser.add_argument("--json", action="store_true")
+    return parser.parse_args()
+
+
+def _baseline(name: str) -> str:
+    return f"{name.split()[0]} torchvision float32"
+
+
+def _runs(options: argparse.Namespace) -> dict[str, Callable[[], object]]:
+    """Return what is timed: mode, network and type -> one pass."""
+    ours, theirs = _ours(options), _theirs()
+    batch = _batch(options)
+    runs: dict[str, Callable[[], object]] = {}
+    for mode in ("inference", "training"):
+        runs[f"{mode} torchvision float32"] = _pass(theirs, mode, _their_input(batch, mode), False)
+        runs[f"{mode} sodkit float32"] = _pass(ours, mode, (batch,), False)
+        runs[f"{mode} sodkit bfloat16"] = _pass(ours, mode, (batch,), True)
+    return {k: v for k, v in runs.items() if options.only in k or "torchvision" in k}
+
+
+def _pass(
+    model: nn.Module, mode: str, inputs: tuple[object, ...], bfloat16: bool
+) -> Callable[[], object]:
+    """Return one inference, or one training step without the optimiser."""
+
+    def run() -> object:
+        half = torch.autocast("cpu", torch.bfloat16) if bfloat16 else nullcontext()
+        model.train(mode == "training")
+        if mode == "inference":
+            with torch.no_grad(), half:
+                return model.detect(*inputs) if isinstance(model, Detector) else model(*inputs)
+        model.zero_grad(set_to_none=True)
+        with half:
+            losses: dict[str, Tensor] = model(*inputs)
+        torch.stack(list(losses.values())).sum().backward()
+        return losses
+
+    return run
+
+
+def _ours(options: argparse.Namespace) -> Detector:
+    recipe = load_recipe(options.recipe, ["model.backbone.weights=null"])
+    model = zoo.build(recipe.model, CLASSES)
+    _calm(model.backbone)
+    if model.roi.imitation is not None:
+        exemplars = model.roi.imitation.exemplars
+        exemplars.features.normal_()
+        exemplars.pushed.fill_(options.exemplars)
+    return model
+
+
+def _theirs() -> nn.Module:
+    model: nn.Module = fasterrcnn_resnet50_fpn(
+        weights=None,
+        weights_backbone=None,
+        num_classes=CLASSES + 1,
+        min_size=1,
+        max_size=100000,
+        rpn_post_nms_top_n_train=300,
+        rpn_post_nms_top_n_test=300,
+        rpn_batch_size_per_image=256,
+        box_batch_size_per_image=256,
+        box_detections_per_img=100,
+    )
+    # torchvision freezes neither layers nor norms without pretrained weights
+    for name, parameter in model.backbone.body.named_parameters():  # type: ignore[union-attr]
+        parameter.requires_grad_(name.startswith(("layer2", "layer3", "layer4")))
+    _freeze_norms(model)
+    _calm(model.backbone)
+    return model
+
+
+def _freeze_norms(module: nn.Module) -> None:
+    """Put in the norms that torchvision uses with pretrained weights."""
+    from torchvision.ops import FrozenBatchNorm2d
+
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            setattr(module, name, FrozenBatchNorm2d(child.num_features))
+        else:
+            _freeze_norms(child)
+
+
+def _calm(backbone: nn.Module) -> None:
+    """Keep the activations of random residual blocks from growing: last norms at a quarter."""
+    for name, module in backbone.named_modules():
+        if name.endswith("bn3"):
+            module.weight.data.fill_(0.25)  # type: ignore[union-attr, operator]
+
+
+def _batch(options: argparse.Namespace) -> Batch:
+    generator = torch.Generator().manual_seed(1)
+    size, count = options.size, options.batch
+    images = torch.randn(count, 3, size, size, generator=generator)
+    targets = []
+    for _ in range(count):
+        corner = torch.rand(options.objects, 2, generator=generator) * (size - 50)
+        side = 8 + 40 * torch.rand(options.objects, 2, generator=generator)
+        labels = torch.randint(0, CLASSES, (options.objects,), generator=generator)
+        targets.append(Target(torch.cat([corner, corner + side], 1), labels, torch.zeros(0, 4)))
+    return Batch(images, ((size, size),) * count, (1.5,) * count, tuple(targets))
+
+
+def _their_input(batch: Batch, mode: str) -> tuple[object, ...]:
+    images = list(batch.images)
+    if mode == "inference":
+        return (images,)
+    return images, [{"boxes": t.boxes, "labels": t.labels + 1} for t in batch.targets]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""``sodkit check``: everything wrong with a data set, and its profile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from sodkit.data.check import CheckReport
+    from sodkit.data.check_profile import Profile
+
+BAD_DATA = 3
+_BAR = 40
+
+
+def check(
+    ann: Annotated[Path, typer.Argument(metavar="ANN", help="Annotations: a file or folder.")],
+    images: Annotated[
+        Path | None, typer.Option(help="Where the file names start (default: beside ANN).")
+    ] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="ANN's format, if not recognised.")
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(help="The right class names: a text file, one a line, or a,b,c."),
+    ] = None,
+    no_images: Annotated[
+        bool, typer.Option("--no-images", help="Check annotations only; decode no image.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, help="Findings of a kind in the table.")] = 10,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads (one a core).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """List everything wrong with a data set, then its profile. Exit code 3 if there are errors.
+
+    Example: sodkit check train.json --images photos
+    """
+    from sodkit.cli.common import print_json, progress
+    from sodkit.data.check import check_dataset
+
+    with progress("checking") as report_progress:
+        report = check_dataset(
+            ann, images=images, format=format_, classes=_names(classes),
+            look_at_images=not no_images, workers=workers, progress=report_progress,
+        )  # fmt: skip
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        _print_findings(report, ann, limit)
+        if report.profile is not None:
+            _print_profile(report.profile)
+    if report.count("error"):
+        raise typer.Exit(BAD_DATA)
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    """Return the names that ``--classes`` gives, by a file or in a row."""
+    from sodkit.data.formats.labels import read_class_list
+
+    if text is None:
+        return None
+    if Path(text).is_file():
+        return read_class_list(Path(text))
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _print_findings(report: CheckReport, ann: Path, limit: int) -> None:
+    from collections import Counter
+
+    from sodkit.cli.common import note, print_table
+
+    shown: Counter[tuple[str, str]] = Counter()
+    rows = []
+    for item in sorted(report.findings, key=lambda item: (item.severity, item.kind)):
+        shown[item.severity, item.kind] += 1
+        if shown[item.severity, item.kind] <= limit:
+            hint = "" if item.hint is None else f" ({item.hint})"
+            rows.append((item.severity, item.kind, f"{item.where}: {item.what}{hint}"))
+    summary = f"{ann}: {report.count('error')} errors, {report.count('warning')} warnings"
+    if rows:
+        print_table(summary, ("", "kind", "where and what"), rows, left=3)
+    else:
+        print(summary)
+    for (severity, kind), count in shown.items():
+        if count > limit:
+            note(f"{severity} {kind}: {count - limit} more, --limit or --json shows them")
+
+
+def _print_profile(profile: Profile) -> None:
+    from sodkit.cli.common import print_table
+    from sodkit.data.check_profile import BINS
+    from sodkit.data.sizes import SIZE_NAMES
+
+    title = (
+        f"{int(profile.counts.sum())} objects ({profile.kind}; {profile.ignored} ignored) and "
+        f"{profile.regions} ignore regions on {profile.images} images, "
+        f"{profile.empty} of them without object, at most {profile.most} on one"
+    )
+    rows: list[tuple[object, ...]] = [
+        (name, *counts.tolist(), int(counts.sum()))
+        for name, counts in zip(profile.classes, profile.counts, strict=True)
+    ]
+    rows.append(("all", *profile.counts.sum(axis=0).tolist(), int(profile.counts.sum())))
+    print(title)
+    print_table("", ("objects", *SIZE_NAMES, "all"), rows)
+    most = max(1, int(profile.histogram.max(initial=0)))
+    lines = []
+    for low, high, count in zip(BINS, (*BINS[1:], ""), profile.histogram.tolist(), strict=True):
+        lines.append((f"{low} - {high}", count, f"{'#' * (_BAR * count // most):{_BAR}}"))
+    print_table("absolute size: square root of the area, px", ("px", "objects", ""), lines)

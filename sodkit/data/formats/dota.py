@@ -1,0 +1,180 @@
+"""DOTA's text: a file an image in a folder, an oriented object a line.
+
+``x1 y1 x2 y2 x3 y3 x4 y4 class difficult``: corners in px, the class by name, and 1 if the object
+is difficult: neither right nor wrong to detect (it may be missing: 0). Lines ``imagesource:`` and
+``gsd:`` head the files of the DOTA release. The class ``ignore`` holds ignore regions. A class name
+may have spaces if it does not begin with a number.
+
+The text does not state an image's name and size: they are those of the image with the same stem.
+
+Classes without a ``classes.txt``: those of DOTA 1.0 or 2.0 if these hold all names that occur,
+otherwise the names that occur, sorted.
+
+Written: numbers as short as they read back the same, ``labelTxt/`` and ``classes.txt``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sodkit.data.formats.assemble import IGNORE_NAME, Collected, box_corners
+from sodkit.data.formats.folders import numbers, stem_of
+from sodkit.data.formats.labels import (
+    CLASSES_FILE,
+    ImageFinder,
+    LabelFile,
+    Row,
+    class_names,
+    gather,
+    label_files,
+)
+from sodkit.data.formats.source import MissingImageError, Tell, number, read_lines, stop
+from sodkit.data.records import REGION, Annotations, FloatArray
+from sodkit.errors import DataError, UsageError
+from sodkit.geometry.rotated import obb_to_corners
+
+LABELS = "labelTxt"
+HEADERS = ("imagesource:", "gsd:")
+
+_V1 = (
+    "plane", "ship", "storage-tank", "baseball-diamond", "tennis-court", "basketball-court",
+    "ground-track-field", "harbor", "bridge", "large-vehicle", "small-vehicle", "helicopter",
+    "roundabout", "soccer-ball-field", "swimming-pool",
+)  # fmt: skip
+CLASSES = (_V1, (*_V1, "container-crane", "airport", "helipad"))
+"""The classes of DOTA 1.0 and 2.0, in the order of their development kit."""
+
+
+def collect(path: Path, *, images: Path | None = None, tell: Tell = stop) -> Collected:
+    """Read a folder of DOTA text, the folder with ``labelTxt``, or one file.
+
+    Args:
+        path: the folder or file.
+        images: the folder of the images (None: looked for beside ``path``).
+        tell: told of every line that is wrong, and every file without image.
+
+    Raises:
+        DataError: anything missing or wrong, with the file and line.
+    """
+    if (path / LABELS).is_dir():
+        path = path / LABELS
+    found = label_files(path, ".txt")
+    stems = [stem for stem, _ in found]
+    finder, ids = ImageFinder.beside(path, stems, images), numbers(stems)
+    files = []
+    for stem, file in found:
+        record = None
+        try:
+            rows = _rows(file, tell)
+            record = finder.record(stem, ids[stem], file)
+        except MissingImageError as error:
+            tell(error, "missing")
+        except DataError as error:
+            tell(error, "form")
+            continue
+        files.append(LabelFile(file, stem, record, rows))
+    return gather(path, files, class_names(path, files, CLASSES), tell)
+
+
+def _rows(path: Path, tell: Tell) -> list[Row]:
+    rows = []
+    for line, text in enumerate(read_lines(path), start=1):
+        if not text.strip() or text.lstrip().startswith(HEADERS):
+            continue
+        try:
+            rows.append(_row(text, line))
+        except ValueError as error:
+            tell(DataError(str(error), where=f"{path}:{line}"), "form")
+    return rows
+
+
+def _row(text: str, line: int) -> Row:
+    """Read a line.
+
+    Raises:
+        ValueError: if it is none of DOTA's, saying why.
+    """
+    tokens = text.split()
+    if len(tokens) < 9:
+        raise ValueError(
+            f"the line has {len(tokens)} values, DOTA has 8 coordinates, a class and a difficulty"
+        )
+    corners = []
+    for position, token in enumerate(tokens[:8], start=1):
+        try:
+            corners.append(number(token))
+        except ValueError:
+            raise ValueError(f"coordinate {position} is not a finite number: {token!r}") from None
+    rest = tokens[8:]
+    if len(rest) == 1:
+        return Row(line, rest[0], tuple(corners), None, False)
+    if not rest[-1].isascii() or not rest[-1].isdigit():
+        raise ValueError(f"the difficulty is 0 or 1, not {rest[-1]!r}")
+    name = " ".join(rest[:-1])
+    if _starts_with_number(name):
+        raise ValueError(f"the line has {len(tokens)} values: {rest[0]!r} is in place of a class")
+    return Row(line, name, tuple(corners), None, rest[-1] != "0")
+
+
+def _starts_with_number(name: str) -> bool:
+    try:
+        float(name.split()[0])
+    except ValueError:
+        return False
+    return True
+
+
+def write(folder: Path, annotations: Annotations) -> None:
+    """Write ``folder/labelTxt/*.txt`` and ``folder/classes.txt``.
+
+    Upright boxes become their corners; a polygon of other than four corners the rectangle around
+    it.
+
+    Raises:
+        UsageError: if a class name cannot stand in such a line.
+    """
+    names = [item.name for item in annotations.categories]
+    for name in names:
+        if not name or " ".join(name.split()) != name or _starts_with_number(name):
+            raise UsageError(f"the class name {name!r} cannot stand in DOTA's text")
+    corners, labels = four_corners(annotations), annotations.labels.tolist()
+    flags = annotations.ignore.tolist()
+    for image, rows in zip(annotations.images, annotations.rows_by_image(), strict=True):
+        lines = [
+            " ".join(
+                [*map(short, corners[row].ravel().tolist()),
+                 IGNORE_NAME if labels[row] == REGION else names[labels[row]],
+                 str(int(flags[row]))]
+            )
+            for row in rows.tolist()
+        ]  # fmt: skip
+        target = folder / LABELS / f"{stem_of(image.file_name)}.txt"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    (folder / CLASSES_FILE).write_text("".join(f"{name}\n" for name in names), "utf-8")
+
+
+def four_corners(annotations: Annotations) -> FloatArray:
+    """Return (N, 4, 2) corners: as annotated if there are four, else of the rectangle around."""
+    if annotations.obb is None or annotations.polygons is None:
+        return box_corners(annotations.xywh)
+    corners = obb_to_corners(annotations.obb)
+    for row in range(len(annotations)):
+        own = annotations.polygons[row]
+        if len(own) == 4:
+            corners[row] = own
+    return corners
+
+
+def short(value: float) -> str:
+    """Return a number as text that reads back the same, whole ones without a point."""
+    return repr(value).removesuffix(".0")
+
+
+def is_label_line(text: str) -> bool:
+    """Tell whether a line is of DOTA: 8 numbers and a class that is none."""
+    try:
+        row = _row(text, 1)
+    except ValueError:
+        return False
+    return not _starts_with_number(row.name)

@@ -1,0 +1,221 @@
+"""What DOTA, YOLO and Pascal VOC share: label files, one an image, in a folder of their own.
+
+Such files name or number the classes and do not know the ids of a data set: an image's id is the
+number that its file is named by if that holds for all, otherwise its position in the sorted folder;
+a class's id is its position in the list of classes. The list is ``classes.txt``, one name a line,
+in the folder or beside it; without one it is what the format's module says.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sodkit.data.formats.assemble import (
+    IGNORE_NAME,
+    Collected,
+    box_corners,
+    is_ignore,
+    polygons_from_lists,
+)
+from sodkit.data.formats.folders import IMAGE_SUFFIXES, image_folders, images_below
+from sodkit.data.formats.source import MissingImageError, Tell, closest, read_lines
+from sodkit.data.images import image_size
+from sodkit.data.records import Category, ImageRecord
+from sodkit.errors import DataError
+
+CLASSES_FILE = "classes.txt"
+_PROBED = 100
+"""So many label files are looked up to find the folder of their images."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One object of a label file: its line, class, and corners x1 y1 x2 y2 ... or upright box."""
+
+    line: int
+    name: str
+    corners: tuple[float, ...] | None
+    xywh: tuple[float, float, float, float] | None
+    ignore: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFile:
+    """A label file and its image; without an image, what the label file is named by."""
+
+    path: Path
+    stem: str
+    image: ImageRecord | None
+    rows: Sequence[Row]
+
+
+def label_files(path: Path, suffix: str) -> list[tuple[str, Path]]:
+    """Return (stem, file) of all label files in a folder and below, sorted; or of one file.
+
+    Raises:
+        DataError: if there is none.
+    """
+    if path.is_file():
+        return [(path.stem, path)]
+    found = [
+        (str(file.relative_to(path).with_suffix("").as_posix()), file)
+        for file in sorted(path.rglob(f"*{suffix}"))
+        if file.name != CLASSES_FILE
+    ]
+    if not found:
+        raise DataError(f"no {suffix} file in this folder", where=path)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFinder:
+    """Knows the images that label files go with: their folder, and their names by stem."""
+
+    folder: Path
+    names: dict[str, str]
+
+    @classmethod
+    def beside(cls, path: Path, stems: Sequence[str], images: Path | None) -> ImageFinder:
+        """Find the folder of the images.
+
+        Args:
+            path: the folder of the label files.
+            stems: of the label files.
+            images: the folder, if it is known.
+        """
+        folders = image_folders(path) if images is None else [images]
+        for folder in folders:
+            for stem in stems[:_PROBED]:
+                if any((folder / (stem + suffix)).is_file() for suffix in IMAGE_SUFFIXES):
+                    return cls(folder, images_below(folder))
+        return cls(folders[0], images_below(folders[0]) if images is not None else {})
+
+    def record(self, stem: str, number: int, label: Path) -> ImageRecord:
+        """Return the image of a stem, its size read from the file.
+
+        Raises:
+            MissingImageError: if there is none.
+            DataError: if it is broken.
+        """
+        name = self.names.get(stem)
+        if name is None:
+            raise MissingImageError(
+                "there is no image of this name, and it does not state an image's size",
+                stem=stem,
+                where=label,
+                hint=f"looked in {self.folder}; --images names another folder",
+            )
+        return ImageRecord(number, name, *image_size(self.folder / name))
+
+
+def class_names(
+    path: Path, files: Sequence[LabelFile], presets: Sequence[tuple[str, ...]]
+) -> tuple[str, ...]:
+    """Return the list of classes, without ``ignore``.
+
+    It is that of ``classes.txt`` in the folder or beside it; else the first of ``presets`` that has
+    all names of the label files; else those names, sorted.
+
+    Raises:
+        DataError: if ``classes.txt`` is not text or names a class twice.
+    """
+    folder = path.parent if path.is_file() else path
+    for place in (folder, folder.parent):
+        if (place / CLASSES_FILE).is_file():
+            return read_class_list(place / CLASSES_FILE)
+    found = {row.name for file in files for row in file.rows if not is_ignore(row.name)}
+    for preset in presets:
+        if found <= set(preset):
+            return preset
+    return tuple(sorted(found))
+
+
+def read_class_list(path: Path) -> tuple[str, ...]:
+    """Return the class names of a text file, one a line, without ``ignore``.
+
+    Raises:
+        DataError: if it is not text or names a class twice.
+    """
+    names: dict[str, int] = {}
+    for line, text in enumerate(read_lines(path), start=1):
+        name = text.strip()
+        if name in names:
+            raise DataError(f"the class {name!r} occurs twice", where=f"{path}:{line}")
+        if name and not is_ignore(name):
+            names[name] = line
+    return tuple(names)
+
+
+def gather(path: Path, files: Sequence[LabelFile], classes: Sequence[str], tell: Tell) -> Collected:
+    """Bring label files together.
+
+    Args:
+        path: file or folder, for messages.
+        files: what they hold.
+        classes: names, a class's id is its position.
+        tell: told of objects of unknown class; they are left out.
+    """
+    index = {name: number for number, name in enumerate(classes)}
+    rows: list[tuple[LabelFile, Row]] = []
+    image_ids, category_ids = [], []
+    for number, file in enumerate(files):
+        image_id = -1 - number if file.image is None else file.image.id
+        for row in file.rows:
+            category = len(classes) if is_ignore(row.name) else index.get(row.name)
+            if category is None:
+                _tell_unknown(row, file, classes, tell)
+                continue
+            rows.append((file, row))
+            image_ids.append(image_id)
+            category_ids.append(category)
+    regions = [Category(len(classes), IGNORE_NAME)] if len(classes) in category_ids else []
+    boxes = np.array([row.xywh or (np.nan,) * 4 for _, row in rows], np.float64).reshape(-1, 4)
+    oriented = any(row.corners is not None for _, row in rows)
+    return Collected(
+        path=path,
+        images=list(_images(files)),
+        categories=[*(Category(i, name) for i, name in enumerate(classes)), *regions],
+        ids=np.arange(1, len(rows) + 1, dtype=np.int64),
+        image_ids=np.array(image_ids, np.int64),
+        category_ids=np.array(category_ids, np.int64),
+        xywh=boxes,
+        area=np.full(len(rows), np.nan),
+        ignore=np.array([row.ignore for _, row in rows], np.bool_),
+        polygons=polygons_from_lists([_corners(row) for _, row in rows]) if oriented else None,
+        place=lambda row: f"{rows[row][0].path}:{rows[row][1].line}",
+    )
+
+
+def _images(files: Sequence[LabelFile]) -> Iterator[ImageRecord]:
+    for number, file in enumerate(files):
+        if file.image is None:
+            yield guessed_image(-1 - number, file.stem, [_corners(row) for row in file.rows])
+        else:
+            yield file.image
+
+
+def guessed_image(number: int, stem: str, corners: Iterable[Sequence[float]]) -> ImageRecord:
+    """Return what stands for a missing image: as large as its objects want it."""
+    values = [value for row in corners for value in row if math.isfinite(value)]
+    side = min(math.ceil(max([1.0, *values])), 1_000_000)
+    return ImageRecord(number, stem, side, side)
+
+
+def _corners(row: Row) -> Sequence[float]:
+    if row.corners is not None:
+        return row.corners
+    corners = box_corners(np.array([row.xywh], np.float64)).ravel()
+    return [float(value) for value in corners]
+
+
+def _tell_unknown(row: Row, file: LabelFile, classes: Sequence[str], tell: Tell) -> None:
+    like = closest(row.name, classes)
+    known = "known: " + ", ".join(classes[:20])
+    hint = known if like is None else f"did you mean {like!r}? {known}"
+    error = DataError(f"unknown class {row.name!r}", where=f"{file.path}:{row.line}", hint=hint)
+    tell(error, "unknown-class")

@@ -1,0 +1,153 @@
+"""Which format a path is of, and the subsets of a data set's root folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from sodkit.data.formats import dota, voc, yolo
+from sodkit.data.formats.labels import CLASSES_FILE
+from sodkit.data.formats.source import read_lines
+from sodkit.errors import DataError
+
+PATCHES = "annotations.json"
+"""The annotation file in a folder written by ``sodkit split``."""
+
+SUBSETS = ("train", "val", "valid", "test")
+"""Names of subsets that are looked for."""
+
+_BASES = ("rawData", "", "divData")
+"""Folders below a root, likeliest first: SODA's originals come before its patches."""
+
+_LAYOUTS = (
+    "Annotations/{}.json",
+    "annotations/{}.json",
+    "{}.json",
+    "Annotations/{}",
+    "annotations/{}",
+    "{}/Annotations",
+    "{}/annotations",
+    "{}/labelTxt",
+    "labelTxt/{}",
+    "{}/labels",
+    "labels/{}",
+    "{}",
+)
+_SNIFFED = 20
+"""So many label files are looked into; most may be empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subset:
+    """A subset of a data set: its name and where its annotations are."""
+
+    name: str
+    path: Path
+
+
+def recognise(path: Path) -> str:
+    """Return the format of an existing file or folder of annotations.
+
+    Raises:
+        DataError: if it is none that is known, or the root of several subsets.
+    """
+    found = _of_file(path) if path.is_file() else _of_folder(path)
+    if found is not None:
+        return found
+    subsets = find_subsets(path)
+    if subsets:
+        names = ", ".join(str(item.path.relative_to(path)) for item in subsets)
+        raise DataError("holds several subsets", where=path, hint=f"give one of them: {names}")
+    found = _of_folder(path, below=True) if path.is_dir() else None
+    if found is not None:
+        return found
+    raise DataError(
+        "no annotations of a known format",
+        where=path,
+        hint="known: COCO JSON, a folder of patches, SODA-A (one JSON an image), DOTA text, YOLO "
+        "and YOLO-OBB (labels or data.yaml), Pascal VOC XML; --format says which it is",
+    )
+
+
+def is_annotations(path: Path) -> bool:
+    """Tell whether ``path`` looks like annotations of a known format."""
+    try:
+        recognise(path)
+    except DataError:
+        return False
+    return True
+
+
+def find_subsets(root: Path) -> list[Subset]:
+    """Return the subsets below a root folder, none if it is not such a root.
+
+    Understood are SODA-D and SODA-A as downloaded (``rawData``, their patches in ``divData``), a
+    YOLO YAML's folder with ``labels``, and folders or files named by subset.
+    """
+    if not root.is_dir():
+        return []
+    for base in _BASES:
+        folder = root / base
+        for layout in _LAYOUTS if folder.is_dir() else ():
+            paths = [(name, folder / layout.format(name)) for name in SUBSETS]
+            found = [Subset(name, path) for name, path in paths if _is_source(path)]
+            if found:
+                return found
+    return []
+
+
+def _is_source(path: Path) -> bool:
+    if path.is_file():
+        return True
+    return path.is_dir() and _of_folder(path) is not None
+
+
+def _of_file(path: Path) -> str | None:
+    suffix = path.suffix.lower()
+    if suffix in {".json", ".xml"}:
+        return "coco" if suffix == ".json" else "voc"
+    if suffix in {".yaml", ".yml"}:
+        return "yolo"
+    return _of_text([path]) if suffix == ".txt" else None
+
+
+def _of_folder(path: Path, *, below: bool = False) -> str | None:
+    """Return the format of the files right in a folder, or of those in its subfolders."""
+    if (path / PATCHES).is_file():
+        return "coco"
+    if yolo.find_yaml(path) is not None:
+        return "yolo"
+    if any((path / f"{name}.json").is_file() for name in SUBSETS):
+        return None
+    if _files(path, ".json", below):
+        return "soda-a"
+    if _files(path, ".xml", below) or _files(path / voc.LABELS, ".xml", below):
+        return "voc"
+    for folder in (path, path / dota.LABELS, path / yolo.LABELS):
+        found = _of_text(_files(folder, ".txt", below))
+        if found is not None:
+            return found
+    return None
+
+
+def _files(folder: Path, suffix: str, below: bool) -> list[Path]:
+    """Return some files of a suffix in a folder, or also in its subfolders."""
+    found = folder.rglob(f"*{suffix}") if below else folder.glob(f"*{suffix}")
+    some = islice((path for path in found if path.name != CLASSES_FILE), _SNIFFED)
+    return list(some)
+
+
+def _of_text(paths: list[Path]) -> str | None:
+    """Tell DOTA's and YOLO's text apart by the first lines that are of one."""
+    for path in paths:
+        try:
+            lines = [line for line in read_lines(path) if line.strip()][:_SNIFFED]
+        except DataError:
+            continue
+        for line in lines:
+            if line.startswith(dota.HEADERS) or dota.is_label_line(line):
+                return "dota"
+            if yolo.is_label_line(line):
+                return "yolo"
+    return None

@@ -1,0 +1,395 @@
+"""YOLO and YOLO-OBB: a text file an image, coordinates as fractions of the image's size.
+
+A line is ``class cx cy w h``, or ``class x1 y1 x2 y2 x3 y3 x4 y4`` of an oriented object (other
+numbers of corners are polygons). Fractions may lie a little outside 0..1, as boxes that hang out of
+a tile do. A file of images without a label file has no objects.
+
+Class names come from a YAML (``names``, a list or a mapping; ``path``; ``train``, ``val``,
+``test``: folders of images, lists of them, or text files of image paths), else from
+``classes.txt``, else they are the numbers. What is read is either the YAML or the folder that holds
+it (all its subsets together), or a folder of label files (one subset). The labels of ``images/...``
+are in ``labels/...``, or beside the images.
+
+The class ``ignore`` holds ignore regions; there is no flag for an ignored object.
+
+Written: ``labels/``, ``data.yaml`` with ``images`` beside it, 10 digits after the point: that is
+1e-5 px on an image of 100 000 px. Upright boxes as cx cy w h, oriented ones as four corners.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sodkit.data.formats.assemble import IGNORE_NAME, Collected
+from sodkit.data.formats.dota import four_corners
+from sodkit.data.formats.folders import images_below, numbers, stem_of
+from sodkit.data.formats.labels import (
+    CLASSES_FILE,
+    ImageFinder,
+    LabelFile,
+    Row,
+    gather,
+    label_files,
+    read_class_list,
+)
+from sodkit.data.formats.source import (
+    MissingImageError,
+    Tell,
+    number,
+    read_bytes,
+    read_lines,
+    safe_name,
+    stop,
+)
+from sodkit.data.images import image_size
+from sodkit.data.records import REGION, Annotations, FloatArray, ImageRecord
+from sodkit.errors import DataError
+
+LABELS = "labels"
+IMAGES = "images"
+YAML = "data.yaml"
+SUBSETS = ("train", "val", "test")
+
+_LEAST, _MOST = -1.0, 2.0
+"""Fractions beyond these are pixels by mistake."""
+
+
+@dataclass(frozen=True, slots=True)
+class YoloYaml:
+    """A data set's YAML: the folder that its paths start at, class names and images by subset."""
+
+    path: Path
+    root: Path
+    names: tuple[str, ...]
+    subsets: dict[str, tuple[str, ...]]
+
+
+def collect(path: Path, *, images: Path | None = None, tell: Tell = stop) -> Collected:
+    """Read a YOLO data set: a YAML, the folder that holds one, or a folder of label files.
+
+    Args:
+        path: the file or folder.
+        images: where file names start: the root of the YAML's paths, or the folder of the images
+            (None: the YAML says, or looked for beside ``path``).
+        tell: told of every line that is wrong, and every label file without image.
+
+    Raises:
+        DataError: anything missing or wrong, with the file and line.
+    """
+    found = path if path.suffix.lower() in {".yaml", ".yml"} else find_yaml(path)
+    if found is not None:
+        data, labels = read_yaml(found), found.parent / LABELS
+        # Images that lie elsewhere than the YAML says: found by the names of the labels.
+        if images is None or not labels.is_dir() or _any_there(data, images):
+            return _collect_yaml(data, images, tell)
+        path = labels
+    if (path / LABELS).is_dir():
+        path = path / LABELS
+    return _collect_labels(path, images, tell)
+
+
+def _any_there(data: YoloYaml, root: Path) -> bool:
+    return any((root / path).exists() for paths in data.subsets.values() for path in paths)
+
+
+def _collect_yaml(data: YoloYaml, images: Path | None, tell: Tell) -> Collected:
+    root = (images or data.root).absolute()
+    names = []
+    for subset in data.subsets:
+        names += [image.relative_to(root).as_posix() for image in subset_images(data, subset, root)]
+    names = list(dict.fromkeys(names))
+    ids = numbers([stem_of(name) for name in names])
+    files = []
+    for name in names:
+        label = _label_of(root, name)
+        try:
+            size = image_size(root / name)
+            record = ImageRecord(ids[stem_of(name)], name, *size)
+            rows = _rows(label, size, data.names, tell) if label.is_file() else []
+        except DataError as error:
+            tell(error, "form")
+            continue
+        files.append(LabelFile(label, stem_of(name), record, rows))
+    return gather(data.path, files, _without_ignore(data.names), tell)
+
+
+def _collect_labels(path: Path, images: Path | None, tell: Tell) -> Collected:
+    labels = dict(label_files(path, ".txt"))
+    names = _names_near(path)
+    finder = ImageFinder.beside(path, list(labels), images)
+    stems = sorted({*labels, *(finder.names if path.is_dir() else ())})
+    ids = numbers(stems)
+    files = []
+    for stem in stems:
+        label = labels.get(stem, path / f"{stem}.txt")
+        record, size = None, (1, 1)
+        try:
+            try:
+                record = finder.record(stem, ids[stem], label)
+                size = record.width, record.height
+            except MissingImageError as error:
+                tell(error, "missing")
+            rows = _rows(label, size, names, tell) if stem in labels else []
+        except DataError as error:
+            tell(error, "form")
+            continue
+        files.append(LabelFile(label, stem, record, rows))
+    if not names:
+        most = max((int(row.name) for file in files for row in file.rows), default=-1)
+        names = tuple(str(number) for number in range(most + 1))
+    return gather(path, files, _without_ignore(names), tell)
+
+
+def _without_ignore(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return names without a last one that is ``ignore``: ids of the others must not move."""
+    return names[:-1] if names and names[-1].casefold() == IGNORE_NAME else names
+
+
+def _rows(path: Path, size: tuple[int, int], names: tuple[str, ...], tell: Tell) -> list[Row]:
+    rows = []
+    for line, text in enumerate(read_lines(path), start=1):
+        if not text.strip():
+            continue
+        try:
+            rows.append(_row(text, line, size, names))
+        except ValueError as error:
+            tell(DataError(str(error), where=f"{path}:{line}"), "form")
+        except LookupError as error:
+            hint = f"the classes are 0 to {len(names) - 1}: {', '.join(names[:20])}"
+            what = DataError(str(error.args[0]), where=f"{path}:{line}", hint=hint)
+            tell(what, "unknown-class")
+    return rows
+
+
+def _row(text: str, line: int, size: tuple[int, int], names: tuple[str, ...]) -> Row:
+    """Read a line.
+
+    Raises:
+        ValueError: if it is none of YOLO's, saying why.
+        LookupError: if the class is unknown.
+    """
+    tokens = text.split()
+    if len(tokens) != 5 and (len(tokens) < 7 or len(tokens) % 2 == 0):
+        raise ValueError(
+            f"the line has {len(tokens)} values: YOLO has 5 (class, box), "
+            "YOLO-OBB 9 (class, four corners)"
+        )
+    name = _class_name(tokens[0], names)
+    values = []
+    for position, token in enumerate(tokens[1:], start=1):
+        try:
+            value = number(token)
+        except ValueError:
+            raise ValueError(f"coordinate {position} is not a finite number: {token!r}") from None
+        if not _LEAST <= value <= _MOST:
+            raise ValueError(f"{token} is no fraction of the image's size: are these pixels?")
+        values.append(value)
+    width, height = size
+    if len(values) == 4:
+        x, y, w, h = values
+        box = ((x - w / 2) * width, (y - h / 2) * height, w * width, h * height)
+        return Row(line, name, None, box, False)
+    corners = tuple(
+        value * (height if position % 2 else width) for position, value in enumerate(values)
+    )
+    return Row(line, name, corners, None, False)
+
+
+def _class_name(token: str, names: tuple[str, ...]) -> str:
+    """Return the name of a class; without names, its number."""
+    try:
+        value = number(token)
+    except ValueError:
+        raise ValueError(f"the class is not a number: {token!r}") from None
+    if value != int(value) or not 0 <= value < 100_000:
+        raise ValueError(f"the class is not a number from 0 on: {token!r}")
+    if names and value >= len(names):
+        raise LookupError(f"unknown class {int(value)}")
+    return names[int(value)] if names else str(int(value))
+
+
+def find_yaml(folder: Path) -> Path | None:
+    """Return the YAML in a folder that names classes, None if there is none."""
+    if not folder.is_dir():
+        return None
+    found = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
+    found.sort(key=lambda path: path.name != YAML)
+    return next((path for path in found if _has_names(path)), None)
+
+
+def _has_names(path: Path) -> bool:
+    try:
+        return any(line.startswith(("names:", "'names'", '"names"')) for line in read_lines(path))
+    except DataError:
+        return False
+
+
+def _names_near(path: Path) -> tuple[str, ...]:
+    """Return the class names for a folder of label files: from a YAML or list in it or above."""
+    folder = path.absolute() if path.is_dir() else path.absolute().parent
+    for place in (folder, *list(folder.parents)[:3]):
+        if (place / CLASSES_FILE).is_file():
+            return read_class_list(place / CLASSES_FILE)
+        found = find_yaml(place)
+        if found is not None:
+            return read_yaml(found).names
+    return ()
+
+
+def read_yaml(path: Path) -> YoloYaml:
+    """Read a data set's YAML.
+
+    Raises:
+        DataError: if it is broken, or has no usable ``names``.
+    """
+    try:
+        content = yaml.safe_load(read_bytes(path))
+    except yaml.MarkedYAMLError as error:
+        line = 1 if error.problem_mark is None else error.problem_mark.line + 1
+        raise DataError(f"broken YAML: {error.problem}", where=f"{path}:{line}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        what = str(error).splitlines()[0] if str(error) else "broken YAML"
+        raise DataError(f"broken YAML: {what}", where=path) from error
+    if not isinstance(content, dict):
+        raise DataError("the YAML is no mapping", where=path)
+    base = content.get("path", ".")
+    if not isinstance(base, str):
+        raise DataError("is not a path", where=f"{path}: path")
+    root = path.absolute().parent / base
+    # A path made on another machine: the folder of the YAML itself is the next best.
+    root = root.resolve() if root.is_dir() else path.absolute().parent
+    subsets = {key: _paths(content[key], path, key) for key in SUBSETS if content.get(key)}
+    return YoloYaml(path, root, _names(content, path), subsets)
+
+
+def _names(content: dict[Any, Any], path: Path) -> tuple[str, ...]:
+    names = content.get("names")
+    where = f"{path}: names"
+    if isinstance(names, dict):
+        if sorted(map(str, names)) != sorted(str(i) for i in range(len(names))):
+            raise DataError("the numbers of the classes must be 0, 1, 2 ...", where=where)
+        by_number = {int(key): value for key, value in names.items()}
+        names = [by_number[i] for i in range(len(by_number))]
+    if not isinstance(names, list) or not names:
+        raise DataError("must be a list of class names, or numbers with names", where=where)
+    texts = tuple(str(name) for name in names if isinstance(name, str | int))
+    if len(texts) < len(names) or len(set(texts)) < len(texts):
+        raise DataError("a class name is no text, or occurs twice", where=where)
+    count = content.get("nc", len(texts))
+    if count != len(texts):
+        raise DataError(f"nc is {count}, but there are {len(texts)} names", where=where)
+    return texts
+
+
+def _paths(value: object, path: Path, key: str) -> tuple[str, ...]:
+    values = value if isinstance(value, list) else [value]
+    if not all(isinstance(item, str) and "\0" not in item for item in values):
+        raise DataError("is not a path or a list of paths", where=f"{path}: {key}")
+    return tuple(values)
+
+
+def subset_images(data: YoloYaml, subset: str, root: Path) -> Iterator[Path]:
+    """Yield the images of a subset, absolute, below ``root``.
+
+    Raises:
+        DataError: if a folder or list is missing or leads out of the data set.
+    """
+    for value in data.subsets[subset]:
+        where = f"{data.path}: {subset}"
+        place = _inside(value, root, where)
+        if place.is_dir():
+            yield from (place / name for name in sorted(images_below(place).values()))
+        elif place.is_file():
+            for line, text in enumerate(read_lines(place), start=1):
+                if text.strip():
+                    yield _inside(text.strip(), root, f"{place}:{line}")
+        else:
+            raise DataError(
+                f"no such folder of images: {value}",
+                where=where,
+                hint=f"put the images into {place}, or say by --images where they are",
+            )
+
+
+def _inside(value: str, root: Path, where: str) -> Path:
+    """Return a path below the root; ``../train/images`` of exported data means the root's own."""
+    place = Path(os.path.normpath(root / value))
+    if place.is_relative_to(root) and place.exists():
+        return place
+    own = value
+    while own.startswith("../"):
+        own = own.removeprefix("../")
+    if own != value or Path(value).is_absolute():
+        return root / safe_name(own, where)
+    return root / safe_name(os.path.normpath(value), where)
+
+
+def _label_of(root: Path, name: str) -> Path:
+    """Return the label file of an image: in ``labels`` for ``images``, or beside it."""
+    parts = Path(stem_of(name) + ".txt").parts
+    spots = [i for i, part in enumerate(parts[:-1]) if part == IMAGES]
+    if spots:
+        swapped = [*parts[: spots[-1]], LABELS, *parts[spots[-1] + 1 :]]
+        if root.joinpath(*swapped).is_file():
+            return root.joinpath(*swapped)
+    if root.name == IMAGES and (root.parent / LABELS).joinpath(*parts).is_file():
+        return (root.parent / LABELS).joinpath(*parts)
+    return root.joinpath(*parts)
+
+
+def write(folder: Path, annotations: Annotations) -> None:
+    """Write ``folder/labels/*.txt`` and ``folder/data.yaml``; the images go to ``folder/images``.
+
+    Ignored objects become ignore regions; a polygon of other than four corners the rectangle
+    around it.
+    """
+    names = [item.name for item in annotations.categories]
+    if annotations.ignore.any():
+        names.append(IGNORE_NAME)
+    labels = annotations.labels.copy()
+    labels[annotations.ignore | (labels == REGION)] = len(annotations.categories)
+    corners = None if annotations.obb is None else four_corners(annotations)
+    for image, rows in zip(annotations.images, annotations.rows_by_image(), strict=True):
+        size = (image.width, image.height)
+        lines = [
+            " ".join([str(labels[row]), *_fractions(annotations, row, corners, size)])
+            for row in rows.tolist()
+        ]
+        target = folder / LABELS / f"{stem_of(image.file_name)}.txt"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    content = {"path": ".", "train": IMAGES, "val": IMAGES, "names": dict(enumerate(names))}
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    (folder / YAML).write_text(text, "utf-8")
+
+
+def _fractions(
+    annotations: Annotations, row: int, corners: FloatArray | None, size: tuple[int, int]
+) -> Iterator[str]:
+    if corners is None:
+        x, y, w, h = annotations.xywh[row].tolist()
+        values = [x + w / 2, y + h / 2, w, h]
+    else:
+        values = corners[row].ravel().tolist()
+    for position, value in enumerate(values):
+        text = f"{value / size[position % 2]:.10f}".rstrip("0").rstrip(".")
+        yield "0" if text == "-0" else text
+
+
+def is_label_line(text: str) -> bool:
+    """Tell whether a line is of YOLO: 5 numbers, or 7, 9, 11 ..., the first a whole one."""
+    tokens = text.split()
+    if len(tokens) != 5 and (len(tokens) < 7 or len(tokens) % 2 == 0):
+        return False
+    try:
+        values = [float(token) for token in tokens]
+    except ValueError:
+        return False
+    return math.isfinite(values[0]) and values[0] == int(values[0])

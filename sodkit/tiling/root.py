@@ -1,0 +1,80 @@
+"""Splitting all subsets of a data set's root folder, SODA's as downloaded or one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sodkit.data.formats import Subset, find_images, read_annotations
+from sodkit.data.formats.missing import MissingImages
+from sodkit.errors import UsageError
+from sodkit.tiling.conservation import SplitReport
+from sodkit.tiling.run import Progress, split_dataset
+from sodkit.tiling.settings import SplitSettings
+
+
+@dataclass(frozen=True, slots=True)
+class SplitPlan:
+    """How to split; ``None`` stands for what is found out or the default.
+
+    Attributes:
+        settings: the rules, by the subset's name ("" of a single source).
+        format: of the annotations.
+        images: where file names start.
+        workers: threads.
+        overwrite: replace an earlier split of other settings.
+        skip_bad: leave out images that are missing or cannot be read.
+    """
+
+    settings: Callable[[str], SplitSettings]
+    format: str | None = None
+    images: Path | None = None
+    workers: int | None = None
+    overwrite: bool = False
+    skip_bad: bool = False
+
+
+def choose(found: Sequence[Subset], wanted: Sequence[str]) -> list[Subset]:
+    """Return the subsets that are wanted, all if none is named.
+
+    Raises:
+        UsageError: if one that is wanted is not there.
+    """
+    names = [item.name for item in found]
+    for name in wanted:
+        if name not in names:
+            raise UsageError(
+                f"there is no subset {name!r}", where="--subset", hint="found: " + ", ".join(names)
+            )
+    return [item for item in found if not wanted or item.name in wanted]
+
+
+def split_source(
+    path: Path, out_dir: Path, plan: SplitPlan, name: str = "", progress: Progress | None = None
+) -> SplitReport:
+    """Read annotations, find their images and split them.
+
+    Raises:
+        DataError, UsageError, SodkitError: as ``read_annotations`` and ``split_dataset``.
+    """
+    missing = MissingImages(leave_out=plan.skip_bad)
+    own = read_annotations(path, format=plan.format, images=plan.images, tell=missing)
+    folder = find_images(path, own) if plan.images is None else plan.images
+    return split_dataset(
+        own, folder, out_dir, plan.settings(name),
+        workers=plan.workers, overwrite=plan.overwrite, skip_bad=plan.skip_bad, progress=progress,
+    )  # fmt: skip
+
+
+def split_subsets(
+    subsets: Sequence[Subset], out_dir: Path, plan: SplitPlan, progress: Progress | None = None
+) -> Iterator[tuple[Subset, SplitReport]]:
+    """Split each subset into a folder of its name, yielding its report as it is done.
+
+    Raises:
+        DataError, UsageError, SodkitError: as ``split_source``; subsets done by then stay.
+    """
+    for subset in subsets:
+        report = split_source(subset.path, out_dir / subset.name, plan, subset.name, progress)
+        yield subset, report

@@ -1,0 +1,106 @@
+"""Small charts as inline SVG: no script, no fonts of their own; colours are the page's.
+
+Lines have the classes ``s0``, ``s1``, ... which the style sheet colours, so a chart follows the
+page into dark mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from markupsafe import Markup
+
+from sodkit.data.records import FloatArray
+
+WIDTH, HEIGHT = 360.0, 300.0
+COLOURS = 8
+"""How many line colours the style sheet has."""
+LEFT, RIGHT, TOP, BOTTOM = 48.0, 8.0, 10.0, 42.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Series:
+    """One line: ``x`` and ``y`` (N,), and the number of its colour."""
+
+    name: str
+    x: FloatArray
+    y: FloatArray
+    colour: int
+
+
+def line_chart(
+    series: Sequence[Series],
+    *,
+    x_label: str,
+    y_label: str,
+    x_range: tuple[float, float] = (0.0, 1.0),
+    x_ticks: Sequence[float] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
+    label: str,
+) -> Markup:
+    """Return a line chart with y from 0 to 1.
+
+    Args:
+        series: drawn in reverse, the first on top.
+        x_label: of the axis.
+        y_label: of the axis.
+        x_range: what the axis spans.
+        x_ticks: where it is marked.
+        label: what the chart shows, for those who cannot see it.
+    """
+    low, high = x_range
+    across, down = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return LEFT + (x - low) / (high - low) * across, TOP + (1 - y) * down
+
+    parts = [
+        f'<svg class="chart" viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img"'
+        f' aria-label="{escape(label)}">'
+    ]
+    for tick in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
+        x, y = place(low, tick)
+        parts.append(f'<path class="grid" d="M{x:g} {y:.1f}H{WIDTH - RIGHT:g}"/>')
+        parts.append(f'<text class="tick end" x="{x - 6:g}" y="{y + 4:.1f}">{tick:g}</text>')
+    for tick in x_ticks:
+        x, y = place(tick, 0)
+        parts.append(f'<path class="grid" d="M{x:.1f} {TOP:g}V{y:g}"/>')
+        parts.append(f'<text class="tick mid" x="{x:.1f}" y="{y + 16:g}">{tick:g}</text>')
+    middle = LEFT + across / 2
+    parts.append(
+        f'<text class="axis mid" x="{middle:g}" y="{HEIGHT - 6:g}">{escape(x_label)}</text>'
+    )
+    parts.append(
+        f'<text class="axis mid" transform="translate(12 {TOP + down / 2:g}) rotate(-90)">'
+        f"{escape(y_label)}</text>"
+    )
+    for line in reversed(series):
+        points = [place(x, y) for x, y in zip(line.x.tolist(), line.y.tolist(), strict=True)]
+        parts.append(
+            f'<path class="line s{line.colour % COLOURS}" d="{path_data(points)}">'
+            f"<title>{escape(line.name)}</title></path>"
+        )
+    return Markup("".join([*parts, "</svg>"]))
+
+
+def sparkline(y: FloatArray, label: str) -> Markup:
+    """Return a line of values (N,) in [0, 1], without axes, as high as a line of text."""
+    count = max(len(y) - 1, 1)
+    points = [(60 * i / count, 1 + 18 * (1 - value)) for i, value in enumerate(y.tolist())]
+    outline = path_data(points)
+    area = f"{outline}L60 19L0 19Z" if points else ""
+    return Markup(
+        f'<svg class="spark" viewBox="0 0 60 20" role="img" aria-label="{escape(label)}">'
+        f'<path class="fill" d="{area}"/><path class="line" d="{outline}"/></svg>'
+    )
+
+
+def path_data(points: Sequence[tuple[float, float]]) -> str:
+    """Return a path through points; points on a level line between two others are left out."""
+    kept = [
+        point
+        for i, point in enumerate(points)
+        if not 0 < i < len(points) - 1 or not points[i - 1][1] == point[1] == points[i + 1][1]
+    ]
+    return "".join(f"{'L' if i else 'M'}{x:.1f} {y:.1f}" for i, (x, y) in enumerate(kept))

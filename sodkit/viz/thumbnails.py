@@ -1,0 +1,160 @@
+"""The worst images as small pictures: the whole, and a window where the most went wrong.
+
+Found objects are green boxes, false alarms yellow boxes, missed objects orange corners.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from sodkit.data.images import RgbImage, read_image
+from sodkit.data.records import Annotations, Detections, FloatArray
+from sodkit.errors import DataError
+from sodkit.evaluation.study import Study
+from sodkit.viz.draw import BoxLayer, View, box_corners, draw_boxes
+from sodkit.viz.palette import PAPER
+
+FOUND, MISSED, FALSE = 4, 2, 0
+"""Colours: places in the palette."""
+OVERVIEW = 960
+"""Longer side of a whole image in px."""
+CLOSE_UP = 560
+"""Side of a window in px."""
+QUALITY = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """A picture as a ``data:`` address, its size in px, and what it shows."""
+
+    source: str
+    width: int
+    height: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Marks:
+    """What is drawn on an image: corners (N, 4, 2) in image px."""
+
+    found: FloatArray
+    missed: FloatArray
+    false: FloatArray
+
+
+def thumbnails(
+    annotations: Annotations, detections: Detections, study: Study, images: Path
+) -> list[tuple[Thumbnail, Thumbnail]]:
+    """Return overview and close-up of every worst image.
+
+    Args:
+        annotations: the ground truth.
+        detections: the predictions.
+        study: names the images.
+        images: where the images' file names start.
+
+    Raises:
+        DataError: an image is missing, undecodable or of another size than annotated.
+    """
+    paths = [images / annotations.images[one.index].file_name for one in study.worst]
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise DataError(
+            "image not found", where=missing[0], hint="--images says where the file names start"
+        )
+    return [
+        _pair(annotations, detections, study, one.index, path)
+        for one, path in zip(study.worst, paths, strict=True)
+    ]
+
+
+def marks(annotations: Annotations, detections: Detections, study: Study, index: int) -> Marks:
+    """Return what to draw on an image: what has the study's score or more, and what it misses."""
+    found = study.outcomes
+    shown = (found.image == index) & (found.score >= study.score)
+    right, wrong = shown & found.right, shown & found.wrong
+    mine = found.object[found.counts & (annotations.image_index[found.object] == index)]
+    missed = np.setdiff1d(mine, found.target[right])
+    return Marks(
+        box_corners(detections.take(found.detection[right])),
+        box_corners(annotations.take(missed)),
+        box_corners(detections.take(found.detection[wrong])),
+    )
+
+
+def worst_window(drawn: Marks, size: tuple[int, int]) -> tuple[float, float, float]:
+    """Return the window (left, top, side) around an error that holds the most errors.
+
+    Args:
+        drawn: with at least one error.
+        size: (width, height) of the image.
+    """
+    side = float(min(max(max(size) / 8, 160), *size))
+    centres = np.concatenate([drawn.missed, drawn.false]).mean(axis=1)
+    room = np.array(size) - side
+    corners = np.clip(centres - side / 2, 0, room)
+    inside = [
+        int(((centres >= corner) & (centres <= corner + side)).all(axis=1).sum())
+        for corner in corners[:1000]  # enough to choose from, and the work is quadratic
+    ]
+    left, top = corners[int(np.argmax(inside))].tolist()
+    return left, top, side
+
+
+def _pair(
+    annotations: Annotations, detections: Detections, study: Study, index: int, path: Path
+) -> tuple[Thumbnail, Thumbnail]:
+    record = annotations.images[index]
+    image = read_image(path, size=(record.width, record.height))
+    drawn = marks(annotations, detections, study, index)
+    scale = min(1.0, OVERVIEW / max(record.width, record.height))
+    shape = (max(1, round(record.width * scale)), max(1, round(record.height * scale)))
+    small = np.asarray(cv2.resize(image, shape, interpolation=cv2.INTER_AREA), np.uint8)
+    _draw(small, View(0, 0, scale), drawn, 1)
+    left, top, side = worst_window(drawn, (record.width, record.height))
+    close = _window(image, left, top, side)
+    _draw(close, View(left, top, CLOSE_UP / side), drawn, 2)
+    where = f"{side:.0f} px around ({left + side / 2:.0f}, {top + side / 2:.0f})"
+    return _encode(small, record.file_name), _encode(close, where)
+
+
+def _window(image: RgbImage, left: float, top: float, side: float) -> RgbImage:
+    """Return a square part of an image, resized to ``CLOSE_UP``."""
+    scale = CLOSE_UP / side
+    # our coordinates are at pixel corners, OpenCV's at pixel centres
+    shift = [0.5 * scale - 0.5 - scale * left, 0.5 * scale - 0.5 - scale * top]
+    move = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+    how = cv2.INTER_CUBIC if scale >= 1 else cv2.INTER_AREA
+    shown = cv2.warpAffine(image, move, (CLOSE_UP, CLOSE_UP), flags=how, borderValue=PAPER)
+    return np.asarray(shown, np.uint8)
+
+
+def _draw(canvas: RgbImage, view: View, drawn: Marks, width: int) -> None:
+    layers: Sequence[tuple[FloatArray, int, bool]] = (
+        (drawn.found, FOUND, False),
+        (drawn.false, FALSE, False),
+        (drawn.missed, MISSED, True),
+    )
+    draw_boxes(
+        canvas,
+        view,
+        [
+            BoxLayer(corners, np.full(len(corners), colour), width, brackets=brackets)
+            for corners, colour, brackets in layers
+        ],
+    )
+
+
+def _encode(image: RgbImage, text: str) -> Thumbnail:
+    options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
+    done, data = cv2.imencode(".jpg", np.ascontiguousarray(image[:, :, ::-1]), options)
+    if not done:
+        raise DataError("picture cannot be encoded", where=text)
+    content = base64.b64encode(data.tobytes()).decode()
+    return Thumbnail(f"data:image/jpeg;base64,{content}", image.shape[1], image.shape[0], text)

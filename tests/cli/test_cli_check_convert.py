@@ -1,0 +1,69 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from sodkit.cli.main import make_app
+from sodkit.data.images import write_image
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(make_app(), [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    write_image(tmp_path / "images" / "a.png", np.zeros((80, 100, 3), np.uint8))
+    labels = tmp_path / "labelTxt"
+    labels.mkdir()
+    (labels / "a.txt").write_text("1 1 9 1 9 9 1 9 ship 0\n5 5 40 5 40 30 5 30 plane 1\n")
+    return tmp_path
+
+
+def test_check_prints_findings_and_profile(source: Path) -> None:
+    result = call("check", source)
+    assert result.exit_code == 0, result.output
+    assert "0 errors, 0 warnings" in result.stdout
+    assert "2 objects (oriented; 1 ignored)" in result.stdout
+    assert "storage-tank" in result.stdout
+
+
+def test_check_exits_with_3_and_says_where(source: Path) -> None:
+    (source / "labelTxt" / "a.txt").write_text("1 1 9 1 9 9 1 9 shp 0\n1 2 3 ship 0\n" * 8)
+    (source / "classes.txt").write_text("ship\nplane\n")
+    result = call("check", source, "--limit", 3)
+    assert result.exit_code == 3
+    assert "16 errors" in result.stdout
+    assert "did you mean 'ship'" in result.stdout
+    assert "5 more" in result.stderr
+    content = json.loads(call("check", source, "--json").stdout)
+    assert content["errors"] == len(content["findings"]) == 16
+    assert content["schema_version"] == 1
+
+
+def test_check_takes_class_names(source: Path) -> None:
+    result = call("check", source, "--classes", "ship,plane", "--no-images")
+    assert result.exit_code == 3  # the other thirteen of DOTA
+    assert "unknown class 'harbor'" in result.stdout
+
+
+def test_convert_says_what_is_lost(source: Path) -> None:
+    result = call("convert", source, "--to", "yolo", "--out", source / "yolo")
+    assert result.exit_code == 0, result.output
+    assert "1 ignored objects became ignore regions" in result.stderr
+    result = call("convert", source, "--to", "coco", "--out", source / "all.json", "--json")
+    assert json.loads(result.stdout)["not_held"] == []
+    assert json.loads(result.stdout)["annotations"] == 2
+
+
+def test_convert_leaves_out_labels_without_image(source: Path) -> None:
+    (source / "labelTxt" / "b.txt").write_text("1 1 9 1 9 9 1 9 ship 0\n")
+    result = call("convert", source, "--to", "voc", "--out", source / "voc")
+    assert result.exit_code == 3
+    assert not (source / "voc").exists()
+    result = call("convert", source, "--to", "voc", "--out", source / "voc", "--skip-missing")
+    assert result.exit_code == 0
+    assert "left out" in result.stderr
+    assert [path.name for path in (source / "voc/Annotations").iterdir()] == ["a.xml"]

@@ -1,0 +1,210 @@
+"""DOTA, YOLO and Pascal VOC as other tools write them."""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from sodkit.data.formats import find_images, find_subsets, read_annotations, recognise
+from sodkit.data.formats.missing import MissingImages
+from sodkit.data.records import REGION
+from sodkit.errors import DataError
+
+
+def picture(path: Path, width: int = 100, height: int = 80) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.zeros((height, width, 3), np.uint8))
+
+
+def text(path: Path, content: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode())
+    return path
+
+
+def test_dota_headers_line_ends_and_difficulty(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "P1.png")
+    picture(tmp_path / "images" / "P0.png")
+    text(
+        tmp_path / "labelTxt" / "P1.txt",
+        "\ufeffimagesource:GoogleEarth\r\ngsd:0.1\r\n"
+        "1 1 21 1 21 11 1 11 ship 0\r\n5.5 5 15 5 15 15 5 15 plane 1\r\n"
+        "5 5 15 5 15 15 5 15 ignore 0\r\n\r\n0 0 9 0 9 9 0 9 ship",
+    )
+    text(tmp_path / "labelTxt" / "P0.txt", "")
+    for path in (tmp_path, tmp_path / "labelTxt"):
+        assert recognise(path) == "dota"
+        own = read_annotations(path)
+        assert [(i.id, i.file_name, i.width) for i in own.images] == [
+            (1, "P0.png", 100), (2, "P1.png", 100),
+        ]  # fmt: skip
+        assert len(own.categories) == 15
+        assert own.labels.tolist() == [1, 0, REGION, 1]
+        assert own.ignore.tolist() == [False, True, True, False]
+        assert own.image_index.tolist() == [1, 1, 1, 1]
+        assert own.xywh[0].tolist() == [1, 1, 20, 10]
+        assert find_images(path, own) == tmp_path / "images"
+
+
+def test_classes_file_fixes_the_order_and_names_the_closest(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "a.png")
+    text(tmp_path / "classes.txt", "van\nlarge vehicle\ncar\n")
+    file = text(tmp_path / "labelTxt" / "a.txt", "1 1 21 1 21 11 1 11 large vehicle 0\n")
+    own = read_annotations(tmp_path)
+    assert [item.name for item in own.categories] == ["van", "large vehicle", "car"]
+    assert own.labels.tolist() == [1]
+    text(file, "1 1 21 1 21 11 1 11 large-vehicel 0\n")
+    with pytest.raises(DataError, match=r"a\.txt:1: unknown class 'large-vehicel'") as caught:
+        read_annotations(tmp_path)
+    assert "did you mean 'large vehicle'?" in str(caught.value)
+
+
+def test_names_that_are_no_preset_are_sorted(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    text(tmp_path / "a.txt", "1 1 21 1 21 11 1 11 van 0\n1 1 21 1 21 11 1 11 auto 0\n")
+    assert [item.name for item in read_annotations(tmp_path).categories] == ["auto", "van"]
+
+
+def test_labels_without_an_image(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "a.png")
+    for name in "ab":
+        text(tmp_path / "labelTxt" / f"{name}.txt", "1 1 21 1 21 11 1 11 ship 0\n")
+    with pytest.raises(DataError, match=r"b\.txt: there is no image of this name"):
+        read_annotations(tmp_path)
+    missing = MissingImages(leave_out=True)
+    own = read_annotations(tmp_path, tell=missing)
+    assert [image.file_name for image in own.images] == ["a.png", "b"]
+    kept = missing.without(own)
+    assert [image.file_name for image in kept.images] == ["a.png"]
+    assert len(kept) == 1
+
+
+@pytest.fixture
+def yolo(tmp_path: Path) -> Path:
+    for subset, name in (("train", "a"), ("train", "deep/b"), ("val", "c")):
+        picture(tmp_path / "images" / subset / f"{name}.jpg")
+    text(tmp_path / "labels/train/a.txt", "1 0.5 0.5 0.2 0.25\n0 1.0 0.5 0.1 0.1\n")
+    text(tmp_path / "labels/val/c.txt", "2 .1 .1 .1 .1\n")
+    text(
+        tmp_path / "data.yaml",
+        "path: /somewhere/else\ntrain: images/train\nval: ../images/val\ntest:\n"
+        "names:\n  0: car\n  1: large vehicle\n  2: ignore\n",
+    )
+    return tmp_path
+
+
+def test_yolo_yaml_with_backgrounds_and_stale_paths(yolo: Path) -> None:
+    for path in (yolo, yolo / "data.yaml"):
+        own = read_annotations(path)
+        names = ["images/train/a.jpg", "images/train/deep/b.jpg", "images/val/c.jpg"]
+        assert [image.file_name for image in own.images] == names
+        assert [item.name for item in own.categories] == ["car", "large vehicle"]
+        assert own.labels.tolist() == [1, 0, REGION]
+        np.testing.assert_allclose(own.xywh[0], [40, 30, 20, 20])
+        np.testing.assert_allclose(own.xywh[1], [95, 36, 10, 8])
+        assert find_images(path, own) == yolo
+
+
+def test_yolo_subsets(yolo: Path) -> None:
+    assert [(item.name, item.path) for item in find_subsets(yolo)] == [
+        ("train", yolo / "labels/train"), ("val", yolo / "labels/val"),
+    ]  # fmt: skip
+    own = read_annotations(yolo / "labels" / "train")
+    assert [image.file_name for image in own.images] == ["a.jpg", "deep/b.jpg"]
+    assert own.categories[1].name == "large vehicle"
+    assert find_images(yolo / "labels" / "train", own) == yolo / "images" / "train"
+
+
+def test_yolo_lists_of_images_and_of_names(yolo: Path) -> None:
+    text(yolo / "val.txt", "./images/val/c.jpg\n")
+    text(yolo / "data.yaml", "train: [images/train, val.txt]\nnames: [car, van, bus]\nnc: 3\n")
+    own = read_annotations(yolo / "data.yaml")
+    assert len(own.images) == 3
+    assert own.labels.tolist() == [1, 0, 2]
+
+
+def test_yolo_oriented_a_little_outside(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "a.png", 1000, 1000)
+    text(tmp_path / "labels" / "a.txt", "0 0.9 0.5 1.05 0.5 1.05 0.6 0.9 0.6\n3 .5 .5 .1 .1")
+    own = read_annotations(tmp_path)
+    assert recognise(tmp_path) == "yolo"
+    assert own.kind == "oriented"
+    np.testing.assert_allclose(own.xywh, [[900, 500, 150, 100], [450, 450, 100, 100]])
+    assert [item.name for item in own.categories] == ["0", "1", "2", "3"]
+
+
+def test_yolo_polygons_become_ignore_regions(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    text(tmp_path / "a.txt", "0 .1 .1 .5 .1 .5 .5 .3 .7 .1 .5\n0 .1 .1 .2 .2 .1 .2\n")
+    assert read_annotations(tmp_path, format="yolo").labels.tolist() == [REGION, REGION]
+
+
+VOC = """<annotation><filename>a.png</filename>
+<size><width>100</width><height>80</height><depth>3</depth></size>
+<object><name>Tree</name><difficult>1</difficult>
+<bndbox><xmin>5.5</xmin><ymin>6</ymin><xmax>20</xmax><ymax>16</ymax></bndbox></object>
+<object><name>{name}</name>{box}</object></annotation>"""
+BOX = "<bndbox><ymin>1</ymin><xmin>2</xmin><ymax>10</ymax><xmax>9</xmax></bndbox>"
+TURNED = "<robndbox><cx>50</cx><cy>40</cy><w>20</w><h>10</h><angle>0.5</angle></robndbox>"
+
+
+def test_voc(tmp_path: Path) -> None:
+    text(tmp_path / "Annotations" / "a.xml", VOC.format(name="ignore", box=BOX))
+    own = read_annotations(tmp_path)
+    assert own.kind == "horizontal"
+    assert own.xywh.tolist() == [[5.5, 6, 14.5, 10], [2, 1, 7, 9]]
+    assert own.labels.tolist() == [0, REGION]
+    assert own.ignore.tolist() == [True, True]
+    assert (own.images[0].file_name, own.images[0].height) == ("a.png", 80)
+
+
+def test_voc_oriented_and_its_classes(tmp_path: Path) -> None:
+    text(tmp_path / "a.xml", VOC.format(name="car", box=BOX + TURNED).replace("Tree", "dog"))
+    own = read_annotations(tmp_path)
+    assert len(own.categories) == 20
+    assert own.obb is not None
+    np.testing.assert_allclose(own.obb[1], [50, 40, 20, 10, 0.5])
+    assert own.xywh[0].tolist() == [5.5, 6, 14.5, 10]
+
+
+def test_voc_size_and_name_from_the_image(tmp_path: Path) -> None:
+    picture(tmp_path / "JPEGImages" / "a.png", 60, 50)
+    label = tmp_path / "Annotations" / "a.xml"
+    text(label, f"<annotation><object><name>x</name>{BOX}</object></annotation>")
+    own = read_annotations(label)
+    assert (own.images[0].file_name, own.images[0].width) == ("a.png", 60)
+    assert find_images(label, own) == tmp_path / "JPEGImages"
+
+
+def test_soda_roots(tmp_path: Path) -> None:
+    """Both raw layouts of both data sets, and patches beside them, are found from the root."""
+    for subset in ("train", "val"):
+        text(tmp_path / "d/rawData/Annotations" / f"{subset}.json", "{}")
+        text(tmp_path / "d/divData/Annotations" / f"{subset}.json", "{}")
+        text(tmp_path / "a/rawData" / subset / "Annotations" / "1.json", "{}")
+        text(tmp_path / "b/Annotations" / subset / "1.json", "{}")
+        text(tmp_path / "p/divData" / subset / "Annotations" / "1.json", "{}")
+    found = {name: [str(i.path.relative_to(tmp_path)) for i in find_subsets(tmp_path / name)]
+             for name in ("d", "d/rawData", "a", "b", "p", "d/divData")}  # fmt: skip
+    raw = ["d/rawData/Annotations/train.json", "d/rawData/Annotations/val.json"]
+    assert found["d"] == found["d/rawData"] == raw
+    assert found["d/divData"] == [path.replace("raw", "div") for path in raw]
+    assert found["a"] == ["a/rawData/train/Annotations", "a/rawData/val/Annotations"]
+    assert found["b"] == ["b/Annotations/train", "b/Annotations/val"]
+    assert found["p"] == ["p/divData/train/Annotations", "p/divData/val/Annotations"]
+    with pytest.raises(DataError, match="holds several subsets"):
+        read_annotations(tmp_path / "d")
+
+
+def test_links_in_a_circle_do_not_trap(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "a.png")
+    text(tmp_path / "labels" / "a.txt", "0 .5 .5 .1 .1")
+    os.symlink(tmp_path / "images", tmp_path / "images" / "loop")
+    os.symlink(tmp_path, tmp_path / "labels" / "loop")
+    assert len(read_annotations(tmp_path).images) == 1
+    circle = tmp_path / "circle.json"
+    os.symlink(circle, circle)
+    with pytest.raises(DataError, match="no such file"):
+        read_annotations(circle)

@@ -1,0 +1,160 @@
+import model_golden as golden
+import pytest
+import torch
+
+from sodkit import settings
+from sodkit.models import anchors, matchers
+from sodkit.models.matchers import IGNORED, NEGATIVE
+
+GRID = torch.cat(anchors.grid(256, 256, (4, 8, 16, 32), 2.0))
+NOTHING = torch.zeros(0, 4)
+RULE = settings.IouMatching(
+    positive=0.7,
+    negative=0.3,
+    minimum=0.3,
+    low_quality=True,
+    samples=8,
+    positive_share=0.5,
+    add_gt=False,
+)
+
+
+def boxes(*rows):
+    return torch.tensor(rows, dtype=torch.float32).reshape(-1, 4)
+
+
+def test_threshold_of_the_paper():
+    sizes = torch.tensor([3.0, 12.0, 24.0, 48.0])
+    found = matchers.dynamic_threshold(settings.Threshold(), sizes)
+    torch.testing.assert_close(found, torch.tensor([0.25, 0.25, 0.35, 0.50]))
+
+
+def test_threshold_of_the_release():
+    want = golden.load("assigner")
+    rule = settings.Threshold(base=0.25, gamma=0.15, floor=0.20, cap=0.70)
+    found = matchers.dynamic_threshold(rule, torch.as_tensor(want["thr_sizes"]))
+    torch.testing.assert_close(found, torch.as_tensor(want["thr_sf1.0"]))
+
+
+def test_fixed_threshold():
+    rule = settings.Threshold(base=0.4, gamma=0.0, floor=0.0)
+    assert (
+        matchers.dynamic_threshold(rule, torch.tensor([5.0, 500.0])).tolist()
+        == [pytest.approx(0.4)] * 2
+    )
+
+
+def test_an_anchor_takes_the_best_object_it_is_good_enough_for():
+    anchor = boxes([0, 0, 10, 10])
+    objects = boxes([0, 0, 10, 4], [0, 0, 10, 3])  # IoU .4 and .3
+    found = matchers.match_dynamic(anchor, objects, NOTHING, torch.tensor([0.5, 0.2]))
+    assert found.gt.tolist() == [1]
+    found = matchers.match_dynamic(anchor, objects, NOTHING, torch.tensor([0.5, 0.35]))
+    assert found.gt.tolist() == [IGNORED]
+
+
+@pytest.mark.parametrize("side", [0.5, 1.0, 3.0])
+def test_a_tiny_object_gets_its_best_anchor(side):
+    """Defect 8: below 3.6 px (after the resize) no anchor reaches .20."""
+    tiny = boxes([101.0, 90.0, 101.0 + side, 90.0 + side])
+    threshold = matchers.dynamic_threshold(settings.Threshold(), torch.tensor([side]))
+    without = matchers.match_dynamic(GRID, tiny, NOTHING, threshold)
+    assert not (without.gt >= 0).any()
+    found = matchers.match_dynamic(GRID, tiny, NOTHING, threshold, match_best=True)
+    (row,) = torch.nonzero(found.gt >= 0)[:, 0]
+    assert found.iou[row] == without.iou.max()
+
+
+def test_two_tiny_objects_do_not_share_an_anchor():
+    tiny = boxes([101, 90, 102, 91], [101, 91, 102, 92])
+    found = matchers.match_dynamic(GRID, tiny, NOTHING, torch.ones(2), match_best=True)
+    assert sorted(found.gt[found.gt >= 0].tolist()) == [0, 1]
+
+
+def test_low_quality_matches():
+    anchor = boxes([0, 0, 10, 10], [0, 0, 10, 8], [20, 20, 30, 30])
+    found = matchers.match_iou(anchor, boxes([0, 0, 10, 4]), NOTHING, RULE)
+    assert found.gt.tolist() == [IGNORED, 0, NEGATIVE]  # IoU .4, .5
+    strict = RULE.model_copy(update={"low_quality": False})
+    found = matchers.match_iou(anchor, boxes([0, 0, 10, 4]), NOTHING, strict)
+    assert found.gt.tolist() == [IGNORED, IGNORED, NEGATIVE]
+
+
+def test_every_best_box_of_an_object_is_positive_and_the_last_object_wins():
+    anchor = boxes([0, 0, 10, 10], [0, 0, 10, 10])
+    objects = boxes([0, 0, 10, 4], [0, 6, 10, 10])
+    assert matchers.match_iou(anchor, objects, NOTHING, RULE).gt.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("matcher", ["dynamic", "iou"])
+def test_most_of_the_area_in_an_ignore_box_is_neither_positive_nor_negative(matcher):
+    """Defect 7: ignore annotations never reach an assigner of the release."""
+    anchor = boxes([0, 0, 10, 10], [0, 0, 10, 10.5], [100, 0, 110, 10], [104, 0, 114, 10])
+    region = boxes([0, 0, 10, 5.2], [90, 0, 109.5, 20])
+    objects = boxes([100, 0, 110, 10])
+    args = (anchor, objects, region)
+    if matcher == "dynamic":
+        found = matchers.match_dynamic(*args, torch.tensor([0.25]), match_best=True)
+        assert found.gt.tolist() == [IGNORED, NEGATIVE, IGNORED, IGNORED]
+    else:
+        found = matchers.match_iou(*args, RULE)
+        assert found.gt.tolist() == [IGNORED, NEGATIVE, IGNORED, IGNORED]
+
+
+def test_an_object_keeps_its_best_box_outside_of_an_ignore_box():
+    anchor = boxes([0, 0, 10, 10], [0, 0, 10, 20])
+    region = boxes([0, 0, 10, 6])  # .6 of the first, .3 of the second
+    found = matchers.match_iou(anchor, boxes([0, 0, 10, 10]), region, RULE)
+    assert found.gt.tolist() == [IGNORED, 0]
+
+
+@pytest.mark.parametrize("count", [0, 1, 700])
+def test_blocks_give_what_one_matrix_gives(count, monkeypatch):
+    generator = torch.Generator().manual_seed(3)
+    corner = torch.rand(count, 2, generator=generator) * 240
+    objects = torch.cat([corner, corner + 1 + torch.rand(count, 2, generator=generator) * 30], 1)
+    thresholds = torch.full((count,), 0.25)
+    region = boxes([50, 50, 120, 100])
+    once = [
+        matchers.match_dynamic(GRID, objects, region, thresholds, match_best=True),
+        matchers.match_iou(GRID, objects, region, RULE),
+    ]
+    monkeypatch.setattr(matchers, "_BLOCK", 7 * len(GRID))
+    again = [
+        matchers.match_dynamic(GRID, objects, region, thresholds, match_best=True),
+        matchers.match_iou(GRID, objects, region, RULE),
+    ]
+    for a, b in zip(once, again, strict=True):
+        assert torch.equal(a.gt, b.gt)
+        assert torch.equal(a.iou, b.iou)
+
+
+def test_no_boxes_at_all():
+    assert len(matchers.match_iou(NOTHING, boxes([0, 0, 1, 1]), NOTHING, RULE).gt) == 0
+    found = matchers.match_dynamic(
+        NOTHING, boxes([0, 0, 1, 1]), NOTHING, torch.ones(1), match_best=False
+    )
+    assert len(found.gt) == 0
+
+
+def test_sampling_fills_up_with_negatives():
+    gt = torch.tensor([0, -1, 1, 2, -2, 0, 3, 3, -1, -1, -1, -1, -1])
+    positives, negatives = matchers.sample(gt, RULE, golden.in_order)
+    assert positives.tolist() == [0, 2, 3, 5]
+    assert negatives.tolist() == [1, 8, 9, 10]
+    few = gt.clone()
+    few[5:] = -1
+    positives, negatives = matchers.sample(few, RULE, golden.in_order)
+    assert (len(positives), len(negatives)) == (3, 5)
+
+
+def test_sampling_is_random_and_repeatable():
+    gt = torch.full((1000,), NEGATIVE)
+
+    def draw(seed):
+        order = matchers.random_order(torch.Generator().manual_seed(seed))
+        return matchers.sample(gt, RULE, order)[1].tolist()
+
+    assert draw(1) == draw(1)
+    assert draw(1) != draw(2)
+    assert draw(1) == sorted(set(draw(1)))

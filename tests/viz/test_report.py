@@ -1,0 +1,247 @@
+"""The report: one file, nothing from outside, what it says, and what it does with nothing."""
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from sodkit.data.formats import read_annotations
+from sodkit.data.records import Category, Detections
+from sodkit.data.synthetic import make_dataset
+from sodkit.errors import DataError, UsageError
+from sodkit.evaluation.compare import Run
+from sodkit.evaluation.evaluate import evaluate
+from sodkit.evaluation.protocol import COCO, SODA_A, SODA_D, customise
+from sodkit.evaluation.study import study
+from sodkit.viz.report import mean_precision, percent, signed, write_comparison, write_report
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Collects tags, text and addresses; a tag that is not closed in order is an error."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.addresses, self.words = [], [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.addresses += [value for name, value in attrs if name in {"src", "href", "srcset"}]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+def predictions(annotations, seed=0):
+    """Objects moved a little, some left out, some of another class."""
+    rng = np.random.default_rng(seed)
+    rows = np.flatnonzero(~annotations.is_region & (rng.random(len(annotations)) < 0.8))
+    labels = annotations.labels[rows]
+    labels = np.where(
+        rng.random(len(rows)) < 0.1, (labels + 1) % len(annotations.categories), labels
+    )
+    shift = rng.normal(0, 1.5, (len(rows), 2))
+    ids = np.array([image.id for image in annotations.images])[annotations.image_index[rows]]
+    xywh = annotations.xywh[rows] + np.concatenate([shift, np.zeros_like(shift)], axis=1)
+    obb = None
+    if annotations.obb is not None:
+        obb = annotations.obb[rows] + np.concatenate([shift, np.zeros((len(rows), 3))], axis=1)
+    return Detections(ids, labels, rng.random(len(rows)).round(2), xywh, obb)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    path = make_dataset(folder, images=3, seed=1, width=480, height=320)
+    annotations = read_annotations(path)
+    return folder, annotations, predictions(annotations)
+
+
+def render(folder, annotations, detections, protocol=SODA_D, **options):
+    evaluation = evaluate(annotations, detections, protocol)
+    look = study(evaluation, annotations, detections, resamples=20)
+    path = write_report(folder, evaluation, annotations, detections, study=look, **options)
+    return path.read_text("utf-8"), evaluation, look
+
+
+def assert_self_contained(text):
+    page = Page(text)
+    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    assert all(address.startswith(("data:image/jpeg;base64,", "#")) for address in page.addresses)
+    without_pictures = re.sub(r"base64,[^\"]*", "", text)
+    assert not re.search(r"https?:|//[a-z]|@import|url\(", without_pictures)
+    return page
+
+
+def test_says_what_was_measured(data, tmp_path):
+    folder, annotations, detections = data
+    text, evaluation, look = render(tmp_path, annotations, detections, images=folder, title="Run 7")
+    page = assert_self_contained(text)
+    assert page.text.startswith("Run 7 soda-d Run 7")
+    for name, value in evaluation.metrics.items():
+        assert f"{name} {percent(value)}" in page.text
+    for name in evaluation.classes:
+        assert name in page.text
+    for gain in look.tide.gain.values():
+        assert signed(gain) in page.text
+    assert f"{evaluation.counts.ignored} ignored objects" in page.text
+    assert page.tags.count("img") == 2 * len(look.worst) == 6
+    assert page.tags.count("svg") == 3 + np.count_nonzero(evaluation.positives[:, 0])
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_without_images_the_worst_are_a_table(data, tmp_path):
+    _, annotations, detections = data
+    text, _, look = render(tmp_path, annotations, detections)
+    page = assert_self_contained(text)
+    assert "img" not in page.tags
+    first = look.worst[0]
+    name = annotations.images[first.index].file_name
+    assert f"{name} {first.missed} {first.false} {first.found}" in page.text
+
+
+def test_confusion_cells_and_links(data, tmp_path):
+    _, annotations, detections = data
+    text, _, look = render(tmp_path, annotations, detections)
+    page = Page(text)
+    label = int(np.argmax(np.diag(look.confusion.matrix)))
+    row = " ".join(str(count) if count else "·" for count in look.confusion.matrix[label])
+    assert f"{look.confusion.classes[label]} {row}" in page.text
+    targets = {address[1:] for address in page.addresses if address.startswith("#")}
+    assert targets <= set(re.findall(r'id="(\w+)"', text))
+
+
+def test_the_same_input_gives_the_same_bytes(data, tmp_path):
+    folder, annotations, detections = data
+    first = render(tmp_path / "a", annotations, detections, images=folder)[0]
+    assert render(tmp_path / "b", annotations, detections, images=folder)[0] == first
+
+
+def test_names_are_escaped(data, tmp_path):
+    _, annotations, detections = data
+    categories = [Category(c.id, f"<b>{c.name}&") for c in annotations.categories]
+    images = [replace(i, file_name=f"<i>{i.file_name}") for i in annotations.images]
+    odd = replace(annotations, categories=tuple(categories), images=tuple(images))
+    text, evaluation, _ = render(tmp_path, odd, detections, title="</title><script>")
+    page = assert_self_contained(text)
+    assert evaluation.classes[0] in page.text
+    assert page.words.count("<i>" + annotations.images[0].file_name) == 1
+
+
+@pytest.mark.parametrize("protocol", [COCO, customise(SODA_D, "mine", areas={"tiny": (0, 64)})])
+def test_other_protocols(data, tmp_path, protocol):
+    _, annotations, detections = data
+    text, evaluation, _ = render(tmp_path, annotations, detections, protocol)
+    page = assert_self_contained(text)
+    for name, value in evaluation.metrics.items():
+        assert f"{name} {percent(value)}" in page.text
+
+
+def test_oriented_boxes(tmp_path):
+    path = make_dataset(
+        tmp_path, images=2, seed=4, width=320, height=240, boxes="oriented", subset="val"
+    )
+    annotations = read_annotations(path)
+    text, _, look = render(
+        tmp_path / "out", annotations, predictions(annotations), SODA_A, images=tmp_path
+    )
+    assert assert_self_contained(text).tags.count("img") == 2 * len(look.worst) > 0
+
+
+def test_no_detections_and_no_objects(data, tmp_path):
+    folder, annotations, detections = data
+    text, _, look = render(tmp_path / "a", annotations, Detections.empty(), images=folder)
+    assert_self_contained(text)
+    assert look.tide.count["missed"] > 0
+    bare = annotations.take(np.zeros(len(annotations), bool))
+    text, _, look = render(tmp_path / "b", bare, detections)
+    assert "AP –" in assert_self_contained(text).text  # noqa: RUF001
+    text, _, look = render(tmp_path / "c", bare, Detections.empty())
+    assert "No image has an error at this score." in assert_self_contained(text).text
+
+
+def test_a_missing_image_leaves_nothing_behind(data, tmp_path):
+    _, annotations, detections = data
+    with pytest.raises(DataError, match="image not found") as caught:
+        render(tmp_path / "out", annotations, detections, images=tmp_path)
+    assert str(tmp_path) in caught.value.where
+    assert not (tmp_path / "out").exists()
+
+
+def test_study_is_made_if_there_is_none(data, tmp_path):
+    _, annotations, detections = data
+    calls = []
+    evaluation = evaluate(annotations, detections, SODA_D)
+    path = write_report(
+        tmp_path,
+        evaluation,
+        annotations,
+        detections,
+        progress=lambda *call: calls.append(call),
+    )
+    assert calls[-1] == (1000, 1000)
+    assert "1\u2009000 bootstrap resamples" in path.read_text("utf-8")
+
+
+def test_comparison(data, tmp_path):
+    _, annotations, detections = data
+    other = predictions(annotations, seed=5)
+    runs = [
+        Run(name, rows, evaluate(annotations, rows, SODA_D))
+        for name, rows in (("a<1>.json", detections), ("b.json", other), ("c.json", detections))
+    ]
+    path = write_comparison(tmp_path, annotations, runs)
+    page = assert_self_contained(path.read_text("utf-8"))
+    change = runs[1].evaluation.metrics["AP"] - runs[0].evaluation.metrics["AP"]
+    assert signed(change) in page.text
+    assert "a<1>.json" in page.words
+    assert page.tags.count("svg") == 3
+    with pytest.raises(UsageError, match="two runs"):
+        write_comparison(tmp_path, annotations, [runs[0], runs[0]])
+
+
+def test_precision_of_a_class_comes_from_the_curves(data):
+    _, annotations, detections = data
+    evaluation = evaluate(annotations, detections, SODA_D)
+    label = int(np.argmax(evaluation.positives[:, 0]))
+    line = mean_precision(evaluation, 0.5, 0, [label])
+    name = evaluation.classes[label]
+    assert line.mean() == pytest.approx(evaluation.per_class[name]["AP50"], abs=1e-12)
+    everything = mean_precision(evaluation, 0.75, 0, list(range(len(evaluation.classes))))
+    assert everything.mean() == pytest.approx(evaluation.metrics["AP75"], abs=1e-12)
+
+
+def test_numbers():
+    assert [percent(0.1234), percent(None), percent(1.0)] == ["12.3", "–", "100.0"]  # noqa: RUF001
+    assert [signed(0.01), signed(-0.01), signed(-1e-6), signed(None)] == [
+        "+1.0",
+        "−1.0",  # noqa: RUF001
+        "0.0",
+        "–",  # noqa: RUF001
+    ]
+
+
+def test_starts_without_torch():
+    code = "import sodkit.viz.report, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

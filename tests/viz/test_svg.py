@@ -1,0 +1,66 @@
+"""Charts: where lines go, and that names cannot break them."""
+
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+
+from sodkit.viz.svg import (
+    BOTTOM,
+    HEIGHT,
+    LEFT,
+    RIGHT,
+    TOP,
+    WIDTH,
+    Series,
+    line_chart,
+    path_data,
+    sparkline,
+)
+
+
+def chart(series, **options):
+    return line_chart(series, x_label="recall", y_label="precision", label="a < b", **options)
+
+
+def lines(text):
+    root = ElementTree.fromstring(str(text))
+    return [p for p in root.iter("path") if p.get("class", "").startswith("line")]
+
+
+def points(path):
+    return [tuple(map(float, p.split())) for p in re.findall(r"[ML]([-\d. ]+)", path.get("d"))]
+
+
+def test_corners_of_the_axes():
+    (line,) = lines(chart([Series("x", np.array([0.0, 1]), np.array([1.0, 0]), 3)]))
+    assert line.get("class") == "line s3"
+    assert points(line) == [(LEFT, TOP), (WIDTH - RIGHT, HEIGHT - BOTTOM)]
+
+
+def test_another_range():
+    series = [Series("x", np.array([0.5, 0.75, 1.0]), np.array([0.0, 0.5, 0]), 0)]
+    (line,) = lines(chart(series, x_range=(0.5, 1.0), x_ticks=(0.5, 1.0)))
+    assert points(line)[1] == ((LEFT + WIDTH - RIGHT) / 2, (TOP + HEIGHT - BOTTOM) / 2)
+
+
+def test_the_first_series_is_on_top_and_colours_repeat():
+    x = np.array([0.0, 1])
+    drawn = lines(chart([Series(str(k), x, x, k) for k in (0, 9)]))
+    assert [line.get("class") for line in drawn] == ["line s1", "line s0"]
+
+
+def test_names_are_escaped():
+    text = chart([Series("<b>&", np.array([0.0]), np.array([0.0]), 0)])
+    assert lines(text)[0].find("title").text == "<b>&"
+
+
+def test_level_stretches_need_two_points():
+    assert path_data([(0, 1), (1, 1), (2, 1), (3, 2)]) == "M0.0 1.0L2.0 1.0L3.0 2.0"
+    assert path_data([]) == ""
+
+
+def test_sparkline():
+    area, line = ElementTree.fromstring(str(sparkline(np.array([1.0, 0.5, 0.0]), "x")))
+    assert points(line) == [(0, 1), (30, 10), (60, 19)]
+    assert area.get("d").endswith("Z")
