@@ -69,6 +69,7 @@ def test_files_and_functions_stay_small(path: Path) -> None:
         "sodkit.evaluation.evaluate",
         "sodkit.data.formats",
         "sodkit.tiling.run",
+        "sodkit.viz.report",
         "sodkit.viz.run",
         "sodkit.analysis.anchors",
     ],

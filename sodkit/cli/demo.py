@@ -25,7 +25,7 @@ def demo(
     Example: sodkit demo --out demo
     """
     from sodkit.cli.common import note, print_json
-    from sodkit.cli.eval import evaluation_dict, print_evaluation
+    from sodkit.cli.eval_output import evaluation_dict, note_left_out, print_evaluation
     from sodkit.cli.train_view import train_view
     from sodkit.demo import DemoPlan, run_demo
 
@@ -43,5 +43,6 @@ def demo(
     if as_json:
         print_json({**evaluation_dict(result.evaluation), **paths})
         return
+    note_left_out(result.evaluation)
     print_evaluation(result.evaluation)
     print(f"pictures: {result.pictures}")

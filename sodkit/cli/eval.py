@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -10,8 +11,8 @@ import typer
 
 if TYPE_CHECKING:
     from sodkit.data.records import Annotations, Detections
-    from sodkit.evaluation.evaluate import Counts, Evaluation, Metrics
-    from sodkit.evaluation.proposals import ProposalEvaluation
+    from sodkit.evaluation.compare import Run
+    from sodkit.evaluation.evaluate import IgnoreRegions
     from sodkit.evaluation.protocol import Protocol
 
 Rows = TypeVar("Rows", "Annotations", "Detections")
@@ -59,42 +60,76 @@ def evaluate(
         str | None, typer.Option("--format", help="Format of ANN, if not recognised.")
     ] = None,
     images: Annotated[
-        Path | None, typer.Option(help="Where file_name starts, for formats without image sizes.")
+        Path | None, typer.Option(help="Where file_name starts: the report shows the worst images.")
     ] = None,
     boxes: Annotated[
         Boxes | None, typer.Option(help="Compare as this kind of box (default: as the data are).")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for metrics.json and per_class.csv.")
+        Path | None,
+        typer.Option(help="Folder for report.html, metrics.json and per_class.csv."),
     ] = None,
+    resamples: Annotated[
+        int,
+        typer.Option(min=0, help="Bootstrap draws of images for intervals (report, comparison)."),
+    ] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Of these draws.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Measure predictions: AP, AP50, AP75, AP and AR by size, per class.
 
-    Example: sodkit eval test.json pred.json --out report
+    Several PREDICTIONS are put side by side, with intervals of their differences to the first.
+
+    Example: sodkit eval test.json pred.json --images photos --out report
     """
-    from sodkit.cli.common import print_json
     from sodkit.data.formats import read_annotations
     from sodkit.evaluation.protocol import protocol_for, protocol_named
 
     annotations = as_boxes(read_annotations(ann, format=format_, images=images), boxes)
     chosen = protocol_named(protocol) if protocol else protocol_for(annotations.kind)
-    results = {
-        str(path): _evaluate_one(annotations, path, chosen, proposals, ignore_regions, boxes)
-        for path in predictions
-    }
-    for result in results.values():
-        _note_left_out(result)
-    first = next(iter(results.values()))
-    data = _dict(first) if len(results) == 1 else _side_by_side(results)
-    if out is not None:
-        _write(out, data, results)
-    if as_json:
-        print_json(data)
-    elif len(results) > 1:
-        _print_side_by_side(results)
+    names = run_names(predictions)
+    if proposals:
+        _evaluate_proposals(annotations, dict(zip(names, predictions, strict=True)), chosen, boxes,
+                            out=out, as_json=as_json)  # fmt: skip
+        return
+    options = _Options(ignore_regions.value, resamples, seed, images, out, as_json)
+    runs = [
+        _run(name, annotations, path, chosen, boxes, options)
+        for name, path in zip(names, predictions, strict=True)
+    ]
+    if len(runs) == 1:
+        _finish_one(annotations, runs[0], options)
     else:
-        _print_one(first)
+        _finish_several(annotations, runs, options)
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """What is the same for all predictions."""
+
+    ignore_regions: IgnoreRegions
+    resamples: int
+    seed: int
+    images: Path | None
+    out: Path | None
+    as_json: bool
+
+
+def run_names(paths: list[Path]) -> list[str]:
+    """Return a short name for each predictions file: its stem, or as much as tells them apart.
+
+    Raises:
+        UsageError: if one file is given twice.
+    """
+    from sodkit.errors import UsageError
+
+    if len(set(paths)) < len(paths):
+        raise UsageError("the same predictions are given twice")
+    for shorten in (lambda p: p.stem, lambda p: f"{p.parent.name}/{p.stem}", str):
+        names = [shorten(path) for path in paths]
+        if len(set(names)) == len(names):
+            break
+    return names
 
 
 def as_boxes(rows: Rows, kind: Boxes | None) -> Rows:
@@ -102,8 +137,6 @@ def as_boxes(rows: Rows, kind: Boxes | None) -> Rows:
 
     Oriented ones become their enclosing boxes, upright ones get an angle of 0. Areas stay.
     """
-    from dataclasses import replace
-
     from sodkit.geometry.rotated import xyxy_to_obb
 
     if kind == Boxes.HORIZONTAL:
@@ -113,175 +146,133 @@ def as_boxes(rows: Rows, kind: Boxes | None) -> Rows:
     return rows
 
 
-def _evaluate_one(
+def _run(
+    name: str,
     annotations: Annotations,
     path: Path,
     protocol: Protocol,
-    proposals: bool,
-    ignore_regions: RegionRule,
     boxes: Boxes | None,
-) -> Evaluation | ProposalEvaluation:
+    options: _Options,
+) -> Run:
+    """Read one file of predictions and measure it."""
     from sodkit.cli.common import progress
+    from sodkit.cli.eval_output import note_left_out
     from sodkit.data.predictions import read_predictions
+    from sodkit.evaluation.compare import Run
     from sodkit.evaluation.evaluate import evaluate as measure
+
+    detections = as_boxes(read_predictions(path, annotations), boxes)
+    with progress(f"evaluating {name}") as report:
+        result = measure(
+            annotations, detections, protocol,
+            ignore_regions=options.ignore_regions, progress=report,
+        )  # fmt: skip
+    note_left_out(result)
+    return Run(name, detections, result)
+
+
+def _finish_one(annotations: Annotations, run: Run, options: _Options) -> None:
+    """Print the metrics of a run; with ``--out`` look closer and write the report."""
+    from sodkit.cli.common import print_json, progress
+    from sodkit.cli.eval_output import evaluation_dict, metrics_csv, print_evaluation
+
+    data = evaluation_dict(run.evaluation)
+    if options.out is not None:
+        from sodkit.evaluation.study import study
+        from sodkit.viz.report import write_report
+
+        with progress("writing the report") as report:
+            closer = study(
+                run.evaluation, annotations, run.detections,
+                ignore_regions=options.ignore_regions, resamples=options.resamples,
+                seed=options.seed, name=run.name, progress=report,
+            )  # fmt: skip
+        data |= closer.as_dict()
+        write_report(
+            options.out, run.evaluation, annotations, run.detections, images=options.images,
+            ignore_regions=options.ignore_regions, study=closer, title=run.name,
+        )  # fmt: skip
+        _write(options.out, data, metrics_csv({run.name: run.evaluation}))
+    if options.as_json:
+        print_json(data)
+    else:
+        print_evaluation(run.evaluation)
+
+
+def _finish_several(annotations: Annotations, runs: list[Run], options: _Options) -> None:
+    """Print runs side by side with intervals; with ``--out`` write the comparison."""
+    from sodkit.cli.common import print_json, progress
+    from sodkit.cli.eval_output import evaluation_dict, metrics_csv, print_comparison
+    from sodkit.evaluation.compare import compare
+
+    with progress("comparing") as report:
+        comparison = compare(
+            annotations, runs, ignore_regions=options.ignore_regions,
+            resamples=options.resamples, seed=options.seed, progress=report,
+        )  # fmt: skip
+    data = {
+        "protocol": runs[0].evaluation.protocol.name,
+        "runs": {run.name: evaluation_dict(run.evaluation) for run in runs},
+        "comparison": comparison.as_dict(),
+    }
+    if options.out is not None:
+        from sodkit.viz.report import write_comparison
+
+        write_comparison(
+            options.out, annotations, runs,
+            ignore_regions=options.ignore_regions, comparison=comparison,
+        )  # fmt: skip
+        _write(options.out, data, metrics_csv({run.name: run.evaluation for run in runs}))
+    if options.as_json:
+        print_json(data)
+    else:
+        print_comparison(runs, comparison)
+
+
+def _evaluate_proposals(
+    annotations: Annotations,
+    files: dict[str, Path],
+    protocol: Protocol,
+    boxes: Boxes | None,
+    *,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure class-agnostic proposals: recall by size class."""
+    from sodkit.cli import eval_output as output
+    from sodkit.cli.common import print_json, progress
+    from sodkit.data.predictions import read_predictions
     from sodkit.evaluation.proposals import evaluate_proposals
 
-    detections = as_boxes(read_predictions(path, annotations, proposals=proposals), boxes)
-    with progress(f"evaluating {path.name}") as report:
-        if proposals:
-            result = evaluate_proposals(annotations, detections, protocol, progress=report)
-        else:
-            return measure(
-                annotations,
-                detections,
-                protocol,
-                ignore_regions=ignore_regions.value,
-                progress=report,
-            )
-    return result
-
-
-def evaluation_dict(evaluation: Evaluation) -> dict[str, Any]:
-    """Return an evaluation as plain data, as ``eval --json`` prints it; undefined is None."""
-    return {
-        "protocol": evaluation.protocol.name,
-        "metrics": evaluation.metrics,
-        "per_class": evaluation.per_class,
-        "counts": _counts(evaluation.counts),
-    }
-
-
-def print_evaluation(evaluation: Evaluation) -> None:
-    """Print the metrics and the classes' on stdout, what was left out on stderr."""
-    _note_left_out(evaluation)
-    _print_one(evaluation)
-
-
-def _counts(counts: Counts) -> dict[str, int]:
-    from dataclasses import asdict
-
-    return asdict(counts)
-
-
-def _dict(result: Evaluation | ProposalEvaluation) -> dict[str, Any]:
-    from sodkit.evaluation.evaluate import Evaluation
-
-    if isinstance(result, Evaluation):
-        return evaluation_dict(result)
-    return {
-        "protocol": result.protocol.name,
-        "metrics": result.metrics,
-        "objects": result.objects,
-        "counts": _counts(result.counts),
-    }
-
-
-def _side_by_side(results: dict[str, Evaluation | ProposalEvaluation]) -> dict[str, Any]:
-    runs = {path: _dict(result) for path, result in results.items()}
-    return {"protocol": next(iter(results.values())).protocol.name, "runs": runs}
-
-
-def _print_one(result: Evaluation | ProposalEvaluation) -> None:
-    from sodkit.cli.common import print_table
-    from sodkit.evaluation.evaluate import Evaluation
-
-    if not isinstance(result, Evaluation):
-        _print_proposals(result)
-        return
-    counts = result.counts
-    title = (
-        f"{result.protocol.name}: {counts.images} images, {counts.objects} objects,"
-        f" {counts.detections} detections"
-    )
-    names = [metric.name for metric in result.protocol.metrics]
-    rows = [("all", *_cells(result.metrics, names))]
-    rows += [(name, *_cells(metrics, names)) for name, metrics in result.per_class.items()]
-    print_table(title, ("class", *names), rows)
-
-
-def _print_proposals(result: ProposalEvaluation) -> None:
-    """Print a row for each size class: objects, recall and good proposals at each limit."""
-    from sodkit.cli.common import print_table
-
-    limits = result.protocol.max_dets
-    columns = ("size", "objects", *(f"AR@{n}" for n in limits), *(f"IoU>.5 @{n}" for n in limits))
-    rows = [
-        (
-            area.name,
-            result.objects[area.name],
-            *(_cell(result.recall[area.name][n], "{:.3f}") for n in limits),
-            *(_cell(result.good[area.name][n], "{:.2f}") for n in limits),
-        )
-        for area in result.protocol.areas
-    ]
-    print_table(f"proposals, {result.protocol.name}", columns, rows)
-
-
-def _print_side_by_side(results: dict[str, Evaluation | ProposalEvaluation]) -> None:
-    from sodkit.cli.common import print_table
-
+    results = {}
+    for name, path in files.items():
+        found = as_boxes(read_predictions(path, annotations, proposals=True), boxes)
+        with progress(f"evaluating {name}") as report:
+            results[name] = evaluate_proposals(annotations, found, protocol, progress=report)
+        output.note_left_out(results[name])
     first = next(iter(results.values()))
-    rows = [
-        (name, *(_cell(result.metrics[name], "{:.4f}") for result in results.values()))
-        for name in first.metrics
-    ]
-    print_table(first.protocol.name, ("metric", *results), rows)
+    data = output.proposals_dict(first)
+    if len(results) > 1:
+        runs = {name: output.proposals_dict(result) for name, result in results.items()}
+        data = {"protocol": protocol.name, "runs": runs}
+    if out is not None:
+        _write(out, data, None)
+    if as_json:
+        print_json(data)
+    elif len(results) > 1:
+        output.print_several_proposals(results)
+    else:
+        output.print_proposals(first)
 
 
-def _cells(metrics: Metrics, names: list[str]) -> list[str | None]:
-    return [_cell(metrics[name], "{:.3f}") for name in names]
-
-
-def _cell(value: float | None, pattern: str) -> str | None:
-    return None if value is None else pattern.format(value)
-
-
-def _note_left_out(result: Evaluation | ProposalEvaluation) -> None:
-    """Say on stderr what does not show in the metrics: nothing is dropped silently."""
-    from sodkit.cli.common import note
-
-    counts, protocol = result.counts, result.protocol
-    if counts.ignored or counts.regions:
-        note(f"{counts.ignored} ignored objects and {counts.regions} ignore regions do not count")
-    if counts.absorbed:
-        note(f"{counts.absorbed} detections lie in ignore regions: not wrong if unmatched")
-    if counts.beyond:
-        group = "image" if not hasattr(result, "per_class") else "class and image"
-        note(
-            f"{counts.beyond} detections left out: more than {protocol.max_dets[-1]} of one {group}"
-        )
-    if all(value is None for value in result.metrics.values()):
-        note(f"no object lies in the area ranges of {protocol.name}: nothing to measure")
-
-
-def _write(
-    folder: Path, data: dict[str, Any], results: dict[str, Evaluation | ProposalEvaluation]
-) -> None:
-    """Write metrics.json and, of evaluations with classes, per_class.csv."""
+def _write(folder: Path, data: dict[str, Any], csv: str | None) -> None:
+    """Write metrics.json and, if there is one, per_class.csv."""
     import json
 
     from sodkit.cli.common import SCHEMA_VERSION
-    from sodkit.evaluation.evaluate import Evaluation
     from sodkit.files import write_text
 
     text = json.dumps({"schema_version": SCHEMA_VERSION, **data}, indent=2, allow_nan=False)
     write_text(folder / "metrics.json", text + "\n")
-    classed = {path: one for path, one in results.items() if isinstance(one, Evaluation)}
-    if classed:
-        write_text(folder / "per_class.csv", _csv(classed))
-
-
-def _csv(results: dict[str, Evaluation]) -> str:
-    """Return a line for each predictions file and class; undefined is empty."""
-    import csv
-    import io
-
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    names = list(next(iter(results.values())).metrics)
-    writer.writerow(["predictions", "class", *names])
-    for path, result in results.items():
-        for name, metrics in result.per_class.items():
-            cells = ["" if metrics[key] is None else repr(metrics[key]) for key in names]
-            writer.writerow([path, name, *cells])
-    return stream.getvalue()
+    if csv is not None:
+        write_text(folder / "per_class.csv", csv)

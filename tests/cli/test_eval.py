@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from sodkit.cli.eval import run_names
 from sodkit.cli.main import make_app
 from sodkit.evaluation.protocol import SODA_A, SODA_D
 
@@ -60,7 +61,9 @@ def test_out_holds_the_same_numbers(files: tuple[str, str], tmp_path: Path) -> N
     for row in rows:
         for name, value in data["per_class"][row["class"]].items():
             assert row[name] == ("" if value is None else repr(value))
-    assert sorted(path.name for path in out.iterdir()) == ["metrics.json", "per_class.csv"]
+    names = ["metrics.json", "per_class.csv", "report.html"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    assert {"errors", "confusion", "intervals"} <= set(data)
 
 
 def test_proposals(files: tuple[str, str], tmp_path: Path) -> None:
@@ -93,12 +96,31 @@ def test_several_predictions_stand_side_by_side(files: tuple[str, str], tmp_path
     truth, found = files
     half = tmp_path / "half.json"
     half.write_text(json.dumps(json.loads(Path(found).read_text())[::2]))
-    runs = json.loads(run(truth, found, str(half), "--json").stdout)["runs"]
-    assert list(runs) == [found, str(half)]
-    assert runs[found]["metrics"]["AP"] > runs[str(half)]["metrics"]["AP"]
-    result = run(truth, found, str(half))
+    data = json.loads(run(truth, found, str(half), "--json", "--resamples", "200").stdout)
+    runs = data["runs"]
+    assert list(runs) == ["found", "half"]
+    assert runs["found"]["metrics"]["AP"] > runs["half"]["metrics"]["AP"]
+    entry = data["comparison"]["runs"]["half"]["AP"]
+    gain = runs["half"]["metrics"]["AP"] - runs["found"]["metrics"]["AP"]
+    assert entry["difference"] == pytest.approx(gain)
+    assert entry["difference_low"] <= entry["difference"] <= entry["difference_high"] < 0
+    out = tmp_path / "report"
+    result = run(truth, found, str(half), "--out", str(out), "--resamples", "50")
     assert result.exit_code == 0
     assert "AP_eS" in result.stdout
+    assert "less found" in result.stdout
+    assert (out / "report.html").is_file()
+
+
+def test_one_file_twice(files: tuple[str, str]) -> None:
+    result = run(*files, files[1])
+    assert result.exit_code == 2
+    assert "given twice" in result.stderr
+
+
+def test_names_grow_until_they_differ() -> None:
+    assert run_names([Path("a/x.json"), Path("b/x.json")]) == ["a/x", "b/x"]
+    assert run_names([Path("a/x.json"), Path("a/x.npz")]) == ["a/x.json", "a/x.npz"]
 
 
 def test_absorb_is_passed_on(files: tuple[str, str]) -> None:

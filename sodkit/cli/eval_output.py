@@ -1,0 +1,148 @@
+"""What ``sodkit eval`` shows: tables and notes; and its result as plain data and CSV."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from sodkit.cli.common import note, print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sodkit.evaluation.compare import Comparison, Interval, Run
+    from sodkit.evaluation.evaluate import Evaluation, Metrics
+    from sodkit.evaluation.proposals import ProposalEvaluation
+
+
+def evaluation_dict(evaluation: Evaluation) -> dict[str, Any]:
+    """Return an evaluation as plain data, as ``eval --json`` prints it; undefined is None."""
+    return {
+        "protocol": evaluation.protocol.name,
+        "metrics": evaluation.metrics,
+        "per_class": evaluation.per_class,
+        "counts": asdict(evaluation.counts),
+    }
+
+
+def proposals_dict(result: ProposalEvaluation) -> dict[str, Any]:
+    """Return an evaluation of proposals as plain data."""
+    return {
+        "protocol": result.protocol.name,
+        "metrics": result.metrics,
+        "objects": result.objects,
+        "counts": asdict(result.counts),
+    }
+
+
+def print_evaluation(evaluation: Evaluation) -> None:
+    """Print the metrics, of all classes and of each."""
+    counts = evaluation.counts
+    title = (
+        f"{evaluation.protocol.name}: {counts.images} images, {counts.objects} objects,"
+        f" {counts.detections} detections"
+    )
+    names = [metric.name for metric in evaluation.protocol.metrics]
+    rows = [("all", *_cells(evaluation.metrics, names))]
+    rows += [(name, *_cells(metrics, names)) for name, metrics in evaluation.per_class.items()]
+    print_table(title, ("class", *names), rows)
+
+
+def print_proposals(result: ProposalEvaluation) -> None:
+    """Print a row for each size class: objects, recall and good proposals at each limit."""
+    limits = result.protocol.max_dets
+    columns = ("size", "objects", *(f"AR@{n}" for n in limits), *(f"IoU>.5 @{n}" for n in limits))
+    rows = [
+        (
+            area.name,
+            result.objects[area.name],
+            *(_cell(result.recall[area.name][n], "{:.3f}") for n in limits),
+            *(_cell(result.good[area.name][n], "{:.2f}") for n in limits),
+        )
+        for area in result.protocol.areas
+    ]
+    print_table(f"proposals, {result.protocol.name}", columns, rows)
+
+
+def print_several_proposals(results: Mapping[str, ProposalEvaluation]) -> None:
+    """Print the metrics of several files of proposals side by side."""
+    first = next(iter(results.values()))
+    rows = [
+        (name, *(_cell(result.metrics[name], "{:.4f}") for result in results.values()))
+        for name in first.metrics
+    ]
+    print_table(f"proposals, {first.protocol.name}", ("metric", *results), rows)
+
+
+def print_comparison(runs: Sequence[Run], comparison: Comparison) -> None:
+    """Print runs side by side: value, and the difference to the first with its interval."""
+    first, *others = comparison.names
+    columns = ["metric", first]
+    for name in others:
+        columns += [name, f"less {first}"]
+    rows = []
+    for metric in comparison.metrics:
+        row = [metric, _cell(comparison.values[first][metric], "{:.4f}")]
+        for name in others:
+            row.append(_cell(comparison.values[name][metric], "{:.4f}"))
+            row.append(
+                _difference(
+                    comparison.differences[name][metric],
+                    comparison.difference_intervals[name].get(metric),
+                )
+            )
+        rows.append(row)
+    title = (
+        f"{runs[0].evaluation.protocol.name}, 95 % intervals of {comparison.resamples} resamples"
+    )
+    print_table(title, columns, rows)
+
+
+def metrics_csv(results: Mapping[str, Evaluation]) -> str:
+    """Return a line for each predictions file and class; undefined is empty."""
+    import csv
+    import io
+
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    names = list(next(iter(results.values())).metrics)
+    writer.writerow(["predictions", "class", *names])
+    for path, result in results.items():
+        for name, metrics in result.per_class.items():
+            cells = ["" if metrics[key] is None else repr(metrics[key]) for key in names]
+            writer.writerow([path, name, *cells])
+    return stream.getvalue()
+
+
+def note_left_out(result: Evaluation | ProposalEvaluation) -> None:
+    """Say on stderr what does not show in the metrics: nothing is dropped silently."""
+    counts, protocol = result.counts, result.protocol
+    if counts.ignored or counts.regions:
+        note(f"{counts.ignored} ignored objects and {counts.regions} ignore regions do not count")
+    if counts.absorbed:
+        note(f"{counts.absorbed} detections lie in ignore regions: not wrong if unmatched")
+    if counts.beyond:
+        group = "class and image" if hasattr(result, "per_class") else "image"
+        note(
+            f"{counts.beyond} detections left out: more than {protocol.max_dets[-1]} of one {group}"
+        )
+    if all(value is None for value in result.metrics.values()):
+        note(f"no object lies in the area ranges of {protocol.name}: nothing to measure")
+
+
+def _cells(metrics: Metrics, names: list[str]) -> list[str | None]:
+    return [_cell(metrics[name], "{:.3f}") for name in names]
+
+
+def _cell(value: float | None, pattern: str) -> str | None:
+    return None if value is None else pattern.format(value)
+
+
+def _difference(value: float | None, interval: Interval | None) -> str | None:
+    """Return "+0.0123 [+0.0050, +0.0200]", a star behind it if the interval leaves 0 out."""
+    if value is None:
+        return None
+    if interval is None or interval.low is None or interval.high is None:
+        return f"{value:+.4f}"
+    star = " *" if interval.excludes_zero else ""
+    return f"{value:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}]{star}"
