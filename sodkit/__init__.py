@@ -22,11 +22,14 @@ if TYPE_CHECKING:
     from sodkit.engine.device import pick_device
     from sodkit.engine.predict import PredictOptions, predict_images
     from sodkit.engine.train import train
+    from sodkit.evaluation.compare import Run, compare
     from sodkit.evaluation.evaluate import evaluate
     from sodkit.evaluation.protocol import protocol_for
+    from sodkit.evaluation.study import study
     from sodkit.settings import Recipe
     from sodkit.tiling.run import split_dataset
     from sodkit.tiling.settings import SplitSettings
+    from sodkit.viz.report import write_comparison, write_report
     from sodkit.viz.run import visualize
 
 _HOMES = {
@@ -36,8 +39,10 @@ _HOMES = {
     "ImageRecord": "sodkit.data.records",
     "PredictOptions": "sodkit.engine.predict",
     "Recipe": "sodkit.settings",
+    "Run": "sodkit.evaluation.compare",
     "SplitSettings": "sodkit.tiling.settings",
     "analyze_anchors": "sodkit.analysis.anchors",
+    "compare": "sodkit.evaluation.compare",
     "evaluate": "sodkit.evaluation.evaluate",
     "find_images": "sodkit.data.formats",
     "load_checkpoint": "sodkit.engine.checkpoint",
@@ -49,9 +54,12 @@ _HOMES = {
     "read_annotations": "sodkit.data.formats",
     "read_predictions": "sodkit.data.predictions",
     "split_dataset": "sodkit.tiling.run",
+    "study": "sodkit.evaluation.study",
     "train": "sodkit.engine.train",
     "visualize": "sodkit.viz.run",
+    "write_comparison": "sodkit.viz.report",
     "write_predictions": "sodkit.data.predictions",
+    "write_report": "sodkit.viz.report",
 }
 
 __all__ = [
@@ -61,9 +69,11 @@ __all__ = [
     "ImageRecord",
     "PredictOptions",
     "Recipe",
+    "Run",
     "SplitSettings",
     "__version__",
     "analyze_anchors",
+    "compare",
     "evaluate",
     "find_images",
     "load_checkpoint",
@@ -75,9 +85,12 @@ __all__ = [
     "read_annotations",
     "read_predictions",
     "split_dataset",
+    "study",
     "train",
     "visualize",
+    "write_comparison",
     "write_predictions",
+    "write_report",
 ]
 
 
