@@ -44,7 +44,8 @@ def _paint_boxes(image: Image, regions: FloatArray, spared: FloatArray, color: C
     boxes = np.clip(np.concatenate([low, high], axis=1), 0, limit).astype(np.int64).tolist()
     aside = [image[y1:y2, x1:x2].copy() for x1, y1, x2, y2 in boxes]
     for x1, y1, x2, y2 in painted:
-        image[y1:y2, x1:x2] = color
+        if x1 < x2 and y1 < y2:
+            cv2.rectangle(image, (x1, y1), (x2 - 1, y2 - 1), color, cv2.FILLED)
     for (x1, y1, x2, y2), pixels in zip(boxes, aside, strict=True):
         image[y1:y2, x1:x2] = pixels
 
@@ -63,7 +64,8 @@ def _paint_polygons(image: Image, regions: Annotations, spared: Annotations, col
         mask = np.zeros((y2 - y1, x2 - x1), np.uint8)
         _draw(mask, regions, np.array([row]), (x1, y1), 1)
         _draw(mask, spared, np.flatnonzero(touching[row]), (x1, y1), 0)
-        np.copyto(image[y1:y2, x1:x2], np.array(color, np.uint8), where=mask[..., None] > 0)
+        frame = image[y1:y2, x1:x2]
+        cv2.copyTo(np.full(frame.shape, np.array(color, np.uint8)), mask, frame)
 
 
 def _draw(

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sodkit.data.records import Annotations, BoolArray, FloatArray, ImageRecord, IntArray, Polygons
-from sodkit.geometry.boxes import area, clip, xyxy_to_xywh
+from sodkit.geometry.boxes import clip, xyxy_to_xywh
 from sodkit.tiling.grid import windows
 from sodkit.tiling.settings import SplitSettings
 from sodkit.tiling.visible import shapes_of, visible_area
@@ -105,10 +105,15 @@ def cut(annotations: Annotations, index: int, rows: IntArray, settings: SplitSet
     cuts = []
     for x, y in windows(image.width, image.height, settings.size, settings.stride):
         window = _seen(image, (x, y), settings.size)
-        near = np.flatnonzero(area(clip(bounds, window)) > 0)
+        left, top, right, bottom = window
+        near = np.flatnonzero(
+            (bounds[:, 0] < right) & (bounds[:, 2] > left)
+            & (bounds[:, 1] < bottom) & (bounds[:, 3] > top)
+        )  # fmt: skip
+        clipped = clip(bounds[near], window)
         shown = visible_area(bounds[near], None if shapes is None else shapes[near], window)
         share = np.divide(shown, full[near], out=np.zeros(len(near)), where=full[near] > 0)
-        thin = xyxy_to_xywh(clip(bounds[near], window))[:, 2:].min(axis=1, initial=np.inf) < _SLIVER
+        thin = xyxy_to_xywh(clipped)[:, 2:].min(axis=1, initial=np.inf) < _SLIVER
         seen = np.where(thin, share >= _WHOLE, share > 0)
         near, share = near[seen], np.minimum(share[seen], 1.0)
         fate = _fates(region[near], own.ignore[near], share, settings)

@@ -201,21 +201,24 @@ def _columns(chunk: list[tuple[int, _Annotation]]) -> _Columns:
 
 
 def _polygons(chunk: list[_Annotation]) -> Polygons | None:
-    """Return the corners of a chunk, None if it has only boxes."""
+    """Return the corners of a chunk, None if it has only boxes.
+
+    They are those of ``poly``, else of ``obb``, else of the box (NaN: has none).
+    """
     if all(item.poly is None and item.obb is None for item in chunk):
         return None
-    return polygons_from_lists([_corner_list(item) for item in chunk])
-
-
-def _corner_list(item: _Annotation) -> list[float]:
-    """Return x1 y1 x2 y2 ... of ``poly``, else of ``obb``, else of the box (NaN: has none)."""
-    if item.poly is not None:
-        return item.poly
-    if item.obb is not None:
-        corners = obb_to_corners(np.array([item.obb]))
-    else:
-        corners = box_corners(np.array([item.bbox or (np.nan,) * 4]))
-    return [float(value) for value in corners.ravel()]
+    nan = float("nan")
+    obb = np.array([item.obb or (nan,) * 5 for item in chunk], np.float64)
+    boxes = np.array([item.bbox or (nan,) * 4 for item in chunk], np.float64)
+    has_obb = np.array([item.obb is not None for item in chunk])
+    corners = np.where(has_obb[:, None, None], obb_to_corners(obb), box_corners(boxes))
+    others = corners.reshape(-1, 8).tolist()
+    return polygons_from_lists(
+        [
+            other if item.poly is None else item.poly
+            for item, other in zip(chunk, others, strict=True)
+        ]
+    )
 
 
 def _join_polygons(parts: list[_Columns]) -> Polygons:

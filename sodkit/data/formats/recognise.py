@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sodkit.data.formats import dota, voc, yolo
 from sodkit.data.formats.labels import CLASSES_FILE
-from sodkit.data.formats.source import read_lines
+from sodkit.data.formats.source import read_bytes
 from sodkit.errors import DataError
 
 PATCHES = "annotations.json"
@@ -142,9 +142,10 @@ def _of_text(paths: list[Path]) -> str | None:
     """Tell DOTA's and YOLO's text apart by the first lines that are of one."""
     for path in paths:
         try:
-            lines = [line for line in read_lines(path) if line.strip()][:_SNIFFED]
+            text = read_bytes(path).decode(errors="replace")
         except DataError:
             continue
+        lines = [line for line in text.splitlines() if line.strip()][:_SNIFFED]
         for line in lines:
             if line.startswith(dota.HEADERS) or dota.is_label_line(line):
                 return "dota"

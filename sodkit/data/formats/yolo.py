@@ -87,7 +87,8 @@ def collect(path: Path, *, images: Path | None = None, tell: Tell = stop) -> Col
     if found is not None:
         data, labels = read_yaml(found), found.parent / LABELS
         # Images that lie elsewhere than the YAML says: found by the names of the labels.
-        if images is None or not labels.is_dir() or _any_there(data, images):
+        known = _any_there(data, images) if images is not None else bool(data.subsets)
+        if known or not labels.is_dir():
             return _collect_yaml(data, images, tell)
         path = labels
     if (path / LABELS).is_dir():
@@ -100,6 +101,8 @@ def _any_there(data: YoloYaml, root: Path) -> bool:
 
 
 def _collect_yaml(data: YoloYaml, images: Path | None, tell: Tell) -> Collected:
+    if not data.subsets:
+        raise DataError("names no images: train, val or test is missing", where=data.path)
     root = (images or data.root).absolute()
     names = []
     for subset in data.subsets:
