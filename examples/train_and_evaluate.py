@@ -15,7 +15,7 @@ from pathlib import Path
 import sodkit
 
 RECIPE = "cfinet-r18-demo"
-CHANGES = ["schedule.epochs=12", "schedule.steps=[8, 11]", "input.scale=1.5"]
+CHANGES = ["schedule.epochs=12", "input.vertical_flip=0.0"]
 
 
 def main(train_file: Path, test_file: Path, out: Path) -> None:

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sodkit.tiling.conservation import SplitReport
+    from sodkit.tiling.root import SplitPlan
     from sodkit.tiling.settings import SplitSettings
 
 
@@ -104,9 +107,7 @@ def split(
 
     All subsets: sodkit split SODA-D --out patches --profile soda-d
     """
-    from sodkit.cli.common import print_json, progress
-    from sodkit.data.formats import find_subsets
-    from sodkit.tiling.root import SplitPlan, choose, split_source, split_subsets
+    from sodkit.tiling.root import SplitPlan
 
     settings = _settings(
         profile,
@@ -114,18 +115,34 @@ def split(
         min_visible=min_visible, truncated=_value(truncated), ignore=_value(ignore),
         empty=_empty(empty), format=_value(image_format), quality=quality,
     )  # fmt: skip
-    drop_empty = profile is Profile.soda_d and empty is None
+    rules = _rules(settings, skip_train=profile is Profile.soda_d and empty is None)
+    plan = SplitPlan(rules, format_, images, workers, overwrite, skip_bad)
+    _split(ann, out, plan, subset or [], as_json=as_json)
+
+
+def _rules(settings: SplitSettings, *, skip_train: bool) -> Callable[[str], SplitSettings]:
+    """Return the settings of a subset by its name.
+
+    The SODA-D release keeps empty patches of all subsets but the one that is trained on.
+    """
 
     def rules(name: str) -> SplitSettings:
-        # the release keeps empty patches of all subsets but the one that is trained on
-        return replace(settings, empty="skip") if drop_empty and name == "train" else settings
+        return replace(settings, empty="skip") if skip_train and name == "train" else settings
 
-    plan = SplitPlan(rules, format_, images, workers, overwrite, skip_bad)
-    subsets = [] if format_ is not None and not subset else find_subsets(ann)
-    if subset or subsets:
+    return rules
+
+
+def _split(ann: Path, out: Path, plan: SplitPlan, names: list[str], *, as_json: bool) -> None:
+    """Split one source, or the subsets of a root folder, and report."""
+    from sodkit.cli.common import print_json, progress
+    from sodkit.data.formats import find_subsets
+    from sodkit.tiling.root import choose, split_source, split_subsets
+
+    subsets = [] if plan.format is not None and not names else find_subsets(ann)
+    if names or subsets:
         reports: dict[str, Any] = {}
         with progress("splitting") as told:
-            for item, report in split_subsets(choose(subsets, subset or ()), out, plan, told):
+            for item, report in split_subsets(choose(subsets, names), out, plan, told):
                 reports[item.name] = report.as_dict()
                 if not as_json:
                     _print_report(report, out / item.name)

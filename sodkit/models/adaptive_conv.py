@@ -166,7 +166,8 @@ def _linear(low: Tensor, high: Tensor, size: int) -> tuple[Tensor, Tensor]:
     position = torch.stack([low, (low + high) / 2, high], 1)
     first = position.floor()
     after = position - first
-    cell = torch.stack([first, first + 1], 2)
+    # boxes that have diverged to NaN must end in a loss that says so, not in an index error
+    cell = torch.stack([first, first + 1], 2).nan_to_num()
     inside = (cell >= 0) & (cell < size)
     share = torch.stack([1 - after, after], 2) * inside
     return cell.clamp(0, size - 1).int(), share
