@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from sodkit.tiling.conservation import SplitReport
+    from sodkit.tiling.root import SplitPlan
     from sodkit.tiling.settings import SplitSettings
 
 
@@ -104,9 +105,7 @@ def split(
 
     All subsets: sodkit split SODA-D --out patches --profile soda-d
     """
-    from sodkit.cli.common import print_json, progress
-    from sodkit.data.formats import find_subsets
-    from sodkit.tiling.root import SplitPlan, choose, split_source, split_subsets
+    from sodkit.tiling.root import SplitPlan
 
     settings = _settings(
         profile,
@@ -121,23 +120,32 @@ def split(
         return replace(settings, empty="skip") if drop_empty and name == "train" else settings
 
     plan = SplitPlan(rules, format_, images, workers, overwrite, skip_bad)
-    subsets = [] if format_ is not None and not subset else find_subsets(ann)
-    if subset or subsets:
-        reports: dict[str, Any] = {}
+    _run(ann, out, plan, subset or [], as_json)
+
+
+def _run(ann: Path, out: Path, plan: SplitPlan, wanted: list[str], as_json: bool) -> None:
+    """Split one source, or the subsets of a root folder, and print the reports."""
+    from sodkit.cli.common import print_json, progress
+    from sodkit.data.formats import find_subsets
+    from sodkit.tiling.root import choose, split_source, split_subsets
+
+    subsets = [] if plan.format is not None and not wanted else find_subsets(ann)
+    if not wanted and not subsets:
         with progress("splitting") as told:
-            for item, report in split_subsets(choose(subsets, subset or ()), out, plan, told):
-                reports[item.name] = report.as_dict()
-                if not as_json:
-                    _print_report(report, out / item.name)
+            report = split_source(ann, out, plan, progress=told)
         if as_json:
-            print_json({"out": str(out), "subsets": reports})
+            print_json({"out": str(out), **report.as_dict()})
+        else:
+            _print_report(report, out)
         return
+    reports: dict[str, Any] = {}
     with progress("splitting") as told:
-        report = split_source(ann, out, plan, progress=told)
+        for item, report in split_subsets(choose(subsets, wanted), out, plan, told):
+            reports[item.name] = report.as_dict()
+            if not as_json:
+                _print_report(report, out / item.name)
     if as_json:
-        print_json({"out": str(out), **report.as_dict()})
-    else:
-        _print_report(report, out)
+        print_json({"out": str(out), "subsets": reports})
 
 
 def _settings(profile: Profile | None, **changes: Any) -> SplitSettings:
