@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sodkit.errors import SodkitError, UsageError
@@ -40,7 +40,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}{path.suffix}")
     with _full_disk_named(path):
         try:
-            _create(temporary)
+            os.close(_open_new(str(temporary)))
         except OSError as error:
             if error.errno in _FULL:
                 raise
@@ -50,19 +50,6 @@ def atomic_path(path: Path) -> Iterator[Path]:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-
-
-def _create(path: Path) -> None:
-    """Create an empty file, and its folder if absent.
-
-    Opened for its mode: unlike tempfile's it follows the umask, which cannot be read by threads.
-    """
-    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
-    try:
-        os.close(os.open(path, flags, 0o666))
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, flags, 0o666))
 
 
 @contextmanager
@@ -85,10 +72,53 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path``, all or nothing."""
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
+    """Write ``data`` to ``path``, all or nothing.
+
+    As ``atomic_path`` does it, in as few calls of the system as there can be: a split writes
+    hundreds of thousands of patches.
+
+    Raises:
+        UsageError: if ``path`` is a folder, or its folder cannot be made or written to.
+        SodkitError: if the disk is full.
+    """
+    temporary = f"{path.parent}/{TEMPORARY}{secrets.token_hex(8)}{path.suffix}"
+    with _full_disk_named(path):
+        try:
+            descriptor = _open_new(temporary)
+            try:
+                _write_all(descriptor, data)
+            finally:
+                os.close(descriptor)
+            os.replace(temporary, path)
+        except BaseException as error:
+            with suppress(OSError):
+                os.unlink(temporary)
+            if isinstance(error, OSError) and error.errno not in _FULL:
+                folder = "is a folder, a file was to be written"
+                what = folder if path.is_dir() else f"cannot be written: {error.strerror}"
+                raise UsageError(what, where=path) from error
+            raise
+
+
+def _open_new(path: str) -> int:
+    """Open a new file to write to, making its folder if absent.
+
+    Opened for its mode: unlike tempfile's it follows the umask, which cannot be read by threads.
+    """
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
+    try:
+        return os.open(path, flags, 0o666)
+    except FileNotFoundError:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, flags, 0o666)
+
+
+def _write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """Write all of ``data``: one call of the system may take only a part of it."""
+    rest = memoryview(data)
+    while len(rest):
+        rest = rest[os.write(descriptor, rest) :]
 
 
 def require_new_folder(path: Path, *, hint: str) -> None:

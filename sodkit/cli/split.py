@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sodkit.tiling.conservation import SplitReport
     from sodkit.tiling.root import SplitPlan
     from sodkit.tiling.settings import SplitSettings
@@ -115,46 +113,39 @@ def split(
         min_visible=min_visible, truncated=_value(truncated), ignore=_value(ignore),
         empty=_empty(empty), format=_value(image_format), quality=quality,
     )  # fmt: skip
-    rules = _rules(settings, skip_train=profile is Profile.soda_d and empty is None)
-    plan = SplitPlan(rules, format_, images, workers, overwrite, skip_bad)
-    _split(ann, out, plan, subset or [], as_json=as_json)
-
-
-def _rules(settings: SplitSettings, *, skip_train: bool) -> Callable[[str], SplitSettings]:
-    """Return the settings of a subset by its name.
-
-    The SODA-D release keeps empty patches of all subsets but the one that is trained on.
-    """
+    drop_empty = profile is Profile.soda_d and empty is None
 
     def rules(name: str) -> SplitSettings:
-        return replace(settings, empty="skip") if skip_train and name == "train" else settings
+        # the release keeps empty patches of all subsets but the one that is trained on
+        return replace(settings, empty="skip") if drop_empty and name == "train" else settings
 
-    return rules
+    plan = SplitPlan(rules, format_, images, workers, overwrite, skip_bad)
+    _run(ann, out, plan, subset or [], as_json)
 
 
-def _split(ann: Path, out: Path, plan: SplitPlan, names: list[str], *, as_json: bool) -> None:
-    """Split one source, or the subsets of a root folder, and report."""
+def _run(ann: Path, out: Path, plan: SplitPlan, wanted: list[str], as_json: bool) -> None:
+    """Split one source, or the subsets of a root folder, and print the reports."""
     from sodkit.cli.common import print_json, progress
     from sodkit.data.formats import find_subsets
     from sodkit.tiling.root import choose, split_source, split_subsets
 
-    subsets = [] if plan.format is not None and not names else find_subsets(ann)
-    if names or subsets:
-        reports: dict[str, Any] = {}
+    subsets = [] if plan.format is not None and not wanted else find_subsets(ann)
+    if not wanted and not subsets:
         with progress("splitting") as told:
-            for item, report in split_subsets(choose(subsets, names), out, plan, told):
-                reports[item.name] = report.as_dict()
-                if not as_json:
-                    _print_report(report, out / item.name)
+            report = split_source(ann, out, plan, progress=told)
         if as_json:
-            print_json({"out": str(out), "subsets": reports})
+            print_json({"out": str(out), **report.as_dict()})
+        else:
+            _print_report(report, out)
         return
+    reports: dict[str, Any] = {}
     with progress("splitting") as told:
-        report = split_source(ann, out, plan, progress=told)
+        for item, report in split_subsets(choose(subsets, wanted), out, plan, told):
+            reports[item.name] = report.as_dict()
+            if not as_json:
+                _print_report(report, out / item.name)
     if as_json:
-        print_json({"out": str(out), **report.as_dict()})
-    else:
-        _print_report(report, out)
+        print_json({"out": str(out), "subsets": reports})
 
 
 def _settings(profile: Profile | None, **changes: Any) -> SplitSettings:

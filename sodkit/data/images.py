@@ -71,7 +71,7 @@ def write_image(path: Path, image: RgbImage, *, quality: int = 95, order: Order 
     done, data = cv2.imencode(path.suffix, pixels, options)
     if not done:
         raise DataError("image cannot be encoded", where=path)
-    write_bytes(path, data.tobytes())
+    write_bytes(path, np.ascontiguousarray(data).data.cast("B"))
 
 
 def check_size(path: Path, size: tuple[int, int]) -> None:

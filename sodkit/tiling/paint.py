@@ -65,7 +65,9 @@ def _paint_polygons(image: Image, regions: Annotations, spared: Annotations, col
         _draw(mask, regions, np.array([row]), (x1, y1), 1)
         _draw(mask, spared, np.flatnonzero(touching[row]), (x1, y1), 0)
         frame = image[y1:y2, x1:x2]
-        cv2.copyTo(np.full(frame.shape, np.array(color, np.uint8)), mask, frame)
+        cv2.bitwise_xor(frame, frame, dst=frame, mask=mask)  # black: no copy is made for it
+        if any(color):
+            cv2.add(frame, (*color, 0), dst=frame, mask=mask)  # type: ignore[call-overload]
 
 
 def _draw(

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from sodkit import files
 from sodkit.data.formats import find_images, read_annotations
 from sodkit.errors import DataError, SodkitError, UsageError
 from sodkit.tiling import run
@@ -224,16 +225,16 @@ def test_full_disk_is_named_and_leaves_a_resumable_state(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     split(source, tmp_path / "whole")
-    real, written = Path.write_bytes, []
+    real, written = files._write_all, []
 
-    def full(path: Path, data: bytes) -> int:
-        if path.suffix == ".jpg":
-            written.append(path)
+    def full(descriptor: int, data: memoryview) -> None:
+        written.append(descriptor)
         if len(written) > 5:
+            os.write(descriptor, data[:10])
             raise OSError(28, "No space left on device")
-        return real(path, data)
+        real(descriptor, data)
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(files, "_write_all", full)
     with pytest.raises(SodkitError, match="No space left") as caught:
         split(source, tmp_path / "out")
     assert caught.value.exit_code == 1

@@ -102,20 +102,29 @@ def assemble(source: Collected, tell: Tell = stop) -> Annotations:
         labels, image_index = labels[keep], image_index[keep]
     source, keep = _screen(source, _box_faults(source, image_index), tell)
     labels, image_index = labels[keep], image_index[keep]
-    return _build(source, labels, image_index, classes)
+    obb = None
+    if source.polygons is not None:
+        obb = polygons_to_obb(source.polygons.points, source.polygons.offsets)
+        flat = _Fault("no-size", np.asarray(obb[:, 3] <= 0), lambda _: "the polygon has no area")
+        source, keep = _screen(source, [flat], tell)
+        labels, image_index, obb = labels[keep], image_index[keep], obb[keep]
+    return _build(source, labels, image_index, classes, obb)
 
 
 def _build(
-    source: Collected, labels: IntArray, image_index: IntArray, classes: tuple[Category, ...]
+    source: Collected,
+    labels: IntArray,
+    image_index: IntArray,
+    classes: tuple[Category, ...],
+    obb: FloatArray | None,
 ) -> Annotations:
     """Make columns of what has been checked."""
-    xywh, polygons, obb = source.xywh, source.polygons, None
-    if polygons is None:
+    xywh, polygons = source.xywh, source.polygons
+    if polygons is None or obb is None:
         area = np.where(np.isnan(source.area), xywh[:, 2] * xywh[:, 3], source.area)
     else:
         labels = np.where(np.diff(polygons.offsets) == 4, labels, REGION)
         xywh = enclosing(polygons)
-        obb = polygons_to_obb(polygons.points, polygons.offsets)
         area = obb[:, 2] * obb[:, 3]
     return Annotations(
         images=tuple(source.images),
@@ -261,12 +270,6 @@ def _box_faults(source: Collected, image_index: IntArray) -> Iterator[_Fault]:
     empty = ~np.asarray(xywh[:, 2:].min(axis=1, initial=np.inf) > 0)
     what = "the box has no size (x, y, width, height):"
     yield _Fault("no-size", empty, lambda row: f"{what} {text(row)}")
-    if polygons is not None:
-        flat = np.zeros(len(xywh), np.bool_)
-        sized = np.flatnonzero(sound & ~empty)
-        some = polygons.take(sized)
-        flat[sized] = polygons_to_obb(some.points, some.offsets)[:, 3] <= 0
-        yield _Fault("no-size", flat, lambda _: "the polygon has no area")
     yield _outside(source, xywh, image_index)
 
 
