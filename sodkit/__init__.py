@@ -14,7 +14,9 @@ from sodkit._version import __version__
 if TYPE_CHECKING:
     from sodkit.analysis.anchors import analyze_anchors
     from sodkit.config import load_recipe
-    from sodkit.data.formats import find_images, read_annotations
+    from sodkit.data.check import check_dataset
+    from sodkit.data.formats import find_images, find_subsets, read_annotations
+    from sodkit.data.formats.convert import convert
     from sodkit.data.predictions import read_predictions, write_predictions
     from sodkit.data.records import Annotations, Category, Detections, ImageRecord
     from sodkit.data.synthetic import make_dataset
@@ -42,9 +44,12 @@ _HOMES = {
     "Run": "sodkit.evaluation.compare",
     "SplitSettings": "sodkit.tiling.settings",
     "analyze_anchors": "sodkit.analysis.anchors",
+    "check_dataset": "sodkit.data.check",
     "compare": "sodkit.evaluation.compare",
+    "convert": "sodkit.data.formats.convert",
     "evaluate": "sodkit.evaluation.evaluate",
     "find_images": "sodkit.data.formats",
+    "find_subsets": "sodkit.data.formats",
     "load_checkpoint": "sodkit.engine.checkpoint",
     "load_recipe": "sodkit.config",
     "make_dataset": "sodkit.data.synthetic",
@@ -73,9 +78,12 @@ __all__ = [
     "SplitSettings",
     "__version__",
     "analyze_anchors",
+    "check_dataset",
     "compare",
+    "convert",
     "evaluate",
     "find_images",
+    "find_subsets",
     "load_checkpoint",
     "load_recipe",
     "make_dataset",
