@@ -78,7 +78,7 @@ def _baseline(name: str) -> str:
 
 def _runs(options: argparse.Namespace) -> dict[str, Callable[[], object]]:
     """Return what is timed: mode, network and type -> one pass."""
-    ours, theirs = _ours(options), _theirs()
+    ours, theirs = _ours(options), _theirs(options.size)
     batch = _batch(options)
     runs: dict[str, Callable[[], object]] = {}
     for mode in ("inference", "training"):
@@ -119,13 +119,13 @@ def _ours(options: argparse.Namespace) -> Detector:
     return model
 
 
-def _theirs() -> nn.Module:
+def _theirs(size: int) -> nn.Module:
     model: nn.Module = fasterrcnn_resnet50_fpn(
         weights=None,
         weights_backbone=None,
         num_classes=CLASSES + 1,
-        min_size=1,
-        max_size=100000,
+        min_size=size,
+        max_size=size,
         rpn_post_nms_top_n_train=300,
         rpn_post_nms_top_n_test=300,
         rpn_batch_size_per_image=256,

@@ -2,9 +2,8 @@
 
 On CUDA it is torchvision's deformable convolution. On the CPU that operator takes many times a
 plain convolution's time, and its backward pass also computes a gradient of the offsets, which are
-constants here. So there the samples are gathered as weighted sums of four cells each, which is what
-``embedding_bag`` does, and multiplied by the weights in blocks of bounded memory; the backward pass
-gathers by the transposed table.
+constants here. So there the samples are gathered as weighted sums of four cells each and multiplied
+by the weights, in blocks of bounded memory.
 """
 
 from __future__ import annotations
@@ -17,6 +16,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torchvision.ops import deform_conv2d
+
+from sodkit.models.gather import gather, scatter
 
 _TAPS = 9
 _BLOCK_BYTES = 96 << 20
@@ -98,7 +99,7 @@ class _Gather(torch.autograd.Function):
         kernel = _flat(weight)
         output = features.new_empty(batch, height * width, len(weight))
         for image, table, block, index, share in _blocks(features, cells):
-            samples = _gather(table, index, share)
+            samples = _samples(table, index, share)
             output[image, block] = _multiply(samples, kernel)
         return output.reshape(batch, height, width, -1).permute(0, 3, 1, 2)
 
@@ -115,8 +116,10 @@ class _Gather(torch.autograd.Function):
         grad_kernel = torch.zeros(kernel.shape, dtype=torch.float32)
         for image, table, block, index, share in _blocks(features, cells):
             part = rows[image, block]
-            grad_kernel += part.t() @ _gather(table, index, share)
-            _scatter(grad_features[image], _multiply(part, back), index, share)
+            grad_kernel += part.t() @ _samples(table, index, share)
+            grads = _multiply(part, back).reshape(-1, channels)
+            tap = torch.arange(len(grads), dtype=torch.int32).repeat_interleave(4)
+            scatter(grad_features[image], grads, index.flatten(), share.flatten(), tap)
         shape = (len(weight), 3, 3, channels)
         return (
             grad_features.reshape(batch, height, width, channels).permute(0, 3, 1, 2),
@@ -173,32 +176,10 @@ def _linear(low: Tensor, high: Tensor, size: int) -> tuple[Tensor, Tensor]:
     return cell.clamp(0, size - 1).int(), share
 
 
-def _gather(table: Tensor, index: Tensor, share: Tensor) -> Tensor:
+def _samples(table: Tensor, index: Tensor, share: Tensor) -> Tensor:
     """Return the samples (n, 9 * C) of a table (cells, C)."""
     offsets = torch.arange(0, index.numel(), 4, dtype=torch.int32)
-    samples = F.embedding_bag(
-        index.reshape(-1), table, offsets, mode="sum", per_sample_weights=share.reshape(-1)
-    )
-    return samples.reshape(len(index), -1)
-
-
-def _scatter(target: Tensor, samples: Tensor, index: Tensor, share: Tensor) -> None:
-    """Add gradients of samples (n, 9 * C) to the cells (cells, C) they came from.
-
-    The transposed gather: entries sorted by cell make the bags. Only the span of cells touched is
-    written, so that many blocks cost no more than one.
-    """
-    cell, entry = index.reshape(-1).sort(stable=True)
-    first, last = int(cell[0]), int(cell[-1])
-    counts = torch.bincount(cell - first, minlength=last + 1 - first)
-    span = F.embedding_bag(
-        (entry // 4).int(),
-        samples.reshape(-1, target.shape[1]),
-        (counts.cumsum(0) - counts).int(),
-        mode="sum",
-        per_sample_weights=share.reshape(-1)[entry],
-    )
-    target[first : last + 1] += span
+    return gather(table, index.flatten(), share.flatten(), offsets).reshape(len(index), -1)
 
 
 def _multiply(rows: Tensor, kernel: Tensor) -> Tensor:
