@@ -10,12 +10,11 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import typer
 
-from sodkit.errors import SodkitError, UsageError
+from sodkit.errors import SodkitError
 
 SCHEMA_VERSION = 1
 INTERRUPTED = 130
@@ -124,9 +123,3 @@ def progress(description: str) -> Iterator[Report]:
 
 def _silent(done: int, total: int) -> None:
     """Report to nobody."""
-
-
-def check_exists(path: Path, what: str) -> None:
-    """Raise UsageError unless ``path`` exists; ``what`` names it in the message."""
-    if not path.exists():
-        raise UsageError(f"{what} not found", where=path)

@@ -57,7 +57,10 @@ def predict(
     from sodkit.engine.checkpoint import load_checkpoint
     from sodkit.engine.device import pick_device
     from sodkit.engine.predict import PredictOptions, predict_images
+    from sodkit.errors import UsageError
 
+    if out.is_dir():
+        raise UsageError("--out is a folder, a file is to be written", where=out)
     target = pick_device(device)
     roi = {"nms": nms, "max_per_patch": max_per_patch, "score": score}
     loaded = load_checkpoint(checkpoint, target, roi)
