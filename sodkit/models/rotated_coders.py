@@ -49,6 +49,14 @@ def corners(boxes: Tensor) -> Tensor:
     return boxes[..., None, :2] + offsets
 
 
+def centred_inside(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Tell (...,) which boxes (..., 5) are finite and centred in an image (height, width)."""
+    inside = (boxes[..., :2] >= 0).all(-1) & (boxes[..., :2] <= boxes.new_tensor(size[::-1])).all(
+        -1
+    )
+    return inside & boxes.isfinite().all(-1)
+
+
 def upright(xyxy: Tensor) -> Tensor:
     """Return upright boxes (..., 4) as canonical oriented ones (..., 5)."""
     centre, size = (xyxy[..., :2] + xyxy[..., 2:]) / 2, xyxy[..., 2:] - xyxy[..., :2]
