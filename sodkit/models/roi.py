@@ -1,6 +1,6 @@
 """The R-CNN head: RoI features -> classes and boxes, with feature imitation beside it.
 
-Boxes are upright (N, 4) xyxy or oriented (N, 5) as ``regression.py`` has them; the head is the same.
+Boxes are upright (N, 4) xyxy or oriented (N, 5) as in ``regression.py``; the head is the same.
 """
 
 from __future__ import annotations
