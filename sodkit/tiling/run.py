@@ -156,7 +156,7 @@ class _Job:
             if self.stop.is_set():
                 return
             patch = split.annotations.images[number]
-            pixels = _crop(image, split.cuts[number].start, patch.width, settings.padding)
+            pixels = _crop(image, patch.start or (0, 0), patch.width, settings.padding)
             target = self.out_dir / patch.file_name
             write_image(target, pixels, quality=settings.quality, order="bgr")
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import pairwise, repeat
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 import numpy as np
@@ -26,7 +26,7 @@ _UNSET = msgspec.UNSET
 _Maybe = msgspec.UnsetType
 
 
-class _Image(msgspec.Struct):
+class _Image(msgspec.Struct, gc=False):
     id: int
     file_name: str
     width: int
@@ -36,7 +36,7 @@ class _Image(msgspec.Struct):
     start_coord: tuple[int, int] | _Maybe = _UNSET
 
 
-class _Annotation(msgspec.Struct):
+class _Annotation(msgspec.Struct, gc=False):
     id: int
     image_id: int
     category_id: int
@@ -116,20 +116,20 @@ class CocoWriter:
         ids = np.array([image.id for image in annotations.images], np.int64)
         classes = np.array([*(item.id for item in self._categories), self._region_id], np.int64)
         labels = np.where(annotations.labels == REGION, len(self._categories), annotations.labels)
-        columns = zip(
+        count = len(annotations)
+        columns: tuple[Iterable[Any], ...] = (
             annotations.ids.tolist(),
             ids[annotations.image_index].tolist(),
             classes[labels].tolist(),
             annotations.xywh.tolist(),
             annotations.area.tolist(),
-            [0] * len(annotations),
+            repeat(0, count),
             annotations.ignore.astype(int).tolist(),
             _polygon_lists(annotations),
-            [_UNSET] * len(annotations) if annotations.obb is None else annotations.obb.tolist(),
-            [_UNSET] * len(annotations) if truncated is None else truncated.astype(int).tolist(),
-            strict=True,
+            repeat(_UNSET, count) if annotations.obb is None else annotations.obb.tolist(),
+            repeat(_UNSET, count) if truncated is None else truncated.astype(int).tolist(),
         )
-        return [_Annotation(*row) for row in columns]
+        return list(map(_Annotation, *columns))
 
 
 class _Lines:
@@ -143,7 +143,9 @@ class _Lines:
     def add(self, items: Sequence[msgspec.Struct]) -> None:
         if items:
             self.file.write(self._before)
-            self.file.write(b",\n".join(self._encoder.encode(item) for item in items))
+            # a line end inside a string is escaped: these are the ones between the items
+            lines = self._encoder.encode_lines(items)
+            self.file.write(lines.removesuffix(b"\n").replace(b"\n", b",\n"))
             self._before = b",\n"
 
     def end(self) -> None:
@@ -160,10 +162,13 @@ def _image(image: ImageRecord) -> _Image:
     )
 
 
-def _polygon_lists(annotations: Annotations) -> Sequence[list[float] | _Maybe]:
+def _polygon_lists(annotations: Annotations) -> Iterable[list[float] | _Maybe]:
     polygons = annotations.polygons
     if polygons is None:
-        return [_UNSET] * len(annotations)
+        return repeat(_UNSET, len(annotations))
+    if (np.diff(polygons.offsets) == 4).all():
+        corners: list[list[float]] = polygons.points.reshape(-1, 8).tolist()
+        return corners
     flat = polygons.points.ravel().tolist()
     ends = (polygons.offsets * 2).tolist()
     return [flat[a:b] for a, b in pairwise(ends)]
