@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import secrets
 import shutil
@@ -14,6 +15,11 @@ from sodkit.errors import SodkitError, UsageError
 
 TEMPORARY = ".tmp-"
 """What the names of temporary files start with."""
+
+_TOKEN = secrets.token_hex(8)
+"""Tells the temporary files of this process from those of others, also on other machines."""
+
+_NUMBER = itertools.count()
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -82,7 +88,7 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
         UsageError: if ``path`` is a folder, or its folder cannot be made or written to.
         SodkitError: if the disk is full.
     """
-    temporary = f"{path.parent}/{TEMPORARY}{secrets.token_hex(8)}{path.suffix}"
+    temporary = f"{path.parent}/{TEMPORARY}{_TOKEN}-{os.getpid()}-{next(_NUMBER)}{path.suffix}"
     with _full_disk_named(path):
         try:
             descriptor = _open_new(temporary)
