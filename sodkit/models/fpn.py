@@ -49,5 +49,5 @@ def _add_upsampled(below: Tensor, above: Tensor) -> None:
         below += F.interpolate(above, size=below.shape[-2:], mode="nearest")
         return
     # without the enlarged copy, which is as large as the finest level
-    cells = below.unflatten(3, (width, 2)).unflatten(2, (height, 2))
+    cells = below.view(*below.shape[:2], height, 2, width, 2)
     cells += above[:, :, :, None, :, None]
