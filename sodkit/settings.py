@@ -67,6 +67,13 @@ class Threshold(Settings):
     reference: Positive = 12.0
 
 
+class Region(Settings):
+    """Cascade RPN's region-based assignment (paper Table 1): shares of an object's sides."""
+
+    positive: Share = Field(0.2, description="of the inner region: positive")
+    ignored: Share = Field(0.5, description="of the outer region: ignored, so not negative")
+
+
 class IouMatching(Settings):
     """Max-IoU assignment and random sampling."""
 
@@ -83,7 +90,11 @@ class Crpn(Settings):
     """Coarse-to-fine RPN (paper 3.1)."""
 
     anchor_scale: Positive = Field(2.0, description="anchor side in strides, one a location")
+    assignment: Literal["dynamic", "region"] = Field(
+        "dynamic", description="of the coarse stage: by IoU (paper), or as in Cascade RPN"
+    )
     threshold: Threshold = Threshold()
+    region: Region = Region()
     match_best: bool = Field(
         True, description="an object without a positive anchor gets its best one (defect 4.8)"
     )
@@ -147,6 +158,7 @@ class RoiHead(Settings):
         add_gt=True,
     )
     stds: Four = (0.1, 0.1, 0.2, 0.2)
+    classification_weight: float = 1.0
     score: Share = Field(0.05, description="detections below are dropped")
     nms: Share = 0.5
     max_per_patch: Count = 100

@@ -122,8 +122,9 @@ class RoiHead(nn.Module):
         own = deltas[rows, sampled.labels[rows]]
         boxes = sampled.boxes[rows]
         wanted = coders.encode(boxes, truth.boxes[sampled.gt[rows]], self.config.stds)
+        weight = self.config.classification_weight / count
         result = {
-            "loss_cls": F.cross_entropy(logits, sampled.labels, reduction="sum") / count,
+            "loss_cls": F.cross_entropy(logits, sampled.labels, reduction="sum") * weight,
             "loss_reg": F.l1_loss(own, wanted, reduction="sum") / count,
         }
         if self.imitation is not None:
