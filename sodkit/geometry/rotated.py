@@ -118,14 +118,6 @@ def polygons_to_obb(points: FloatArray, offsets: IntArray) -> FloatArray:
     return boxes
 
 
-def polygon_area(corners: FloatArray) -> FloatArray:
-    """Return the areas (N,) in px^2 of simple polygons (N, K, 2), whichever way they turn."""
-    points = corners - corners[:, :1]
-    x, y = points[..., 0], points[..., 1]
-    doubled = np.sum(x * np.roll(y, -1, axis=1) - np.roll(x, -1, axis=1) * y, axis=1)
-    return np.asarray(np.abs(doubled) / 2)
-
-
 def _half_extents(obb: FloatArray) -> FloatArray:
     """Return half the width and height (N, 2) of the enclosing boxes."""
     cos, sin = np.abs(np.cos(obb[:, 4])), np.abs(np.sin(obb[:, 4]))
