@@ -276,6 +276,21 @@ class Merge(Settings):
     nms: Share = 0.5
 
 
+class Evaluation(Settings):
+    """What is measured; what is null follows the protocol."""
+
+    protocol: Literal["soda-d", "soda-a", "coco"] | None = Field(
+        None, description="null: soda-a for oriented boxes, else soda-d"
+    )
+    areas: dict[str, tuple[float, float]] | None = Field(
+        None,
+        description="px^2 by name, both ends included; AP, AP50, AP75 and AR@N are of the first",
+    )
+    max_dets: tuple[Count, ...] | None = Field(
+        None, description="detections a class and image that count"
+    )
+
+
 class Recipe(Settings):
     """Everything that defines a detector and its training."""
 
@@ -289,6 +304,7 @@ class Recipe(Settings):
     input: Input = Input()
     schedule: Schedule = Schedule()
     merge: Merge = Merge()
+    evaluation: Evaluation = Evaluation()
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
