@@ -67,6 +67,13 @@ class Threshold(Settings):
     reference: Positive = 12.0
 
 
+class Region(Settings):
+    """Cascade RPN's region-based assignment (paper Table 1): shares of an object's sides."""
+
+    positive: Share = Field(0.2, description="of the inner region: positive")
+    ignored: Share = Field(0.5, description="of the outer region: ignored, so not negative")
+
+
 class IouMatching(Settings):
     """Max-IoU assignment and random sampling."""
 
@@ -83,7 +90,11 @@ class Crpn(Settings):
     """Coarse-to-fine RPN (paper 3.1)."""
 
     anchor_scale: Positive = Field(2.0, description="anchor side in strides, one a location")
+    assignment: Literal["dynamic", "region"] = Field(
+        "dynamic", description="of the coarse stage: by IoU (paper), or as in Cascade RPN"
+    )
     threshold: Threshold = Threshold()
+    region: Region = Region()
     match_best: bool = Field(
         True, description="an object without a positive anchor gets its best one (defect 4.8)"
     )
@@ -150,6 +161,7 @@ class RoiHead(Settings):
         add_gt=True,
     )
     stds: Four = (0.1, 0.1, 0.2, 0.2)
+    classification_weight: float = 1.0
     angle_std: Positive = Field(0.1, description="of the angle, where boxes are oriented")
     class_agnostic: bool = Field(False, description="one box an RoI, not one a class")
     loss: Literal["l1", "smooth_l1"] = "l1"
@@ -264,6 +276,21 @@ class Merge(Settings):
     nms: Share = 0.5
 
 
+class Evaluation(Settings):
+    """What is measured; what is null follows the protocol."""
+
+    protocol: Literal["soda-d", "soda-a", "coco"] | None = Field(
+        None, description="null: soda-a for oriented boxes, else soda-d"
+    )
+    areas: dict[str, tuple[float, float]] | None = Field(
+        None,
+        description="px^2 by name, both ends included; AP, AP50, AP75 and AR@N are of the first",
+    )
+    max_dets: tuple[Count, ...] | None = Field(
+        None, description="detections a class and image that count"
+    )
+
+
 class Recipe(Settings):
     """Everything that defines a detector and its training."""
 
@@ -277,6 +304,7 @@ class Recipe(Settings):
     input: Input = Input()
     schedule: Schedule = Schedule()
     merge: Merge = Merge()
+    evaluation: Evaluation = Evaluation()
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:

@@ -83,14 +83,20 @@ def corners_to_obb(corners: FloatArray) -> FloatArray:
     points = corners - origin[:, None]  # near 0: no digits lost to large coordinates
     best = np.concatenate([origin, np.zeros((count, 3))], axis=1)
     best_area = np.full(count, np.inf)
+    # No rectangle is smaller than the polygon: one of its area (most are annotated as rectangles)
+    # needs no further look. With five corners or more a polygon can cover itself twice.
+    least = polygon_area(corners) * (1 + 1e-12) if k == 4 else np.full(count, -1.0)
     for i, j in _directions(k):
-        rectangle = _rectangle_along(points, points[:, j] - points[:, i])
+        open_ = np.flatnonzero(best_area > least)
+        if not len(open_):
+            break
+        rectangle = _rectangle_along(points[open_], points[open_, j] - points[open_, i])
         area = rectangle[:, 2] * rectangle[:, 3]
         # A rectangle's four edges tie but for rounding: the first one stands.
-        better = area < best_area * (1 - 1e-12)
-        rectangle[:, :2] += origin
-        best[better] = rectangle[better]
-        best_area[better] = area[better]
+        better = area < best_area[open_] * (1 - 1e-12)
+        rectangle[:, :2] += origin[open_]
+        best[open_[better]] = rectangle[better]
+        best_area[open_[better]] = area[better]
     return canonical(best)
 
 

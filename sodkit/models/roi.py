@@ -137,8 +137,9 @@ class RoiHead(nn.Module):
         own = deltas[rows, 0 if self.config.class_agnostic else sampled.labels[rows]]
         boxes = sampled.boxes[rows]
         objects = torch.cat([self.regression.truth(t) for t in targets])[sampled.gt[rows]]
+        weight = self.config.classification_weight / count
         result = {
-            "loss_cls": F.cross_entropy(logits, sampled.labels, reduction="sum") / count,
+            "loss_cls": F.cross_entropy(logits, sampled.labels, reduction="sum") * weight,
             "loss_reg": self.regression.loss(own, boxes, objects) / count,
         }
         if self.imitation is not None:
