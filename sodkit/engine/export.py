@@ -12,6 +12,7 @@ from sodkit.errors import MissingExtraError, SodkitError, UsageError
 from sodkit.files import atomic_path
 from sodkit.models.detector import Detector
 from sodkit.models.graph import ProposalGraph
+from sodkit.models.oriented_rpn import OrientedRpn
 
 _MULTIPLE = 32
 
@@ -30,7 +31,7 @@ def export_onnx(detector: Detector, out: Path, *, height: int, width: int, batch
         batch: images at a time.
 
     Raises:
-        UsageError: sizes that are no multiples of 32.
+        UsageError: sizes that are no multiples of 32, or a detector with oriented proposals.
         MissingExtraError: the extra ``onnx`` is not installed.
         SodkitError: the exporter failed.
     """
@@ -39,6 +40,8 @@ def export_onnx(detector: Detector, out: Path, *, height: int, width: int, batch
             f"{height} x {width} px, {batch} images",
             hint=f"height and width are multiples of {_MULTIPLE}, batch is at least 1",
         )
+    if isinstance(detector.rpn, OrientedRpn):
+        raise UsageError("the graph of oriented proposals cannot be exported", where=out)
     for package in ("onnx", "onnxscript"):
         if find_spec(package) is None:
             raise MissingExtraError(package, "onnx")

@@ -13,7 +13,7 @@ from sodkit.data.batches import Batch
 from sodkit.models import anchors, losses, matchers, rotated_coders
 from sodkit.models.matchers import Order
 from sodkit.models.nms import grouped_nms
-from sodkit.models.proposals import Proposals, Scored
+from sodkit.models.proposals import Proposals, Scored, Selection, by_location, init_heads
 from sodkit.models.regression import oriented_truth
 
 
@@ -37,9 +37,7 @@ class OrientedRpn(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
         self.cls = nn.Conv2d(channels, count, 1)
         self.reg = nn.Conv2d(channels, 6 * count, 1)
-        for conv in (self.conv, self.cls, self.reg):
-            nn.init.normal_(conv.weight, std=0.01)
-            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+        init_heads(self.conv, self.cls, self.reg)
 
     def forward(
         self, features: Sequence[Tensor], size: tuple[int, int], sizes: Sequence[tuple[int, int]]
@@ -50,8 +48,8 @@ class OrientedRpn(nn.Module):
         logits, deltas = [], []
         for feature in features:
             hidden = F.relu(self.conv(feature))
-            logits.append(self.cls(hidden).permute(0, 2, 3, 1).reshape(count, -1))
-            deltas.append(self.reg(hidden).permute(0, 2, 3, 1).reshape(count, -1, 6))
+            logits.append(by_location(self.cls(hidden), 1)[..., 0])
+            deltas.append(by_location(self.reg(hidden), 6))
         return Scored([a.expand(count, -1, -1) for a in grid], logits, deltas)
 
     @torch.no_grad()
@@ -63,17 +61,16 @@ class OrientedRpn(nn.Module):
         NMS within each level is on the enclosing boxes; proposals whose centre lies outside the
         image are left out.
         """
-        return [self._select(output, image, size, limit) for image, size in enumerate(sizes)]
+        how = Selection.of(self.config, training=self.training, limit=limit)
+        return [self._select(output, image, size, how) for image, size in enumerate(sizes)]
 
     def _select(
-        self, scored: Scored, image: int, size: tuple[int, int], limit: int | None
+        self, scored: Scored, image: int, size: tuple[int, int], how: Selection
     ) -> Proposals:
-        c, train = self.config, self.training
-        pre = c.nms_pre.train if train else c.nms_pre.test
         boxes, scores, levels = [], [], []
         for level, logits in enumerate(scored.logits):
             score, rows = logits[image].float().sigmoid().sort(descending=True, stable=True)
-            score, rows = score[:pre], rows[:pre]
+            score, rows = score[: how.pre], rows[: how.pre]
             reference = scored.anchors[level][image][rows]
             deltas = scored.deltas[level][image][rows]
             boxes.append(rotated_coders.decode_midpoint(reference, deltas, self.stds))
@@ -82,9 +79,7 @@ class OrientedRpn(nn.Module):
         box, score, group = torch.cat(boxes), torch.cat(scores), torch.cat(levels)
         kept = rotated_coders.centred_inside(box, size) & (box[:, 2:4] > 0).all(1)
         box, score, group = box[kept], score[kept], group[kept]
-        threshold = c.nms_train if train else c.nms_test
-        keep = grouped_nms(rotated_coders.enclosing(box), score, group, threshold)
-        keep = keep[: limit or (c.proposals.train if train else c.proposals.test)]
+        keep = grouped_nms(rotated_coders.enclosing(box), score, group, how.nms)[: how.limit]
         return Proposals(box[keep], score[keep])
 
     def losses(self, output: Scored, batch: Batch, order: Order) -> dict[str, Tensor]:

@@ -89,3 +89,10 @@ def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(MissingExtraError, match="onnx"):
         export_onnx(build(), tmp_path / "x.onnx", height=64, width=96)
+
+
+def test_oriented_proposals_are_refused(tmp_path: Path) -> None:
+    recipe = load_recipe("oriented-rcnn-r50-soda-a", SMALL)
+    detector = zoo.build(recipe.model, 3, recipe.boxes).eval()
+    with pytest.raises(UsageError, match="oriented proposals"):
+        export_onnx(detector, tmp_path / "graph.onnx", height=64, width=64)
