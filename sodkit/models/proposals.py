@@ -18,7 +18,7 @@ class Proposals:
     """Proposals of one image, best first, in px of the network's input.
 
     Attributes:
-        boxes: (N, 4) float32 xyxy, inside the image.
+        boxes: (N, 4) float32 xyxy, inside the image; of the oriented RPN (N, 5) oriented boxes.
         scores: (N,) float32 objectness in [0, 1].
     """
 
