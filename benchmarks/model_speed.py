@@ -6,17 +6,24 @@ Both have ResNet-50 with conv1 and layer1 frozen, keep 300 proposals and see the
 objects; CFINet is the recipe given, its exemplars filled as after some training (``--exemplars``).
 Every figure is the minimum over the repeats: other processes only ever add time. On a machine
 that is busy all the time, ``--cpu --threads 1`` counts CPU seconds instead. Ratios are to
-torchvision in float32, as everybody runs it. Prints a table, or with ``--json`` one object.
+torchvision in float32, as everybody runs it. ``--memory`` gives the peak memory of a training step
+instead: of a process of its own for each network, above what it held before the network was made.
+Prints a table, with ``--json`` one object, and with ``--csv FILE`` appends rows to a file.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
+import multiprocessing
+import resource
 import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +40,20 @@ CLASSES = 9
 def main() -> None:
     """Measure and print."""
     options = _options()
+    rows = _memory(options) if options.memory else _times(options)
+    if options.csv:
+        _append(options, rows)
+    if options.json:
+        print(json.dumps({"schema_version": 1, "size": options.size, "runs": rows}))
+        return
+    print(f"{options.size} px, batch {options.batch}, {options.threads} threads")
+    for row in rows:
+        unit = "MB" if options.memory else "s"
+        print(f"{row['run']:34s} {row['value']:8.3f} {unit} {row['ratio']:6.2f}")
+
+
+def _times(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the seconds of every run."""
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     clock = time.process_time if options.cpu else time.perf_counter
@@ -45,16 +66,49 @@ def main() -> None:
             start = clock()
             run()
             seconds[name] = min(seconds[name], clock() - start)
-    rows = [
-        {"run": name, "seconds": value, "ratio": value / seconds[_baseline(name)]}
+    return [
+        {"run": name, "value": value, "ratio": value / seconds[_baseline(name)]}
         for name, value in seconds.items()
     ]
-    if options.json:
-        print(json.dumps({"schema_version": 1, "size": options.size, "runs": rows}))
-        return
-    print(f"{options.size} px, batch {options.batch}, {options.threads} threads")
-    for row in rows:
-        print(f"{row['run']:34s} {row['seconds']:8.3f} s {row['ratio']:6.2f}")
+
+
+def _memory(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the peak MB of a training step of each network, in a fresh process each."""
+    names = ["training torchvision float32", "training sodkit float32", "training sodkit bfloat16"]
+    peaks = {}
+    for name in names:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            peaks[name] = pool.apply(_peak, (options, name))
+    return [{"run": n, "value": p, "ratio": p / peaks[_baseline(n)]} for n, p in peaks.items()]
+
+
+def _peak(options: argparse.Namespace, name: str) -> float:
+    """Return by how many MB two training steps raise the process's peak of resident memory."""
+    torch.set_num_threads(options.threads)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    batch = _batch(options)
+    if "torchvision" in name:
+        run = _pass(_theirs(options.size), "training", _their_input(batch, "training"), False)
+    else:
+        run = _pass(_ours(options), "training", (batch,), name.endswith("bfloat16"))
+    run()
+    run()
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
+def _append(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
+    """Append the rows to a CSV, with the settings that matter."""
+    new = not options.csv.exists()
+    with options.csv.open("a", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if new:
+            writer.writerow(["size", "batch", "threads", "repeat", "run", "value", "unit", "ratio"])
+        unit = "MB" if options.memory else "s"
+        for row in rows:
+            numbers = [f"{row['value']:.3f}", unit, f"{row['ratio']:.3f}"]
+            writer.writerow(
+                [options.size, options.batch, options.threads, options.repeat, row["run"], *numbers]
+            )
 
 
 def _options() -> argparse.Namespace:
@@ -68,6 +122,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", default="", help="runs whose name contains this (and baselines)")
     parser.add_argument("--cpu", action="store_true", help="CPU seconds, not wall time")
+    parser.add_argument("--memory", action="store_true", help="peak memory, not time")
+    parser.add_argument("--csv", type=Path, help="append the rows to this file")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import csv
-import os
-import subprocess
+import importlib.util
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "ablation.py"
 
 
-def run(out: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "benchmarks/ablation.py", "--smoke", "--threads", "1"]
-    return subprocess.run(
-        [*command, "--out", str(out), "--variants", "baseline", "cfinet", *more],
-        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+def run(monkeypatch: pytest.MonkeyPatch, out: Path, *more: str) -> None:
+    """Run the script in this process: starting torch again would take longer than the rest."""
+    spec = importlib.util.spec_from_file_location("ablation", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    arguments = ["--smoke", "--threads", "1", "--out", str(out), "--variants", "baseline", "cfinet"]
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments, *more])
+    module.main()
 
 
-def test_smoke_and_resume(tmp_path: Path) -> None:
-    first = run(tmp_path)
-    assert first.returncode == 0, first.stderr
+def test_smoke_and_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(monkeypatch, tmp_path)
     table = (tmp_path / "ablation.csv").read_text("utf-8")
     rows = list(csv.DictReader(table.splitlines()))
     assert [(r["variant"], r["seed"]) for r in rows] == [
@@ -37,9 +40,7 @@ def test_smoke_and_resume(tmp_path: Path) -> None:
     weights = tmp_path / "runs" / "cfinet-0" / "checkpoints" / "last.safetensors"
     written = weights.stat().st_mtime_ns
     (tmp_path / "runs" / "cfinet-0" / "ablation.json").unlink()
-    again = run(tmp_path)
-    assert again.returncode == 0, again.stderr
+    run(monkeypatch, tmp_path)
     assert weights.stat().st_mtime_ns == written
-    other = run(tmp_path, "--set", "schedule.lr=0.1")
-    assert other.returncode == 1
-    assert "other settings" in other.stderr
+    with pytest.raises(SystemExit, match="other settings"):
+        run(monkeypatch, tmp_path, "--set", "schedule.lr=0.1")
