@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -14,6 +15,11 @@ from sodkit.errors import SodkitError, UsageError
 
 TEMPORARY = ".tmp-"
 """What the names of temporary files start with."""
+
+_TOKEN = secrets.token_hex(8)
+"""Tells the temporary files of this process from those of others, also on other machines."""
+
+_NUMBER = itertools.count()
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -37,10 +43,26 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     if path.is_dir():
         raise UsageError("is a folder, a file was to be written", where=path)
-    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}{path.suffix}")
+
+    def make(temporary: Path) -> None:
+        os.close(_open_new(str(temporary)))
+
+    def remove(temporary: Path) -> None:
+        temporary.unlink(missing_ok=True)
+
+    with _moved_when_done(path, path.suffix, make, remove) as temporary:
+        yield temporary
+
+
+@contextmanager
+def _moved_when_done(
+    path: Path, suffix: str, make: Callable[[Path], None], remove: Callable[[Path], None]
+) -> Iterator[Path]:
+    """Make something temporary beside ``path``, which becomes it if the block ends well."""
+    temporary = path.with_name(f"{_temporary_name()}{suffix}")
     with _full_disk_named(path):
         try:
-            os.close(_open_new(str(temporary)))
+            make(temporary)
         except OSError as error:
             if error.errno in _FULL:
                 raise
@@ -49,7 +71,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
             yield temporary
             os.replace(temporary, path)
         finally:
-            temporary.unlink(missing_ok=True)
+            remove(temporary)
+
+
+def _temporary_name() -> str:
+    """Return a name without suffix that no other call returns, in whatever process."""
+    return f"{TEMPORARY}{_TOKEN}-{os.getpid()}-{next(_NUMBER)}"
 
 
 @contextmanager
@@ -82,7 +109,7 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
         UsageError: if ``path`` is a folder, or its folder cannot be made or written to.
         SodkitError: if the disk is full.
     """
-    temporary = f"{path.parent}/{TEMPORARY}{secrets.token_hex(8)}{path.suffix}"
+    temporary = f"{path.parent}/{_temporary_name()}{path.suffix}"
     with _full_disk_named(path):
         try:
             descriptor = _open_new(temporary)
@@ -150,16 +177,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         SodkitError: if the disk is full.
     """
     require_new_folder(path, hint="give a folder that does not exist yet")
-    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
-    with _full_disk_named(path):
-        try:
-            temporary.mkdir(parents=True)
-        except OSError as error:
-            if error.errno in _FULL:
-                raise
-            raise UsageError(f"cannot be written: {error.strerror}", where=path) from error
-        try:
-            yield temporary
-            os.replace(temporary, path)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+
+    def make(temporary: Path) -> None:
+        temporary.mkdir(parents=True)
+
+    def remove(temporary: Path) -> None:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+    with _moved_when_done(path, "", make, remove) as temporary:
+        yield temporary

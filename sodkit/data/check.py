@@ -1,8 +1,8 @@
 """Everything wrong with a data set, and its profile.
 
-An *error* is what other commands refuse, or what makes images and annotations not fit; a *warning*
-is what they can work with but a user should know. ``check_dataset`` goes on after whatever it
-finds, so that one run lists all.
+An *error* is what other commands refuse, what makes images and annotations not fit, or what cannot
+have been meant; a *warning* is what they can work with but a user should know. ``check_dataset``
+goes on after whatever it finds, so that one run lists all.
 """
 
 from __future__ import annotations

@@ -117,10 +117,12 @@ def _shapes(source: Collected) -> Iterator[Finding]:
     rings = shapely.linearrings(some.points, indices=np.repeat(np.arange(len(counts)), counts))
     crossed = np.zeros(len(corners), np.bool_)
     crossed[usable] = ~shapely.is_simple(rings)
-    yield from _rows(
-        source, crossed, "warning", "crosses-itself",
-        lambda _: "the polygon crosses itself: the rectangle around its corners counts",
-    )  # fmt: skip
+    # An object's corners in no order that goes round it are not the box that was meant; a region,
+    # or what becomes one, is only painted or flagged.
+    objects = ~many & ~np.isin(source.category_ids, regions)
+    what = "the polygon crosses itself: the rectangle around its corners counts"
+    yield from _rows(source, crossed & objects, "error", "crosses-itself", lambda _: what)
+    yield from _rows(source, crossed & ~objects, "warning", "crosses-itself", lambda _: what)
 
 
 def _borders(source: Collected) -> Iterator[Finding]:

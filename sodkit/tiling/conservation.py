@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +9,8 @@ import numpy as np
 
 from sodkit.data.records import Annotations, Category, IntArray
 from sodkit.data.sizes import SIZE_NAMES, size_index
+from sodkit.tiling.cuts import Cuts, Fate
 from sodkit.tiling.settings import SplitSettings
-from sodkit.tiling.split import Cut, Fate
 
 OUTCOMES = ("lost", "ignored", "truncated", "whole")
 """The best that a patch makes of an object, from worst to best.
@@ -99,23 +98,22 @@ def _named(counts: IntArray) -> dict[str, int]:
     return dict(zip(reversed(OUTCOMES), counts[::-1].tolist(), strict=True))
 
 
-def best_outcomes(annotations: Annotations, rows: IntArray, cuts: Sequence[Cut]) -> IntArray:
+def best_outcomes(annotations: Annotations, rows: IntArray, cuts: Cuts) -> IntArray:
     """Return the best that the patches of an image make of each of its objects.
 
     Args:
         annotations: of the data set.
         rows: (R,) the image's annotations, ascending.
-        cuts: the patches that are written.
+        cuts: the windows that become patches.
 
     Returns:
         (R,) indices into ``OUTCOMES``; of regions 0.
     """
+    outcome = np.where(cuts.whole, OUTCOMES.index("whole"), OUTCOMES.index("truncated"))
+    outcome = np.where(cuts.fate == Fate.IGNORE, OUTCOMES.index("ignored"), outcome)
+    written = cuts.written
     best = np.zeros(len(rows), np.int64)
-    for item in cuts:
-        outcome = np.where(item.whole, OUTCOMES.index("whole"), OUTCOMES.index("truncated"))
-        outcome = np.where(item.fate == Fate.IGNORE, OUTCOMES.index("ignored"), outcome)
-        spots = np.searchsorted(rows, item.rows[item.written])
-        best[spots] = np.maximum(best[spots], outcome[item.written])
+    np.maximum.at(best, np.searchsorted(rows, cuts.rows[written]), outcome[written])
     return np.where(annotations.is_region[rows], 0, best)
 
 

@@ -22,6 +22,12 @@ def starts(length: int, size: int, stride: int) -> list[int]:
     return [*range(0, last, stride), last]
 
 
+def count_windows(width: int, height: int, size: int, stride: int) -> int:
+    """Return how many windows ``windows`` lays, without laying them."""
+    steps = [-(-max(side - size, 0) // stride) + 1 for side in (width, height)]
+    return steps[0] * steps[1]
+
+
 def windows(width: int, height: int, size: int, stride: int) -> list[tuple[int, int]]:
     """Return the left top corners (x, y) of all windows; x is the outer loop, y the inner.
 

@@ -6,11 +6,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sodkit.data.records import Annotations, FloatArray, IntArray
+from sodkit.data.records import Annotations, FloatArray
 from sodkit.geometry.boxes import intersection
 
 Image = npt.NDArray[np.uint8]
 Color = tuple[int, int, int]
+
+_FAR = 2**24
+"""Corners farther away than any image is wide are moved to here, within what OpenCV can draw."""
 
 
 def paint_regions(image: Image, regions: Annotations, objects: Annotations, color: Color) -> None:
@@ -58,24 +61,29 @@ def _paint_polygons(image: Image, regions: Annotations, spared: Annotations, col
     outer = np.concatenate([np.floor(box[:, :2]), np.floor(box[:, 2:]) + 1], axis=1)
     frames = np.clip(outer, 0, limit).astype(np.int64)
     touching = intersection(box, spared.xyxy) > 0
+    painted, kept = _pixel_corners(regions), _pixel_corners(spared)
     for row, (x1, y1, x2, y2) in enumerate(frames.tolist()):
         if x1 >= x2 or y1 >= y2:
             continue
         mask = np.zeros((y2 - y1, x2 - x1), np.uint8)
-        _draw(mask, regions, np.array([row]), (x1, y1), 1)
-        _draw(mask, spared, np.flatnonzero(touching[row]), (x1, y1), 0)
+        _draw(mask, painted[row], (x1, y1), 1)
+        for number in np.flatnonzero(touching[row]).tolist():
+            _draw(mask, kept[number], (x1, y1), 0)
         frame = image[y1:y2, x1:x2]
         cv2.bitwise_xor(frame, frame, dst=frame, mask=mask)  # black: no copy is made for it
         if any(color):
             cv2.add(frame, (*color, 0), dst=frame, mask=mask)  # type: ignore[call-overload]
 
 
-def _draw(
-    mask: Image, shapes: Annotations, rows: IntArray, origin: tuple[int, int], value: int
-) -> None:
-    """Draw polygons into a mask whose first pixel is ``origin``, corners cut to whole pixels."""
+def _pixel_corners(shapes: Annotations) -> list[npt.NDArray[np.int32]]:
+    """Return each polygon's corners (K, 2), cut to whole pixels."""
     if shapes.polygons is None:
-        return
-    for row in rows.tolist():
-        corners = np.floor(shapes.polygons[row]) - origin
-        cv2.fillPoly(mask, [corners.astype(np.int32)], (value,))
+        return []
+    whole = np.clip(np.floor(shapes.polygons.points), -_FAR, _FAR).astype(np.int32)
+    return np.split(whole, shapes.polygons.offsets[1:-1])
+
+
+def _draw(mask: Image, corners: npt.NDArray[np.int32], origin: tuple[int, int], value: int) -> None:
+    """Draw a polygon of the image into a mask whose first pixel is ``origin``."""
+    # one by one: fillPoly leaves out where polygons of one call overlap
+    cv2.fillPoly(mask, [corners], (value,), offset=(-origin[0], -origin[1]))

@@ -22,7 +22,7 @@ import numpy as np
 from sodkit.data.formats import PATCHES
 from sodkit.data.formats.coco_write import CocoWriter, coco_writer
 from sodkit.data.images import RgbImage, check_size, read_image, write_image
-from sodkit.data.records import Annotations
+from sodkit.data.records import Annotations, ImageRecord
 from sodkit.data.sizes import SIZE_NAMES
 from sodkit.errors import DataError, UsageError
 from sodkit.tiling import folder
@@ -33,11 +33,15 @@ from sodkit.tiling.conservation import (
     best_outcomes,
     tally,
 )
+from sodkit.tiling.grid import count_windows
 from sodkit.tiling.paint import paint_regions
 from sodkit.tiling.settings import DEFAULT, Rgb, SplitSettings
 from sodkit.tiling.split import ImageSplit, join_splits, painted_rows, split_image
 
 Progress = Callable[[int, int], None]
+
+_MOST_PATCHES = 250_000
+"""An image that would be cut into more patches is refused: they would not fit the memory."""
 
 _LOST_NAMED = 20
 """So many lost objects are named in the report."""
@@ -72,13 +76,15 @@ def split_dataset(
 
     Raises:
         DataError: an image that is missing, cannot be decoded or has another size than stated.
-        UsageError: ``out_dir`` holds something else, or ``workers`` is below 1.
+        UsageError: ``out_dir`` holds something else, ``workers`` is below 1, or the windows are so
+            small that an image has more than 250 000 of them.
         SodkitError: the disk is full.
     """
     count = (os.cpu_count() or 1) if workers is None else workers
     if count < 1:
         raise UsageError("there must be one worker or more", where="--workers")
     _check_apart(images_dir, out_dir)
+    _check_numbers(annotations, images_dir, settings)
     mark = folder.claim(out_dir, annotations, settings, overwrite=overwrite)
     job = _Job(annotations, images_dir, out_dir, settings, skip_bad)
     totals = _Totals(job)
@@ -129,13 +135,23 @@ class _Job:
         except DataError as error:
             if not self.skip_bad:
                 raise _with_advice(error) from error
+            self._forget(index)
             return _Result(index, None, error.what)
 
-    def _split(self, index: int) -> ImageSplit:
+    def _forget(self, index: int) -> None:
+        """Remove the patches that an earlier run made of an image that is broken now."""
+        if _number_of_windows(self.annotations.images[index], self.settings) <= _MOST_PATCHES:
+            for record in self._look(index).annotations.images:
+                (self.out_dir / record.file_name).unlink(missing_ok=True)
+
+    def _look(self, index: int) -> ImageSplit:
         rows, stem = self.rows[index], self.stems[index]
-        split = join_splits(
+        return join_splits(
             [split_image(self.annotations, index, rows, s, stem) for s in self.settings.scales]
         )
+
+    def _split(self, index: int) -> ImageSplit:
+        split = self._look(index)
         paths = [self.out_dir / record.file_name for record in split.annotations.images]
         changed = _changed(self.images_dir / self.annotations.images[index].file_name)
         missing = [number for number, path in enumerate(paths) if not _is_there(path, changed)]
@@ -156,7 +172,7 @@ class _Job:
             if self.stop.is_set():
                 return
             patch = split.annotations.images[number]
-            pixels = _crop(image, split.cuts[number].start, patch.width, settings.padding)
+            pixels = _crop(image, patch.start or (0, 0), patch.width, settings.padding)
             target = self.out_dir / patch.file_name
             write_image(target, pixels, quality=settings.quality, order="bgr")
 
@@ -283,6 +299,29 @@ def _with_advice(error: DataError) -> DataError:
     advice = "--skip-bad leaves out images that cannot be read"
     hint = advice if error.hint is None else f"{error.hint}; {advice}"
     return DataError(error.what, where=error.where, hint=hint)
+
+
+def _number_of_windows(image: ImageRecord, settings: SplitSettings) -> int:
+    sizes = [(one.size, one.stride) for one in settings.scales]
+    return sum(count_windows(image.width, image.height, size, stride) for size, stride in sizes)
+
+
+def _check_numbers(annotations: Annotations, images_dir: Path, settings: SplitSettings) -> None:
+    """Raise if an image has more windows than fit the memory."""
+    for image in annotations.images:
+        number = _number_of_windows(image, settings)
+        if number <= _MOST_PATCHES:
+            continue
+        try:
+            check_size(images_dir / image.file_name, (image.width, image.height))
+        except DataError:
+            continue  # its size is wrong: told, or left out, when its turn comes
+        raise UsageError(
+            f"an image of {image.width} x {image.height} px would be cut into {number} patches, "
+            f"more than {_MOST_PATCHES}",
+            where=images_dir / image.file_name,
+            hint="give a larger --size and --stride, or correct the image's size in ANN",
+        )
 
 
 def _check_apart(images_dir: Path, out_dir: Path) -> None:

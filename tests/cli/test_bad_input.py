@@ -284,7 +284,8 @@ def test_labels_that_others_broke(name: str, format: str, tmp_path: Path) -> Non
     checked = call("check", SHARED / name, *options)
     assert "Traceback" not in result.output + checked.output
     if name.startswith("P0004") and format == "dota":
-        assert result.exit_code == 0
+        # the boxes of real data sets are split; that one of them cannot be meant, a check says
+        assert (result.exit_code, checked.exit_code) == (0, 3)
         assert "crosses itself" in checked.stdout
     else:
         assert (result.exit_code, checked.exit_code) == (3, 3)

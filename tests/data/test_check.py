@@ -86,7 +86,7 @@ BAD: list[tuple[str, str, str, dict[str, Any]]] = [
     ("form", "error", "neither bbox", {"bbox": None}),
     ("not-finite", "error", "not finite", {"bbox": [5, 5, 1e308, 1e308]}),
     ("duplicate-box", "warning", "same box", {"bbox": [1, 2, 10, 10], "image_id": 0}),
-    ("crosses-itself", "warning", "crosses itself", {"poly": [30, 30, 50, 40, 50, 30, 30, 40]}),
+    ("crosses-itself", "error", "crosses itself", {"poly": [30, 30, 50, 40, 50, 30, 30, 40]}),
     ("many-corners", "warning", "5 corners", {"poly": [*POLY, 25, 35]}),
     ("bad-polygon", "error", "three corners", {"poly": [1, 2, 3, 4]}),
     ("no-size", "error", "no area", {"poly": [1, 1, 9, 9, 5, 5, 3, 3]}),

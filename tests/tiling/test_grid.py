@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sodkit.tiling.grid import starts, windows
+from sodkit.tiling.grid import count_windows, starts, windows
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,11 @@ def test_what_fits_the_overlap_lies_whole_in_a_window(
     side = min(extent * (size - stride), length)
     left = place * (length - side)
     assert any(s <= left and left + side <= s + size for s in starts(length, size, stride))
+
+
+@given(st.integers(1, 500), st.integers(1, 500), st.integers(1, 90), st.data())
+def test_windows_are_counted_without_being_laid(
+    width: int, height: int, size: int, data: st.DataObject
+) -> None:
+    stride = data.draw(st.integers(1, size))
+    assert count_windows(width, height, size, stride) == len(windows(width, height, size, stride))

@@ -221,6 +221,38 @@ def test_bad_image_stops_or_is_left_out(
     assert report.outcomes.sum() + report.bad_images[0].objects == objects
 
 
+def test_an_image_that_breaks_between_two_runs_leaves_no_patches(
+    source: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    split(source, out)
+    (out / "split.json").rename(out / ".split.json")  # as if it had been killed at the end
+    (source.parent / "photos" / "d.jpg").write_bytes(b"\xff\xd8 no image")
+    report = split(source, out, skip_bad=True)
+    assert [item.file_name for item in report.bad_images] == ["d.jpg"]
+    listed = {image.file_name for image in read_annotations(out).images}
+    there = {name for name in content(out) if name.startswith("images/")}
+    assert there == listed
+
+
+def test_windows_without_number_are_refused(source: Path, tmp_path: Path) -> None:
+    own = read_annotations(source)
+    rules = SplitSettings(size=2, stride=1)
+    images = tuple(replace(image, width=10**6, height=10**6) for image in own.images)
+    with pytest.raises(DataError, match="has 310 x 200 px"):
+        split_dataset(
+            replace(own, images=images), source.parent / "photos", tmp_path / "out", rules
+        )
+    cv2.imwrite(str(source.parent / "photos" / "a.jpg"), np.zeros((3000, 4000, 3), np.uint8))
+    own = replace(own, images=(replace(own.images[0], width=4000, height=3000),))
+    own = own.take(np.zeros(0, np.int64))
+    with pytest.raises(UsageError, match="would be cut into 11937081 patches"):
+        split_dataset(
+            own, source.parent / "photos", tmp_path / "other", SplitSettings(size=10, stride=1)
+        )
+    assert not (tmp_path / "other").exists()
+
+
 def test_full_disk_is_named_and_leaves_a_resumable_state(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,8 +11,9 @@ from sodkit.data.records import REGION, Annotations, Category, ImageRecord, Poly
 from sodkit.errors import UsageError
 from sodkit.geometry.rotated import corners_to_obb, obb_to_corners
 from sodkit.tiling.conservation import OUTCOMES, best_outcomes, tally
+from sodkit.tiling.cuts import Fate, cut
 from sodkit.tiling.settings import DEFAULT, SODA_A, SODA_D, SplitSettings
-from sodkit.tiling.split import Fate, cut, split_image
+from sodkit.tiling.split import split_image
 
 SMALL = SplitSettings(size=100, stride=70)
 
@@ -91,9 +92,10 @@ def test_boxes_are_shifted_and_clipped() -> None:
 )
 def test_the_rule_of_the_visible_share(rules: SplitSettings, share: float, fate: Fate) -> None:
     own = horizontal([[800 - 100 * share, 10, 100, 20]], width=1450, height=800)
-    first = cut(own, 0, np.arange(1), rules)[0]
-    assert first.share == pytest.approx([share])
-    assert first.fate.tolist() == [fate]
+    cuts = cut(own, 0, np.arange(1), rules)
+    first = cuts.window == 0
+    assert cuts.share[first] == pytest.approx([share])
+    assert cuts.fate[first].tolist() == [fate]
 
 
 @pytest.mark.parametrize(("ignore", "expected"), [("flag", [True]), ("fill", []), ("drop", [])])
@@ -133,14 +135,14 @@ def test_corners_are_neither_clipped_nor_bent() -> None:
     assert own.obb is not None
     assert own.polygons is not None
     shown = 0
-    for item, patch in zip(split.cuts, patches(own).values(), strict=True):
+    for start, patch in patches(own).items():
         assert patch.obb is not None
         assert patch.polygons is not None
         if not len(patch):
             continue
         shown += 1
-        np.testing.assert_array_equal(patch.polygons[0], own.polygons[0] - item.start)
-        np.testing.assert_allclose(patch.obb[0], own.obb[0] - [*item.start, 0, 0, 0])
+        np.testing.assert_array_equal(patch.polygons[0], own.polygons[0] - start)
+        np.testing.assert_allclose(patch.obb[0], own.obb[0] - [*start, 0, 0, 0])
         np.testing.assert_array_equal(patch.xywh[0, 2:], own.xywh[0, 2:])
     assert shown == 2
     assert split.truncated.tolist() == [True, False]
@@ -151,7 +153,8 @@ def test_a_polygon_that_crosses_itself_is_taken_by_its_hull() -> None:
     assert own.polygons is not None
     bow = own.polygons.points[[0, 2, 1, 3]]
     own = replace(own, polygons=Polygons(bow, own.polygons.offsets))
-    assert cut(own, 0, np.arange(1), SMALL)[0].share.tolist() == [1.0]
+    cuts = cut(own, 0, np.arange(1), SMALL)
+    assert cuts.share[cuts.window == 0].tolist() == [1.0]
 
 
 def test_a_sliver_shows_nothing() -> None:
@@ -237,7 +240,7 @@ def test_shifting_whole_objects_back_gives_the_objects(
     whole = got.take(~split.truncated)
     starts = np.array([image.start for image in got.images], np.float64)[whole.image_index]
     back = whole.xyxy + np.concatenate([starts, starts], axis=1)
-    rows = np.concatenate([item.rows[item.whole] for item in split.cuts])
+    rows = split.cuts.rows[split.cuts.whole]
     np.testing.assert_allclose(back, own.xyxy[rows], atol=1e-9)
     assert set(rows.tolist()) == set(range(len(own)))
 
@@ -283,6 +286,6 @@ def test_shares_add_up_over_windows_side_by_side(
     own = replace(own, images=(replace(image, width=wide, height=high),))
     rules = SplitSettings(size=size, stride=size, truncated=truncated)
     total = np.zeros(len(own))
-    for item in cut(own, 0, np.arange(len(own)), rules):
-        total[item.rows] += item.share
+    cuts = cut(own, 0, np.arange(len(own)), rules)
+    np.add.at(total, cuts.rows, cuts.share)
     np.testing.assert_allclose(total, 1, atol=5e-3)

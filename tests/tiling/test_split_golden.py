@@ -36,8 +36,7 @@ def cut_all(annotations: Annotations, settings: SplitSettings) -> Patches:
     ):
         split = split_image(annotations, index, rows, settings, "x")
         filled = fill(annotations, index, rows, settings)
-        for number, item in enumerate(split.cuts):
-            x, y = item.start
+        for number, (x, y) in enumerate(split.cuts.starts.tolist()):
             key = (Path(image.file_name).stem, x, y)
             patches[key] = (of_patch(split, number), filled[y : y + 800, x : x + 800])
     return patches

@@ -9,24 +9,34 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import pairwise, repeat
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 import numpy as np
 
 from sodkit.data.formats.assemble import IGNORE_NAME
-from sodkit.data.records import REGION, Annotations, BoolArray, Category, ImageRecord
+from sodkit.data.records import (
+    REGION,
+    Annotations,
+    BoolArray,
+    Category,
+    ImageRecord,
+    Polygons,
+)
 from sodkit.files import atomic_path
 
 _UNSET = msgspec.UNSET
 _Maybe = msgspec.UnsetType
 
+_CHUNK = 128
+"""Annotations turned into text at a time."""
 
-class _Image(msgspec.Struct):
+
+class _Image(msgspec.Struct, gc=False):
     id: int
     file_name: str
     width: int
@@ -36,7 +46,7 @@ class _Image(msgspec.Struct):
     start_coord: tuple[int, int] | _Maybe = _UNSET
 
 
-class _Annotation(msgspec.Struct):
+class _Annotation(msgspec.Struct, gc=False):
     id: int
     image_id: int
     category_id: int
@@ -100,7 +110,8 @@ class CocoWriter:
         """
         self._has_regions |= bool(annotations.is_region.any())
         self._images.add([_image(image) for image in annotations.images])
-        self._annotations.add(self._structs(annotations, truncated))
+        for some in self._structs(annotations, truncated):
+            self._annotations.add(some)
 
     def finish(self) -> None:
         """Join the lists and write the categories."""
@@ -112,24 +123,30 @@ class CocoWriter:
         shutil.copyfileobj(self._annotations.file, self._images.file, 1 << 20)
         self._images.file.write(b'"categories": ' + msgspec.json.encode(items) + b"}\n")
 
-    def _structs(self, annotations: Annotations, truncated: BoolArray | None) -> list[_Annotation]:
+    def _structs(
+        self, annotations: Annotations, truncated: BoolArray | None
+    ) -> Iterator[list[_Annotation]]:
+        """Yield some annotations at a time: what a processor's cache holds."""
         ids = np.array([image.id for image in annotations.images], np.int64)
         classes = np.array([*(item.id for item in self._categories), self._region_id], np.int64)
         labels = np.where(annotations.labels == REGION, len(self._categories), annotations.labels)
-        columns = zip(
-            annotations.ids.tolist(),
-            ids[annotations.image_index].tolist(),
-            classes[labels].tolist(),
-            annotations.xywh.tolist(),
-            annotations.area.tolist(),
-            [0] * len(annotations),
-            annotations.ignore.astype(int).tolist(),
-            _polygon_lists(annotations),
-            [_UNSET] * len(annotations) if annotations.obb is None else annotations.obb.tolist(),
-            [_UNSET] * len(annotations) if truncated is None else truncated.astype(int).tolist(),
-            strict=True,
-        )
-        return [_Annotation(*row) for row in columns]
+        image_ids, category_ids = ids[annotations.image_index], classes[labels]
+        ignore, unset = annotations.ignore.astype(int), repeat(_UNSET)
+        for start in range(0, len(annotations), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            columns: tuple[Iterable[Any], ...] = (
+                annotations.ids[part].tolist(),
+                image_ids[part].tolist(),
+                category_ids[part].tolist(),
+                annotations.xywh[part].tolist(),
+                annotations.area[part].tolist(),
+                repeat(0),
+                ignore[part].tolist(),
+                unset if annotations.polygons is None else _lists(annotations.polygons, part),
+                unset if annotations.obb is None else annotations.obb[part].tolist(),
+                unset if truncated is None else truncated[part].astype(int).tolist(),
+            )
+            yield list(map(_Annotation, *columns))
 
 
 class _Lines:
@@ -143,7 +160,9 @@ class _Lines:
     def add(self, items: Sequence[msgspec.Struct]) -> None:
         if items:
             self.file.write(self._before)
-            self.file.write(b",\n".join(self._encoder.encode(item) for item in items))
+            # a line end inside a string is escaped: these are the ones between the items
+            lines = self._encoder.encode_lines(items)
+            self.file.write(lines.removesuffix(b"\n").replace(b"\n", b",\n"))
             self._before = b",\n"
 
     def end(self) -> None:
@@ -160,10 +179,12 @@ def _image(image: ImageRecord) -> _Image:
     )
 
 
-def _polygon_lists(annotations: Annotations) -> Sequence[list[float] | _Maybe]:
-    polygons = annotations.polygons
-    if polygons is None:
-        return [_UNSET] * len(annotations)
-    flat = polygons.points.ravel().tolist()
-    ends = (polygons.offsets * 2).tolist()
-    return [flat[a:b] for a, b in pairwise(ends)]
+def _lists(polygons: Polygons, part: slice) -> list[list[float]]:
+    """Return the corners x1 y1 x2 y2 ... of some polygons."""
+    offsets = polygons.offsets[part.start : part.stop + 1]
+    points = polygons.points[offsets[0] : offsets[-1]]
+    if (np.diff(offsets) == 4).all():
+        corners: list[list[float]] = points.reshape(-1, 8).tolist()
+        return corners
+    flat = points.ravel().tolist()
+    return [flat[a:b] for a, b in pairwise(((offsets - offsets[0]) * 2).tolist())]
