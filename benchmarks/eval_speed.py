@@ -198,7 +198,7 @@ def suppression(count: int, results: Path | None) -> None:
     from sodkit.geometry.nms import nms, nms_rotated
     from sodkit.geometry.rotated import obb_to_corners, obb_to_xyxy
 
-    _, found = oriented(max(count // 700, 1), 5)
+    _, found = oriented(max(count // 600, 1), 5)
     rows = np.random.default_rng(0).permutation(len(found.box))[:count]
     boxes, scores = found.box[rows], found.score[rows] + 0.0
     xyxy = obb_to_xyxy(boxes)
