@@ -2,12 +2,14 @@
 
     python benchmarks/eval_speed.py            # full size: some minutes, 1 GB of disk
     python benchmarks/eval_speed.py --scale .1
+    python benchmarks/eval_speed.py --only upright start --csv benchmarks/results/eval_speed.csv
 
 Wants an environment in which sodkit is installed.
 
 Whole processes, from typing the command to the result on stdout, best of --repeat; then the
 evaluation alone from arrays in memory, in CPU seconds; suppression of 50 000 boxes; memory at one,
-two and four times the detections. Peers that are not installed are left out.
+two and four times the detections. Peers that are not installed are left out. --csv adds a line
+for each figure to a file; what is compared is timed in turns, in one run on the same files.
 """
 
 from __future__ import annotations
@@ -28,6 +30,11 @@ from typing import ParamSpec, TypeVar
 
 import numpy as np
 from eval_cases import make, oriented
+
+RESULTS: Path | None = None
+"""Where ``record`` writes to."""
+
+SECTIONS = ("start", "upright", "oriented", "growth", "nms")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -114,20 +121,33 @@ def compare(title: str, truth: Path, found: Path, peers: list[str], repeat: int)
     """Time us and the peers on the same files, and check that AP is the same."""
     kind = "obb" if title == "oriented" else "bbox"
     limits = "[20000]" if kind == "obb" else "[100, 300, 1000]"
-    ours = best(repeat, "-m", "sodkit", "eval", str(truth), str(found), "--json")
+    scripts = {
+        peer: PEER.format(load=LOAD[peer][0], results=LOAD[peer][1], kind=kind, limits=limits)
+        for peer in peers
+    }
+    commands = {"sodkit": ("-m", "sodkit", "eval", str(truth), str(found), "--json")}
+    commands |= {peer: ("-c", text, str(truth), str(found)) for peer, text in scripts.items()}
+    turns: dict[str, list[Run]] = {name: [] for name in commands}
+    for turn in range(repeat):
+        for name, command in commands.items():
+            if turn == 0 or name != "pycocotools":
+                turns[name].append(run(*command))
+    quickest = {name: min(runs, key=lambda one: one.wall) for name, runs in turns.items()}
+    ours = quickest["sodkit"]
     ap = json.loads(ours.output)["metrics"]["AP"]
     print(f"\n{title}: {found.stat().st_size / 1e6:.0f} MB of predictions, AP {ap:.6f}")
     print(f"{'':24s}{'wall s':>8s}{'CPU s':>8s}{'MB':>7s}   whole process: they / we")
     line("sodkit", ours, None)
+    for name, one in quickest.items():
+        record(f"{title} whole process", name, one.wall, one.cpu, one.memory)
     memory = float(run("-c", MEMORY, str(truth), str(found)).output.split()[-1])
+    record(f"{title} from arrays", "sodkit", cpu=memory)
     in_memory = [f"from arrays, CPU s: sodkit {memory:.3f}"]
     for peer in peers:
-        load, results = LOAD[peer]
-        script = PEER.format(load=load, results=results, kind=kind, limits=limits)
-        times = 1 if peer == "pycocotools" else repeat
-        theirs = best(times, "-c", script, str(truth), str(found))
+        theirs = quickest[peer]
         value, cpu = map(float, theirs.output.split("RESULT")[1].split()[:2])
         line(peer, theirs, ours)
+        record(f"{title} from arrays", peer, cpu=cpu)
         in_memory.append(f"{peer} {cpu:.3f} ({cpu / memory:.0f} times)")
         if abs(value - ap) > 1e-9:
             print(f"  AP DIFFERS: {value} against {ap}")
@@ -137,6 +157,24 @@ def compare(title: str, truth: Path, found: Path, peers: list[str], repeat: int)
 def line(name: str, one: Run, ours: Run | None) -> None:
     ratio = "" if ours is None else f"{one.wall / ours.wall:9.2f}"
     print(f"{name:24s}{one.wall:8.2f}{one.cpu:8.2f}{one.memory:7.0f}{ratio}", flush=True)
+
+
+def record(
+    what: str,
+    tool: str,
+    wall: float | None = None,
+    cpu: float | None = None,
+    memory: float | None = None,
+) -> None:
+    """Add a line to the results, if a file was named."""
+    if RESULTS is None:
+        return
+    new = not RESULTS.exists()
+    with RESULTS.open("a", encoding="utf-8") as stream:
+        if new:
+            stream.write("what,tool,wall_s,cpu_s,memory_mb\n")
+        cells = [format(value, ".4g") if value is not None else "" for value in (wall, cpu, memory)]
+        stream.write(",".join([what, tool, *cells]) + "\n")
 
 
 def clock(work: Callable[[], object], repeat: int) -> float:
@@ -149,8 +187,10 @@ def clock(work: Callable[[], object], repeat: int) -> float:
     return min(times)
 
 
-def suppression(count: int) -> None:
+def suppression(count: int, results: Path | None) -> None:
     """Suppress ``count`` boxes of one image, half of them duplicates."""
+    global RESULTS
+    RESULTS = results
     import shapely
     import torch
     import torchvision
@@ -158,7 +198,7 @@ def suppression(count: int) -> None:
     from sodkit.geometry.nms import nms, nms_rotated
     from sodkit.geometry.rotated import obb_to_corners, obb_to_xyxy
 
-    _, found = oriented(max(count // 700, 1), 5)
+    _, found = oriented(max(count // 600, 1), 5)
     rows = np.random.default_rng(0).permutation(len(found.box))[:count]
     boxes, scores = found.box[rows], found.score[rows] + 0.0
     xyxy = obb_to_xyxy(boxes)
@@ -171,6 +211,9 @@ def suppression(count: int) -> None:
     print(
         f"upright  {ours:.3f}, torchvision {theirs:.2f} ({theirs / ours:.0f} times), same: {same}"
     )
+
+    record(f"nms of {len(rows)} upright boxes", "sodkit", cpu=ours)
+    record(f"nms of {len(rows)} upright boxes", "torchvision", cpu=theirs)
 
     def by_tree() -> list[int]:
         polygons = shapely.polygons(obb_to_corners(boxes))
@@ -193,6 +236,8 @@ def suppression(count: int) -> None:
     ours = clock(lambda: nms_rotated(boxes, scores, 0.5), 4)
     theirs = clock(by_tree, 1)
     same = by_tree() == nms_rotated(boxes, scores, 0.5).tolist()
+    record(f"nms of {len(rows)} rotated boxes", "sodkit", cpu=ours)
+    record(f"nms of {len(rows)} rotated boxes", "shapely STRtree", cpu=theirs)
     print(f"rotated  {ours:.3f}, shapely {theirs:.2f} ({theirs / ours:.0f} times), same: {same}")
 
 
@@ -202,6 +247,7 @@ def growth(folder: Path, images: int, repeat: int) -> None:
     for times in (1, 2, 4):
         truth, found = apart(make, folder, "oriented", images, 88, times)
         one = best(repeat, "-m", "sodkit", "eval", str(truth), str(found), "--json")
+        record(f"oriented {times} x {images} images", "sodkit", one.wall, one.cpu, one.memory)
         size = (truth.stat().st_size + found.stat().st_size) / 1e6
         print(
             f"{times:16d} times{size:12.0f}{one.wall:8.2f}{one.cpu:8.2f}{one.memory:8.0f}",
@@ -223,23 +269,42 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full size")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--all", action="store_true", help="pycocotools too: a minute")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS)
+    parser.add_argument("--csv", type=Path, help="file that lines are added to")
     arguments = parser.parse_args()
+    global RESULTS
+    RESULTS = arguments.csv
     scale, repeat = arguments.scale, arguments.repeat
     known = [name for name in LOAD if importlib.util.find_spec(name)]
     quick = [name for name in known if name != "pycocotools" or arguments.all]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        small = apart(make, folder, "upright", 60, 1)
-        first = run("-m", "sodkit", "eval", *map(str, small), "--json")
-        again = best(repeat, "-m", "sodkit", "eval", *map(str, small), "--json")
-        print(f"60 images, s: {again.wall:.2f} wall, {again.cpu:.2f} CPU", end="")
-        print(f" (first run of this script: {first.wall:.2f}, {first.cpu:.2f})", flush=True)
-        compare("upright", *apart(make, folder, "upright", round(7000 * scale), 77), quick, repeat)
-        peers = [peer for peer in known if peer == "hotcoco"]
-        files = apart(make, folder, "oriented", round(850 * scale), 88)
-        compare("oriented", *files, peers, repeat)
-        growth(folder, round(425 * scale), repeat)
-        apart(suppression, round(50_000 * scale))
+        if "start" in arguments.only:
+            start(folder, repeat)
+        if "upright" in arguments.only:
+            files = apart(make, folder, "upright", round(7000 * scale), 77)
+            compare("upright", *files, quick, repeat)
+        if "oriented" in arguments.only:
+            peers = [peer for peer in known if peer == "hotcoco"]
+            files = apart(make, folder, "oriented", round(850 * scale), 88)
+            compare("oriented", *files, peers, repeat)
+        if "growth" in arguments.only:
+            growth(folder, round(425 * scale), repeat)
+        if "nms" in arguments.only:
+            apart(suppression, round(50_000 * scale), RESULTS)
+
+
+def start(folder: Path, repeat: int) -> None:
+    """Time 60 images: with nothing compiled yet, and from then on."""
+    small = apart(make, folder, "upright", 60, 1)
+    command = ("-m", "sodkit", "eval", *map(str, small), "--json")
+    for code in Path(__file__).parents[1].glob("sodkit/**/__pycache__/*.o"):
+        code.unlink()
+    first, again = run(*command), best(repeat, *command)
+    record("60 images, nothing compiled", "sodkit", first.wall, first.cpu, first.memory)
+    record("60 images", "sodkit", again.wall, again.cpu, again.memory)
+    print(f"60 images, s: {again.wall:.2f} wall, {again.cpu:.2f} CPU", end="")
+    print(f" (the very first time {first.wall:.2f}, {first.cpu:.2f})", flush=True)
 
 
 if __name__ == "__main__":

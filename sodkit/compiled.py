@@ -18,9 +18,10 @@ import ctypes
 import hashlib
 import os
 import re
+import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -66,6 +67,36 @@ def compiled(signature: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return wrap
 
 
+_CHILD = """
+import sys
+from importlib import import_module
+count = int(sys.argv[1])
+sys.path[:] = sys.argv[2 : 2 + count]
+for name in sys.argv[2 + count :]:
+    module, _, kernel = name.partition(":")
+    getattr(import_module(module), kernel).load()
+"""
+
+
+def prepare(*kernels: object) -> None:
+    """Compile what has never been compiled on this machine, half of it in a second process.
+
+    Args:
+        kernels: compiled functions of modules, those that take longest first.
+    """
+    missing = [one for one in kernels if isinstance(one, Kernel) and not one.is_ready()]
+    if len(missing) < 2:
+        return
+    names = [f"{one.function.__module__}:{one.function.__name__}" for one in missing[1::2]]
+    command = [sys.executable, "-c", _CHILD, str(len(sys.path)), *sys.path, *names]
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for one in missing[::2]:
+            one.load()
+    finally:
+        child.wait()  # should it have failed, its half is compiled here when needed
+
+
 class Kernel(Generic[P, R]):
     """A compiled function; ``function`` is its Python original, to call it uncompiled."""
 
@@ -78,7 +109,7 @@ class Kernel(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the machine code; TypeError if an argument does not fit the signature."""
-        native = self._native or self._load()
+        native = self._native or self.load()
         if kwargs or len(args) != len(self._arguments):
             raise TypeError(f"{self.function.__name__} takes {len(self._arguments)} arguments")
         flat: list[object] = []
@@ -89,7 +120,12 @@ class Kernel(Generic[P, R]):
                 flat.append(value)
         return cast(R, native(*flat))
 
-    def _load(self) -> Callable[..., Any]:
+    def is_ready(self) -> bool:
+        """Tell whether the machine code is there."""
+        return self._native is not None or any(path.is_file() for path in _files(self))
+
+    def load(self) -> Callable[..., Any]:
+        """Return the machine code as a function of numbers and addresses; compile it if new."""
         with _LOCK:
             if self._native is None:
                 name = f"kernel_{_fingerprint(self)}"
@@ -120,25 +156,27 @@ def _as_pointer(name: str, kind: str, axes: int, array: Any) -> list[object]:
 
 def _cached(kernel: Kernel[P, R], name: str) -> bytes:
     """Return the object code, from its file if there is one; compile it otherwise."""
-    short = f"{kernel.function.__module__}.{kernel.function.__name__}-{name[7:]}.o"
-    folders = list(_folders(kernel.function))
-    for folder in folders:
+    files = _files(kernel)
+    for path in files:
         with suppress(OSError):
-            return (folder / short).read_bytes()
+            return path.read_bytes()
     code = _compile(kernel, name)
-    for folder in folders:
+    for path in files:
         with suppress(OSError, SodkitError):
-            write_bytes(folder / short, code)
+            write_bytes(path, code)
             break
     return code
 
 
-def _folders(function: FunctionType) -> Iterator[Path]:
-    """Return where object code is kept: beside Python's byte code, else in the user's cache."""
-    yield Path(function.__code__.co_filename).parent / "__pycache__"
+def _files(kernel: Kernel[P, R]) -> list[Path]:
+    """Return where object code may be: beside Python's byte code, else in the user's cache."""
+    function = kernel.function
+    name = f"{function.__module__}.{function.__name__}-{_fingerprint(kernel)}.o"
+    folders = [Path(function.__code__.co_filename).parent / "__pycache__"]
     local = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME")
     with suppress(RuntimeError):
-        yield Path(local or Path.home() / ".cache") / "sodkit"
+        folders.append(Path(local or Path.home() / ".cache") / "sodkit")
+    return [folder / name for folder in folders]
 
 
 def _fingerprint(kernel: Kernel[P, R]) -> str:

@@ -76,6 +76,47 @@ def test_a_changed_helper_or_constant_changes_the_fingerprint(
     assert module._fingerprint(total) != before
 
 
+def test_two_processes_share_the_first_compilation(tmp_path: Path) -> None:
+    (tmp_path / "many.py").write_text(MANY, "utf-8")
+    folder = Path(__file__).parents[1]
+    environment = {"PYTHONPATH": f"{folder}:{tmp_path}", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", "import many; many.main()"]
+    for compiled_here in (["one", "three"], []):
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        assert done.stdout.split() == compiled_here
+    assert len(list((tmp_path / "__pycache__").glob("*.o"))) == 3
+
+
+MANY = """
+import numpy as np
+from sodkit import compiled as module
+from sodkit.compiled import compiled, prepare
+
+@compiled("void(f8[:])")
+def one(values):
+    values[0] = 1
+
+@compiled("void(f8[:])")
+def two(values):
+    values[0] = 2
+
+@compiled("void(f8[:])")
+def three(values):
+    values[0] = 3
+
+def main():
+    slow = module._compile
+    def spy(kernel, name):
+        print(kernel.function.__name__)
+        return slow(kernel, name)
+    module._compile = spy
+    prepare(one, two, three)
+    room = np.zeros(1)
+    for number, kernel in enumerate((one, two, three), 1):
+        kernel(room)
+        assert room[0] == number
+"""
+
 KERNEL = """
 import sys
 import numpy as np

@@ -358,3 +358,6 @@ def _match(
                 if a == 0:
                     target[row, t] = pair_gt[best]
         start = end
+
+
+MATCHING_KERNELS = (_candidates, _match)
