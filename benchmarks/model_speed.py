@@ -168,7 +168,7 @@ def _batch(options: argparse.Namespace) -> Batch:
         side = 8 + 40 * torch.rand(options.objects, 2, generator=generator)
         labels = torch.randint(0, CLASSES, (options.objects,), generator=generator)
         targets.append(Target(torch.cat([corner, corner + side], 1), labels, torch.zeros(0, 4)))
-    return Batch(images, ((size, size),) * count, (1.5,) * count, tuple(targets))
+    return Batch(images, ((size, size),) * count, ((1.5, 1.5),) * count, tuple(targets))
 
 
 def _their_input(batch: Batch, mode: str) -> tuple[object, ...]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sodkit.data.synthetic import make_dataset
     from sodkit.engine.checkpoint import load_checkpoint
     from sodkit.engine.device import pick_device
+    from sodkit.engine.import_weights import import_weights
     from sodkit.engine.predict import PredictOptions, predict_images
     from sodkit.engine.train import train
     from sodkit.evaluation.compare import Run, compare
@@ -50,6 +51,7 @@ _HOMES = {
     "evaluate": "sodkit.evaluation.evaluate",
     "find_images": "sodkit.data.formats",
     "find_subsets": "sodkit.data.formats",
+    "import_weights": "sodkit.engine.import_weights",
     "load_checkpoint": "sodkit.engine.checkpoint",
     "load_recipe": "sodkit.config",
     "make_dataset": "sodkit.data.synthetic",
@@ -84,6 +86,7 @@ __all__ = [
     "evaluate",
     "find_images",
     "find_subsets",
+    "import_weights",
     "load_checkpoint",
     "load_recipe",
     "make_dataset",

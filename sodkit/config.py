@@ -119,6 +119,9 @@ def _explain(error: Exception) -> str:
     lines = []
     for item in error.errors(include_url=False):
         key = ".".join(str(part) for part in item["loc"])
+        if not key:  # parts that make no detector together
+            lines.append(item["msg"].removeprefix("Value error, "))
+            continue
         message = "unknown key" if item["type"] == "extra_forbidden" else item["msg"]
         close = get_close_matches(str(item["loc"][-1]), _known_keys(item["loc"][:-1]), n=1)
         known = f" (did you mean {close[0]}?)" if message == "unknown key" and close else ""

@@ -13,6 +13,7 @@ from sodkit.analysis.anchors import AnchorQuality, analyze_anchors
 from sodkit.config import load_recipe
 from sodkit.data.formats import read_annotations
 from sodkit.data.predictions import write_predictions
+from sodkit.data.records import BoxKind
 from sodkit.data.synthetic import make_dataset
 from sodkit.engine.checkpoint import load_checkpoint
 from sodkit.engine.device import pick_device
@@ -29,14 +30,19 @@ from sodkit.viz.plots import plot_anchor_quality
 from sodkit.viz.run import visualize
 
 Say = Callable[[str], None]
+RECIPES: dict[BoxKind, str] = {
+    "horizontal": "cfinet-r18-demo",
+    "oriented": "cfinet-r18-demo-oriented",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class DemoPlan:
-    """What the demo is to do; see ``sodkit demo --help``."""
+    """What the demo is to do; see ``sodkit demo --help``. Recipe None: the one for ``boxes``."""
 
     out: Path
-    recipe: str = "cfinet-r18-demo"
+    boxes: BoxKind = "horizontal"
+    recipe: str | None = None
     overrides: tuple[str, ...] = ()
     seed: int = 0
     train_images: int = 8
@@ -72,7 +78,8 @@ def run_demo(
         on_step: told of every training step.
         on_epoch: told of every epoch.
     """
-    recipe = load_recipe(plan.recipe, [f"seed={plan.seed}", *plan.overrides])
+    name = plan.recipe or RECIPES[plan.boxes]
+    recipe = load_recipe(name, [f"seed={plan.seed}", *plan.overrides])
     device = pick_device(plan.device)
     require_new_folder(plan.out, hint="remove it, or give another --out")
     data, run, pictures = (plan.out / name for name in ("data", "run", "pictures"))
@@ -80,7 +87,13 @@ def run_demo(
     say(f"making {plan.train_images} + {plan.test_images} scenes in {data}")
     train_file, test_file = (
         make_dataset(
-            data, images=count, seed=plan.seed, subset=subset, width=plan.width, height=plan.height
+            data,
+            images=count,
+            seed=plan.seed,
+            subset=subset,
+            width=plan.width,
+            height=plan.height,
+            boxes=plan.boxes,
         )
         for subset, count in (("train", plan.train_images), ("test", plan.test_images))
     )

@@ -7,9 +7,9 @@ them. Reading, overriding and writing recipes is ``config.py``.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -67,6 +67,13 @@ class Threshold(Settings):
     reference: Positive = 12.0
 
 
+class Region(Settings):
+    """Cascade RPN's region-based assignment (paper Table 1): shares of an object's sides."""
+
+    positive: Share = Field(0.2, description="of the inner region: positive")
+    ignored: Share = Field(0.5, description="of the outer region: ignored, so not negative")
+
+
 class IouMatching(Settings):
     """Max-IoU assignment and random sampling."""
 
@@ -83,7 +90,11 @@ class Crpn(Settings):
     """Coarse-to-fine RPN (paper 3.1)."""
 
     anchor_scale: Positive = Field(2.0, description="anchor side in strides, one a location")
+    assignment: Literal["dynamic", "region"] = Field(
+        "dynamic", description="of the coarse stage: by IoU (paper), or as in Cascade RPN"
+    )
     threshold: Threshold = Threshold()
+    region: Region = Region()
     match_best: bool = Field(
         True, description="an object without a positive anchor gets its best one (defect 4.8)"
     )
@@ -124,6 +135,9 @@ class Rpn(Settings):
         positive_share=0.5,
         add_gt=False,
     )
+    midpoint_stds: tuple[float, float] = Field(
+        (0.5, 0.5), description="of the midpoint offsets (oriented-rpn)"
+    )
     regression_weight: float = 1.0
     classification_weight: float = 1.0
     nms_pre: TrainTest = TrainTest(train=2000, test=1000)
@@ -147,6 +161,13 @@ class RoiHead(Settings):
         add_gt=True,
     )
     stds: Four = (0.1, 0.1, 0.2, 0.2)
+    classification_weight: float = 1.0
+    angle_std: Positive = Field(0.1, description="of the angle, where boxes are oriented")
+    class_agnostic: bool = Field(False, description="one box an RoI, not one a class")
+    loss: Literal["l1", "smooth_l1"] = "l1"
+    regression: Literal["deltas", "gliding"] = Field(
+        "deltas", description="of oriented boxes: sides and angle, or gliding vertices"
+    )
     score: Share = Field(0.05, description="detections below are dropped")
     nms: Share = 0.5
     max_per_patch: Count = 100
@@ -200,7 +221,7 @@ class Model(Settings):
 
     backbone: Backbone = Backbone()
     fpn: Fpn = Fpn()
-    proposals: Literal["crpn", "rpn"] = "crpn"
+    proposals: Literal["crpn", "rpn", "oriented-rpn"] = "crpn"
     crpn: Crpn = Crpn()
     rpn: Rpn = Rpn()
     roi: RoiHead = RoiHead()
@@ -255,14 +276,48 @@ class Merge(Settings):
     nms: Share = 0.5
 
 
+class Evaluation(Settings):
+    """What is measured; what is null follows the protocol."""
+
+    protocol: Literal["soda-d", "soda-a", "coco"] | None = Field(
+        None, description="null: soda-a for oriented boxes, else soda-d"
+    )
+    areas: dict[str, tuple[float, float]] | None = Field(
+        None,
+        description="px^2 by name, both ends included; AP, AP50, AP75 and AR@N are of the first",
+    )
+    max_dets: tuple[Count, ...] | None = Field(
+        None, description="detections a class and image that count"
+    )
+
+
 class Recipe(Settings):
     """Everything that defines a detector and its training."""
 
     name: str
     description: str = ""
-    boxes: Literal["horizontal", "oriented"] = "horizontal"
+    boxes: Literal["horizontal", "oriented"] = Field(
+        "horizontal", description="the kind of box that is learnt; the data must be of it"
+    )
     seed: Annotated[int, Field(ge=0)] = 0
     model: Model = Model()
     input: Input = Input()
     schedule: Schedule = Schedule()
     merge: Merge = Merge()
+    evaluation: Evaluation = Evaluation()
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        """Reject parts that make no detector together."""
+        model = self.model
+        if self.boxes == "horizontal" and (
+            model.proposals == "oriented-rpn" or model.roi.regression == "gliding"
+        ):
+            raise ValueError("oriented-rpn and gliding need boxes: oriented")
+        if model.proposals == "oriented-rpn" and model.imitation.enabled:
+            raise ValueError("imitation needs upright proposals: crpn or rpn")
+        if model.proposals == "oriented-rpn" and model.roi.regression == "gliding":
+            raise ValueError("gliding needs upright proposals: crpn or rpn")
+        if model.proposals == "oriented-rpn" and model.roi.matching.low_quality:
+            raise ValueError("oriented proposals have no low-quality matches")
+        return self

@@ -31,6 +31,17 @@ def test_every_stage_leaves_its_files(tmp_path: Path) -> None:
     assert len(said) == 5
 
 
+def test_oriented(tmp_path: Path) -> None:
+    plan = DemoPlan(
+        tmp_path / "demo", boxes="oriented", overrides=TINY, train_images=1, test_images=1,
+        width=256, height=192,
+    )  # fmt: skip
+    result = run_demo(plan)
+    assert result.evaluation.protocol.name == "soda-a"
+    assert result.anchors.rotated_iou is not None
+    assert "boxes: oriented" in (tmp_path / "demo" / "run" / "recipe.yaml").read_text("utf-8")
+
+
 def test_the_folder_must_be_new(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="exists already"):

@@ -24,10 +24,12 @@ from sodkit.analysis.anchor_grid import (
     dynamic_thresholds,
     recipe_levels,
 )
+from sodkit.analysis.rotated_anchors import best_rotated_iou
 from sodkit.data.records import Annotations, BoolArray, FloatArray, IntArray
 from sodkit.data.sizes import SIZE_BOUNDS, SIZE_NAMES, size_index
 from sodkit.errors import DataError
 from sodkit.files import write_text
+from sodkit.geometry import rotated
 from sodkit.settings import Input, Recipe, Threshold
 
 COUNTED = SIZE_NAMES[: len(SIZE_BOUNDS)]
@@ -52,6 +54,7 @@ class SizeSummary:
         median_iou: median of it.
         shares: share of objects whose best IoU is at least .3, .5, .7.
         positives: mean number of positive anchors an object gets, by rule.
+        rotated_iou: mean of the best rotated IoU, None without objects or if horizontal.
     """
 
     name: str
@@ -60,6 +63,7 @@ class SizeSummary:
     median_iou: float | None
     shares: dict[float, float | None]
     positives: dict[str, float | None]
+    rotated_iou: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +78,8 @@ class AnchorQuality:
         positives: by rule (N,) how many anchors reach its threshold (each object on its own).
         larger: objects above N, in no row.
         ignored: ignored objects and regions, in no row.
+        rotated_iou: (N,) best rotated IoU of the oriented object itself with an (upright) anchor,
+            None if the data are horizontal.
     """
 
     recipe: str
@@ -83,6 +89,7 @@ class AnchorQuality:
     positives: dict[str, IntArray]
     larger: int
     ignored: int
+    rotated_iou: FloatArray | None = None
 
     def summary(self) -> list[SizeSummary]:
         """Return a row for each size class, and one for all."""
@@ -92,6 +99,7 @@ class AnchorQuality:
     def _row(self, name: str, chosen: BoolArray) -> SizeSummary:
         iou = self.iou[chosen]
         some = len(iou) > 0
+        turned = some and self.rotated_iou is not None
         return SizeSummary(
             name,
             len(iou),
@@ -99,7 +107,9 @@ class AnchorQuality:
             float(np.median(iou)) if some else None,
             {t: float((iou >= t).mean()) if some else None for t in LEVELS_OF_IOU},
             {r: float(n[chosen].mean()) if some else None for r, n in self.positives.items()},
-        )
+            float(self.rotated_iou[chosen].mean()) if turned and self.rotated_iou is not None
+            else None,
+        )  # fmt: skip
 
 
 def analyze_anchors(
@@ -110,8 +120,8 @@ def analyze_anchors(
 ) -> AnchorQuality:
     """Measure how the recipe's anchors meet the objects.
 
-    Oriented objects count by their enclosing boxes, as in training; their size class follows
-    their own area.
+    Oriented objects count by their enclosing boxes, as in training, and their best rotated IoU
+    with an anchor is measured besides; their size class follows their own area.
 
     Args:
         annotations: objects that are ignored or larger than N are left out, and counted.
@@ -143,7 +153,16 @@ def analyze_anchors(
         positives=positives,
         larger=int((~annotations.ignore & (size == LARGER)).sum()),
         ignored=int(annotations.ignore.sum()),
+        rotated_iou=_rotated(objects, recipe, extents),
     )
+
+
+def _rotated(objects: Annotations, recipe: Recipe, extents: FloatArray) -> FloatArray | None:
+    """Return the best rotated IoU (N,) of oriented objects with an anchor."""
+    if objects.obb is None:
+        return None
+    scaled = rotated.scale(objects.obb, (recipe.input.scale, recipe.input.scale))
+    return best_rotated_iou(scaled, extents, recipe_levels(recipe))
 
 
 def _extents(objects: Annotations, settings: Input) -> FloatArray:
@@ -172,6 +191,7 @@ def quality_as_dict(quality: AnchorQuality) -> dict[str, object]:
             "objects": row.objects,
             "mean_best_iou": row.mean_iou,
             "median_best_iou": row.median_iou,
+            "mean_best_rotated_iou": row.rotated_iou,
             "share_above": {f"{t:g}": share for t, share in row.shares.items()},
             "mean_positives": row.positives,
         }
@@ -191,10 +211,12 @@ def write_quality_csv(quality: AnchorQuality, path: Path) -> None:
     writer = csv.writer(stream, lineterminator="\n")
     rules = list(quality.positives)
     shares = [f"share_iou_{t:g}" for t in LEVELS_OF_IOU]
-    heads = ["size", "objects", "mean_best_iou", "median_best_iou", *shares]
+    means = ["mean_best_iou", "median_best_iou", "mean_best_rotated_iou"]
+    heads = ["size", "objects", *means, *shares]
     writer.writerow(heads + [f"positives {rule}" for rule in rules])
     for row in quality.summary():
-        numbers = [row.mean_iou, row.median_iou, *row.shares.values(), *row.positives.values()]
+        numbers = [row.mean_iou, row.median_iou, row.rotated_iou]
+        numbers += [*row.shares.values(), *row.positives.values()]
         cells = ["" if number is None else f"{number:.6g}" for number in numbers]
         writer.writerow([row.name, row.objects, *cells])
     write_text(path, stream.getvalue())

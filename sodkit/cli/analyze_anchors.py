@@ -14,8 +14,12 @@ if TYPE_CHECKING:
 def analyze_anchors(
     ann: Annotated[Path, typer.Argument(metavar="ANN", help="Annotations: a file or folder.")],
     recipe: Annotated[
-        str, typer.Option(help="Gives anchors and resize factor: a name or a YAML file.")
-    ] = "cfinet-r50-soda-d",
+        str | None,
+        typer.Option(
+            help="Gives anchors and resize factor: a name or a YAML file (default: "
+            "cfinet-r50-soda-d, cfinet-r50-soda-a if the data are oriented)."
+        ),
+    ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="Set a recipe's value: a.b=c.")
     ] = None,
@@ -30,7 +34,8 @@ def analyze_anchors(
 ) -> None:
     """Measure the best IoU an anchor reaches for every object, by size class.
 
-    Also how many positive anchors an object gets: under fixed thresholds, the dynamic one of
+    Oriented objects count by their enclosing boxes; their best rotated IoU is told besides. Also
+    how many positive anchors an object gets: under fixed thresholds, the dynamic one of
     paper, release and recipe, and Cascade RPN's centre regions.
 
     Example: sodkit analyze-anchors train.json --recipe cfinet-r50-soda-d --out anchors
@@ -41,8 +46,9 @@ def analyze_anchors(
     from sodkit.config import load_recipe
     from sodkit.data.formats import read_annotations
 
-    loaded = load_recipe(recipe, overrides or ())
     annotations = read_annotations(ann, format=format_, images=images)
+    default = "cfinet-r50-soda-a" if annotations.kind == "oriented" else "cfinet-r50-soda-d"
+    loaded = load_recipe(recipe or default, overrides or ())
     with progress("analysing") as report:
         quality = analyze(annotations, loaded, progress=report)
     if out is not None:
@@ -73,6 +79,9 @@ def _print_quality(quality: AnchorQuality) -> None:
         for row in rows
     ]
     print_table(f"Best IoU with an anchor of {quality.recipe}", heads, cells)
+    if quality.rotated_iou is not None:
+        turned = [(row.name, _number(row.rotated_iou, ".3f")) for row in rows]
+        print_table("Best rotated IoU of the oriented objects themselves", ("size", "mean"), turned)
     names = [row.name for row in rows]
     rules = [
         (rule, *(_number(row.positives[rule], ".2f") for row in rows)) for rule in quality.positives

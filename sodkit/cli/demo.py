@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 
+class Boxes(StrEnum):
+    """Kinds of box."""
+
+    HORIZONTAL = "horizontal"
+    ORIENTED = "oriented"
+
+
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for data, run and pictures.")] = Path("demo"),
     seed: Annotated[int, typer.Option(min=0, help="Of data and training.")] = 0,
-    recipe: Annotated[str, typer.Option(help="Recipe to train.")] = "cfinet-r18-demo",
+    boxes: Annotated[Boxes, typer.Option(help="Of the data it makes.")] = Boxes.HORIZONTAL,
+    recipe: Annotated[
+        str | None, typer.Option(help="Recipe to train (default: cfinet-r18-demo[-oriented]).")
+    ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a value of it.")
     ] = None,
@@ -30,7 +41,7 @@ def demo(
     from sodkit.demo import DemoPlan, run_demo
 
     plan = DemoPlan(
-        out=out, recipe=recipe, overrides=tuple(overrides or ()), seed=seed,
+        out=out, boxes=boxes.value, recipe=recipe, overrides=tuple(overrides or ()), seed=seed,
         train_images=train_images, test_images=test_images, device=device,
     )  # fmt: skip
     with train_view() as view:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 if TYPE_CHECKING:
-    from sodkit.data.records import Annotations, Detections
+    from sodkit.data.records import Annotations, BoxKind, Detections
     from sodkit.evaluation.compare import Run
     from sodkit.evaluation.evaluate import IgnoreRegions
     from sodkit.evaluation.protocol import Protocol
@@ -46,6 +46,16 @@ def evaluate(
     protocol: Annotated[
         ProtocolName | None,
         typer.Option(help="Default: soda-a if the data are oriented, else soda-d."),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Recipe whose section evaluation gives area ranges and limits."),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Set a value, e.g. evaluation.max_dets=[50]"
+        ),
     ] = None,
     proposals: Annotated[
         bool, typer.Option("--proposals", help="They are class-agnostic: average recall by size.")
@@ -83,10 +93,9 @@ def evaluate(
     Example: sodkit eval test.json pred.json --images photos --out report
     """
     from sodkit.data.formats import read_annotations
-    from sodkit.evaluation.protocol import protocol_for, protocol_named
 
     annotations = as_boxes(read_annotations(ann, format=format_, images=images), boxes)
-    chosen = protocol_named(protocol) if protocol else protocol_for(annotations.kind)
+    chosen = choose_protocol(protocol, recipe, overrides or [], annotations.kind)
     names = run_names(predictions)
     if proposals:
         _evaluate_proposals(annotations, dict(zip(names, predictions, strict=True)), chosen, boxes,
@@ -113,6 +122,33 @@ class _Options:
     images: Path | None
     out: Path | None
     as_json: bool
+
+
+def choose_protocol(
+    name: ProtocolName | None, recipe: str | None, overrides: list[str], kind: BoxKind
+) -> Protocol:
+    """Return the protocol that the command line asks for.
+
+    Args:
+        name: goes before the recipe's.
+        recipe: built-in name or YAML file; its section ``evaluation`` is looked at.
+        overrides: ``evaluation.key=value``.
+        kind: of the boxes; decides where nobody names a protocol.
+
+    Raises:
+        UsageError: unknown recipe or key, or a value that makes no protocol.
+    """
+    from sodkit.evaluation.protocol import protocol_for, protocol_named, protocol_of
+
+    if recipe is None and not overrides:
+        return protocol_named(name) if name else protocol_for(kind)
+    from sodkit.config import load_recipe
+
+    # Without a recipe any built-in one does: they leave all of this section to the data.
+    settings = load_recipe(recipe or "cfinet-r50-soda-d", overrides).evaluation
+    if name is not None:
+        settings = settings.model_copy(update={"protocol": name.value})
+    return protocol_of(settings, kind)
 
 
 def run_names(paths: list[Path]) -> list[str]:

@@ -15,6 +15,7 @@ from sodkit.cli.common import guarded
 from sodkit.cli.convert import convert
 from sodkit.cli.demo import demo
 from sodkit.cli.eval import evaluate
+from sodkit.cli.import_weights import import_weights
 from sodkit.cli.predict import predict
 from sodkit.cli.recipes import recipes
 from sodkit.cli.split import split
@@ -28,6 +29,7 @@ COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("eval", evaluate),
     ("visualize", visualize),
     ("analyze-anchors", analyze_anchors),
+    ("import-weights", import_weights),
     ("convert", convert),
     ("check", check),
     ("recipes", recipes),

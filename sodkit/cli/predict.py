@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from sodkit.data.records import Annotations
+    from sodkit.data.records import Annotations, Detections
     from sodkit.engine.checkpoint import Checkpoint
 
 
@@ -17,7 +17,7 @@ def predict(
     images: Annotated[
         list[Path], typer.Argument(help="Image files, folders of images, or one ANN.")
     ],
-    out: Annotated[Path, typer.Option(help="Predictions, .json or .npz.")],
+    out: Annotated[Path, typer.Option(help="Predictions: .json, .npz, or .zip (DOTA Task 1).")],
     image_folder: Annotated[
         Path | None, typer.Option("--images", help="Where an ANN's file_name starts.")
     ] = None,
@@ -31,13 +31,15 @@ def predict(
     no_split: Annotated[bool, typer.Option("--no-split", help="Whole images at once.")] = False,
     score: Annotated[float, typer.Option(min=0, max=1, help="Least score kept.")] = 0.05,
     nms: Annotated[
-        float | None, typer.Option(min=0, max=1, help="NMS IoU inside a patch (recipe's: 0.5).")
+        float | None,
+        typer.Option(min=0, max=1, help="NMS IoU inside a patch (recipe's: 0.5, oriented 0.1)."),
     ] = None,
     merge_nms: Annotated[
         float | None, typer.Option(min=0, max=1, help="NMS IoU across patches (recipe's: 0.5).")
     ] = None,
     max_per_patch: Annotated[
-        int | None, typer.Option(min=1, help="Most detections a patch (recipe's: 100).")
+        int | None,
+        typer.Option(min=1, help="Most detections a patch (recipe's: 100, oriented 2000)."),
     ] = None,
     proposals: Annotated[
         int | None, typer.Option(min=1, help="Class-agnostic proposals a patch instead.")
@@ -53,7 +55,6 @@ def predict(
     from dataclasses import replace
 
     from sodkit.cli.common import print_json, print_table, progress
-    from sodkit.data.predictions import write_predictions
     from sodkit.engine.checkpoint import load_checkpoint
     from sodkit.engine.device import pick_device
     from sodkit.engine.predict import PredictOptions, predict_images
@@ -65,6 +66,7 @@ def predict(
     roi = {"nms": nms, "max_per_patch": max_per_patch, "score": score}
     loaded = load_checkpoint(checkpoint, target, roi)
     annotations, folder, named = _targets(images, image_folder, format_, loaded)
+    _check_zip(out, loaded, annotations, proposals is not None)
     default = PredictOptions.of(loaded.recipe)
     options = replace(
         default,
@@ -78,9 +80,8 @@ def predict(
             loaded.detector, loaded.recipe, annotations.images, folder,
             device=target, options=options, progress=report,
         )  # fmt: skip
-    classes = None if proposals is not None else annotations.categories
-    write_predictions(out, found, classes)
-    if not named:
+    _write(out, found, annotations, proposals is not None)
+    if not named and out.suffix != ".zip":
         _write_names(out, annotations, folder)
     if as_json:
         print_json({"out": str(out), "images": len(annotations.images), "detections": len(found)})
@@ -89,6 +90,30 @@ def predict(
         counts = [int((found.labels == k).sum()) for k in range(len(names))]
         rows = [*zip(names, counts, strict=True), ("all", len(found))]
         print_table(f"{out}: {len(annotations.images)} images", ("class", "detections"), rows)
+
+
+def _check_zip(out: Path, loaded: Checkpoint, annotations: Annotations, proposals: bool) -> None:
+    """Raise before predicting what a zip of DOTA's Task 1 could not hold."""
+    from sodkit.data.predictions_dota import check_task1
+    from sodkit.errors import UsageError
+
+    if out.suffix != ".zip":
+        return
+    if proposals:
+        raise UsageError("proposals have no class: DOTA's format cannot hold them", where=out)
+    oriented = loaded.recipe.boxes == "oriented"
+    check_task1(out, oriented, annotations.categories, annotations.images)
+
+
+def _write(out: Path, found: Detections, annotations: Annotations, proposals: bool) -> None:
+    """Write predictions in the format that the file's name says."""
+    from sodkit.data.predictions import write_predictions
+    from sodkit.data.predictions_dota import write_task1
+
+    if out.suffix == ".zip":
+        write_task1(out, found, annotations.categories, annotations.images)
+    else:
+        write_predictions(out, found, None if proposals else annotations.categories)
 
 
 def _targets(

@@ -13,8 +13,12 @@ if TYPE_CHECKING:
 
 def train(
     recipe: Annotated[
-        str, typer.Argument(help="Built-in recipe (sodkit recipes) or YAML file.")
-    ] = "cfinet-r50-soda-d",
+        str | None,
+        typer.Argument(
+            help="Built-in recipe (sodkit recipes) or YAML file (default: cfinet-r50-soda-d, "
+            "cfinet-r50-soda-a if the data are oriented)."
+        ),
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(help="Annotations of the patches: what `split` wrote, or any ANN."),

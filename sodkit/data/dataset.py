@@ -19,8 +19,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from sodkit.data import transforms
 from sodkit.data.batches import Batch, Target
 from sodkit.data.images import RgbImage, read_image
-from sodkit.data.records import Annotations, FloatArray, IntArray
+from sodkit.data.records import Annotations, BoolArray, FloatArray, IntArray
 from sodkit.errors import SodkitError
+from sodkit.geometry import rotated
 from sodkit.settings import Input
 
 Key = tuple[int, int]
@@ -36,11 +37,12 @@ class Sample:
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
-        boxes: (G, 4) xyxy of the objects, in pixels of ``image``.
+        boxes: (G, 4) xyxy of the objects, in pixels of ``image``; of oriented ones the enclosing.
         labels: (G,) class indices.
         ignore_boxes: (I, 4) xyxy of ignored objects and regions.
         scale: resize factors (x, y).
         image_id: the image's id.
+        obb: (G, 5) oriented boxes, None if the data are horizontal.
     """
 
     image: RgbImage
@@ -49,13 +51,14 @@ class Sample:
     ignore_boxes: FloatArray
     scale: transforms.Scale
     image_id: int
+    obb: FloatArray | None = None
 
 
 class TrainingSet(Dataset[Sample]):
     """Annotated images as samples, addressed by ``Key``.
 
     Args:
-        annotations: horizontal annotations; the order of boxes is kept.
+        annotations: horizontal or oriented; the order of boxes is kept.
         images: the folder where ``file_name`` starts.
         settings: resizing, normalisation, flips.
         seed: of the flips.
@@ -89,29 +92,47 @@ class TrainingSet(Dataset[Sample]):
         index = self._kept[number]
         record, rows = self._annotations.images[index], self._rows[index]
         image = read_image(self._folder / record.file_name, size=(record.width, record.height))
-        xyxy = self._annotations.xyxy[rows]
-        learn = ~self._annotations.ignore[rows] & (
-            (xyxy[:, 2:] - xyxy[:, :2]).min(axis=1, initial=np.inf) >= MIN_SIDE
-        )
+        learn = self._learnable(rows)
         image, scale = transforms.resize(image, self._settings.scale)
+        xyxy = transforms.scale_boxes(self._annotations.xyxy[rows], scale)
+        obb = self._annotations.obb
+        turned = None if obb is None else rotated.scale(obb[rows], scale)
         rng = np.random.default_rng((self._seed, epoch, number))
-        image, xyxy = self._flip(image, transforms.scale_boxes(xyxy, scale), rng)
-        labels = self._annotations.labels[rows]
-        return Sample(image, xyxy[learn], labels[learn], xyxy[~learn], scale, record.id)
+        image, xyxy, turned = self._flip(image, xyxy, turned, rng)
+        boxes, labels = xyxy[learn], self._annotations.labels[rows]
+        if turned is not None:
+            # what encloses the box that is learnt: an annotated polygon may be bent
+            turned = turned[learn]
+            boxes = rotated.obb_to_xyxy(turned)
+        return Sample(image, boxes, labels[learn], xyxy[~learn], scale, record.id, turned)
+
+    def _learnable(self, rows: IntArray) -> BoolArray:
+        """Tell which annotations are learnt: not ignored, no side below ``MIN_SIDE``."""
+        obb = self._annotations.obb
+        sides = self._annotations.xywh[rows, 2:] if obb is None else obb[rows, 2:4]
+        thick = sides.min(axis=1, initial=np.inf) >= MIN_SIDE
+        return np.asarray(~self._annotations.ignore[rows] & thick)
 
     def _has_object(self, rows: IntArray) -> bool:
         return bool((~self._annotations.ignore[rows]).any())
 
     def _flip(
-        self, image: RgbImage, xyxy: FloatArray, rng: np.random.Generator
-    ) -> tuple[RgbImage, FloatArray]:
+        self,
+        image: RgbImage,
+        xyxy: FloatArray,
+        obb: FloatArray | None,
+        rng: np.random.Generator,
+    ) -> tuple[RgbImage, FloatArray, FloatArray | None]:
         """Mirror image and boxes with the recipe's probabilities."""
         across, down = rng.random(2)
+        height, width = image.shape[:2]
         if across < self._settings.horizontal_flip:
-            image, xyxy = image[:, ::-1], transforms.flip_horizontal(xyxy, image.shape[1])
+            image, xyxy = image[:, ::-1], transforms.flip_horizontal(xyxy, width)
+            obb = None if obb is None else rotated.flip_horizontal(obb, width)
         if down < self._settings.vertical_flip:
-            image, xyxy = image[::-1], transforms.flip_vertical(xyxy, image.shape[0])
-        return image, xyxy
+            image, xyxy = image[::-1], transforms.flip_vertical(xyxy, height)
+            obb = None if obb is None else rotated.flip_vertical(obb, height)
+        return image, xyxy, obb
 
 
 class EpochBatches(Sampler[list[Key]]):
@@ -140,6 +161,7 @@ def collate(samples: Sequence[Sample], *, settings: Input) -> Batch:
             boxes=torch.from_numpy(sample.boxes.astype(np.float32)),
             labels=torch.from_numpy(sample.labels),
             ignore_boxes=torch.from_numpy(sample.ignore_boxes.astype(np.float32)),
+            obb=None if sample.obb is None else torch.from_numpy(sample.obb.astype(np.float32)),
         )
         for sample in samples
     )

@@ -33,6 +33,9 @@ from sodkit.errors import DataError
 from sodkit.files import atomic_path
 from sodkit.geometry.rotated import canonical, corners_to_obb, obb_to_xywh
 
+KINDS = {"obb": 5, "poly": 8, "bbox": 4}
+"""Fields of boxes and how many numbers they have; the first that a record has is its box."""
+
 _LARGE = 2_000_000
 """Bytes from which on a JSON file is worth loading the compiled reader."""
 
@@ -150,15 +153,34 @@ def _read_json(path: Path) -> Columns:
 
 
 def _scan(path: Path) -> Columns | None:
-    """Read a file in its plain form from the page cache; None if it has another form."""
+    """Read a file in its usual form from the page cache; None if it has another form."""
     # Imported here: small files do not pay for loading the compiled reader.
-    from sodkit.data.predictions_scan import scan
+    from sodkit.data.json_scan import INTEGER, NUMBERS, Field, scan
 
+    fields = {"image_id": Field(INTEGER), "category_id": Field(INTEGER), "score": Field(NUMBERS)}
+    fields |= {kind: Field(NUMBERS, width) for kind, width in KINDS.items()}
     with path.open("rb") as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as mapped:
-        record = mapped[:4096].partition(b"}")[0]
-        kind = next((name for name in ("obb", "poly") if b'"%b"' % name.encode() in record), "bbox")
-        columns = scan(np.frombuffer(mapped, np.uint8), kind)
-    return None if columns is None else Columns(*columns, kind)
+        found = scan(np.frombuffer(mapped, np.uint8), fields, is_json=False)
+        if found is None and _is_json(mapped):
+            found = scan(np.frombuffer(mapped, np.uint8), fields, is_json=True)
+    if found is None:
+        return None
+    present = {name: column.any() for name, column in found.present.items() if column.any()}
+    kind = next((kind for kind in KINDS if kind in present), "bbox")
+    whole = {"image_id", "score", kind, *({"category_id"} & present.keys())}
+    if not whole <= present.keys() or not all(found.present[name].all() for name in whole):
+        return None
+    category = found.integers["category_id"] if "category_id" in present else None
+    integers, numbers = found.integers, found.numbers
+    return Columns(integers["image_id"], category, numbers["score"], numbers[kind], kind)
+
+
+def _is_json(data: mmap) -> bool:
+    try:
+        msgspec.json.decode(data, type=msgspec.Raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True
 
 
 def _read_npz(path: Path) -> Columns:
@@ -168,7 +190,7 @@ def _read_npz(path: Path) -> Columns:
             arrays = {name: file[name] for name in file.files}
     except (ValueError, EOFError, KeyError, zipfile_error()) as error:
         raise DataError(f"not a readable .npz file: {error}", where=path) from error
-    kinds = [kind for kind in ("poly", "obb", "bbox") if kind in arrays]
+    kinds = [kind for kind in KINDS if kind in arrays]
     missing = [name for name in ("image_id", "score") if name not in arrays]
     if missing or not kinds:
         raise DataError(
@@ -176,8 +198,8 @@ def _read_npz(path: Path) -> Columns:
             where=path,
             hint="columns: image_id, category_id, score and one of bbox, obb, poly",
         )
-    kind = "obb" if "obb" in kinds else kinds[0]
-    width = {"bbox": 4, "obb": 5, "poly": 8}[kind]
+    kind = kinds[0]
+    width = KINDS[kind]
     count = len(arrays["image_id"])
     shapes = {"image_id": (count,), "category_id": (count,), "score": (count,)}
     for name, shape in [*shapes.items(), (kind, (count, width))]:

@@ -33,6 +33,9 @@ BoxKind = Literal["horizontal", "oriented"]
 REGION = -1
 """The label of an ignore region: an annotation of the category ``ignore``, of no class."""
 
+IGNORED, CROWD = np.uint8(1), np.uint8(2)
+"""Bits of ``Annotations.flags``: the file says ``ignore``, or COCO's ``iscrowd``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Category:
@@ -107,9 +110,11 @@ class Annotations:
         labels: (N,) class indices, ``REGION`` for ignore regions.
         xywh: (N, 4) boxes, of oriented objects the enclosing ones.
         area: (N,) px^2 as annotated; for oriented objects w * h of ``obb``.
-        ignore: (N,) neither right nor wrong to detect; always true for regions.
+        ignore: (N,) not to be learnt, by whichever flag; always true for regions.
         obb: (N, 5) oriented boxes, None if the data are horizontal.
         polygons: the corners as annotated, None if there were none.
+        flags: (N,) bits IGNORED and CROWD: by which flag; None: all that ``ignore`` holds are
+            IGNORED.
     """
 
     images: tuple[ImageRecord, ...]
@@ -122,6 +127,7 @@ class Annotations:
     ignore: BoolArray
     obb: FloatArray | None = None
     polygons: Polygons | None = None
+    flags: npt.NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.ids)
@@ -132,6 +138,8 @@ class Annotations:
             _check_shape("obb", self.obb, (count, 5))
         if self.polygons is not None and len(self.polygons) != count:
             raise ValueError(f"{len(self.polygons)} polygons for {count} annotations")
+        if self.flags is not None:
+            _check_shape("flags", self.flags, (count,))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -151,6 +159,12 @@ class Annotations:
         """(N,) true for ignore regions, false for objects (also ignored ones)."""
         return np.asarray(self.labels == REGION)
 
+    def flagged(self, flag: np.uint8) -> BoolArray:
+        """(N,) true where the annotations say so; ``flag`` is IGNORED or CROWD."""
+        if self.flags is None:
+            return self.ignore if flag == IGNORED else np.zeros_like(self.ignore)
+        return np.asarray(self.flags & flag != 0)
+
     def take(self, indices: IntArray | BoolArray) -> Self:
         """Select annotations by index or mask, in that order; images and categories stay."""
         return replace(
@@ -163,6 +177,7 @@ class Annotations:
             ignore=self.ignore[indices],
             obb=None if self.obb is None else self.obb[indices],
             polygons=None if self.polygons is None else self.polygons.take(indices),
+            flags=None if self.flags is None else self.flags[indices],
         )
 
     def rows_by_image(self) -> list[IntArray]:

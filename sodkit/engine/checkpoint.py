@@ -78,7 +78,7 @@ def load_checkpoint(
             where=path,
         ) from error
     recipe = _for_testing(recipe, {k: v for k, v in (roi or {}).items() if v is not None})
-    detector = build(recipe.model, len(categories))
+    detector = build(recipe.model, len(categories), recipe.boxes)
     _fill(detector, tensors, path)
     detector = detector.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Checkpoint(detector.eval(), recipe, categories)

@@ -23,6 +23,7 @@ from sodkit.data.records import Detections, ImageRecord
 from sodkit.engine.device import autocast
 from sodkit.errors import UsageError
 from sodkit.geometry.boxes import xyxy_to_xywh
+from sodkit.geometry.rotated import canonical, obb_to_xywh
 from sodkit.models.detector import Detector
 from sodkit.settings import Recipe
 from sodkit.tiling.grid import windows
@@ -115,10 +116,10 @@ def predict_images(
             ):
                 parts.append(_in_image(found, window, options.score))
                 if window.last:
-                    results.append(_merged(Detections.concatenate(parts), options))
+                    results.append(_merged(Detections.concatenate(parts, recipe.boxes), options))
                     parts = []
                     progress(len(results), len(images))
-    return Detections.concatenate(results)
+    return Detections.concatenate(results, recipe.boxes)
 
 
 def _merged(found: Detections, options: PredictOptions) -> Detections:
@@ -143,6 +144,8 @@ def _run(
 
 def _in_image(found: PatchDetections, window: _Window, score: float) -> Detections:
     """Move detections of a window into its image; drop low scores and what lies in padding."""
+    if found.obb is not None:
+        return _oriented_in_image(found, found.obb, window, score)
     xyxy = found.boxes.double().cpu().numpy() + np.array([*window.start, *window.start])
     scores = found.scores.double().cpu().numpy()
     limit = np.array([window.image.width, window.image.height] * 2, np.float64)
@@ -153,6 +156,25 @@ def _in_image(found: PatchDetections, window: _Window, score: float) -> Detectio
         labels=found.labels.cpu().numpy()[keep],
         scores=scores[keep],
         xywh=xyxy_to_xywh(xyxy[keep]),
+    )
+
+
+def _oriented_in_image(
+    found: PatchDetections, boxes: torch.Tensor, window: _Window, score: float
+) -> Detections:
+    """Do the same for oriented boxes: those centred in the image stay, and stay whole."""
+    obb = canonical(boxes.double().cpu().numpy())
+    obb[:, :2] += np.array(window.start, np.float64)
+    scores = found.scores.double().cpu().numpy()
+    limit = np.array([window.image.width, window.image.height], np.float64)
+    inside = ((obb[:, :2] >= 0) & (obb[:, :2] <= limit)).all(axis=1)
+    keep = (scores >= score) & inside & (obb[:, 2:4] > 0).all(axis=1)
+    return Detections(
+        image_ids=np.full(int(keep.sum()), window.image.id, np.int64),
+        labels=found.labels.cpu().numpy()[keep],
+        scores=scores[keep],
+        xywh=obb_to_xywh(obb[keep]),
+        obb=obb[keep],
     )
 
 

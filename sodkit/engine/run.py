@@ -13,11 +13,11 @@ import torch
 
 from sodkit.config import load_recipe
 from sodkit.data.formats import find_images, read_annotations
-from sodkit.data.records import Annotations, Category, ImageRecord
+from sodkit.data.records import Annotations, BoxKind, Category, ImageRecord
 from sodkit.engine.device import pick_device
 from sodkit.engine.log import Row
 from sodkit.engine.predict import PredictOptions, predict_images
-from sodkit.engine.train import StepReport, Validate, train
+from sodkit.engine.train import StepReport, Validate, check_kind, train
 from sodkit.errors import DataError, ModelError, UsageError
 from sodkit.evaluation.evaluate import evaluate
 from sodkit.evaluation.protocol import protocol_for
@@ -55,8 +55,15 @@ class RunPlan:
     resume: bool
 
 
+DEFAULT_RECIPES: dict[BoxKind, str] = {
+    "horizontal": "cfinet-r50-soda-d",
+    "oriented": "cfinet-r50-soda-a",
+}
+"""What is trained unless a recipe is named: CFINet for the kind of box that the data have."""
+
+
 def fresh_plan(
-    recipe: str,
+    recipe: str | None,
     overrides: Sequence[str],
     *,
     data: Path | None,
@@ -66,10 +73,11 @@ def fresh_plan(
     out: Path | None,
     format_name: str | None,
 ) -> RunPlan:
-    """Plan a new run.
+    """Plan a new run; recipe None takes the one of ``DEFAULT_RECIPES`` that fits the data.
 
     Raises:
         UsageError: a path is missing, or ``out`` is taken.
+        DataError: no recipe is named and the data cannot be read.
     """
     if data is None or out is None:
         raise UsageError("--data and --out are needed", hint="or --resume RUN to continue a run")
@@ -77,6 +85,9 @@ def fresh_plan(
         require_new_folder(out, hint="give another --out, or continue it with --resume")
     rest = [None if path is None else str(path) for path in (images, val, val_images)]
     paths = DataPaths(str(data), rest[0], rest[1], rest[2], format_name)
+    if recipe is None:
+        kind = read_annotations(data, format=format_name, images=images).kind
+        recipe = DEFAULT_RECIPES[kind]
     return RunPlan(load_recipe(recipe, overrides), paths, out, resume=False)
 
 
@@ -128,10 +139,12 @@ def execute(
         torch.set_num_threads(threads)
     paths = plan.paths
     annotations, images = _read(paths.data, paths.images, paths.format_name)
+    check_kind(plan.recipe, annotations)
     validate = None
     if paths.val is not None:
         val, val_images = _read(paths.val, paths.val_images, paths.format_name)
         check_same_classes(annotations, val, paths.val)
+        check_kind(plan.recipe, val)
         validate = _validator(plan.recipe, val, val_images, target)
     write_text(plan.out / "run.json", json.dumps(asdict(paths), indent=2) + "\n")
     rows: list[Row] = []

@@ -76,10 +76,12 @@ def train(
         the trained detector.
 
     Raises:
-        DataError: no objects to learn, or an image that cannot be read.
+        DataError: no objects to learn, boxes of another kind than the recipe's, or an image that
+            cannot be read.
         SodkitError: a loss that is not finite; the message names the images.
     """
     schedule = recipe.schedule
+    check_kind(recipe, annotations)
     _check_learnable(annotations)
     dataset = TrainingSet(
         annotations, images, recipe.input, seed=recipe.seed, keep_empty=schedule.keep_empty
@@ -151,7 +153,7 @@ def _train_epoch(loop: _Loop, epoch: int) -> Row:
 def _new_detector(recipe: Recipe, classes: int, device: torch.device) -> Detector:
     """Build the detector from the recipe's seed."""
     torch.manual_seed(recipe.seed)
-    detector = build(recipe.model, classes)
+    detector = build(recipe.model, classes, recipe.boxes)
     return detector.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
@@ -219,6 +221,19 @@ def _check_finite(losses: dict[str, float], batch: Batch) -> None:
             f"{', '.join(map(str, batch.image_ids))}",
             hint="lower schedule.lr, lengthen schedule.warmup, or look at these images' boxes",
         )
+
+
+def check_kind(recipe: Recipe, annotations: Annotations) -> None:
+    """Raise DataError unless the annotations have the kind of box that the recipe learns."""
+    if annotations.kind == recipe.boxes:
+        return
+    other = "cfinet-r50-soda-a" if annotations.kind == "oriented" else "cfinet-r50-soda-d"
+    raise DataError(
+        f"the data have {annotations.kind} boxes, the recipe {recipe.name} learns "
+        f"{recipe.boxes} ones",
+        hint=f"take a recipe for {annotations.kind} boxes ({other}), or --set boxes="
+        f"{annotations.kind}",
+    )
 
 
 def _check_learnable(annotations: Annotations) -> None:

@@ -14,11 +14,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
-from sodkit.data.records import BoolArray, FloatArray, IntArray
+from sodkit.compiled import compiled
+from sodkit.data.records import FloatArray, IntArray
 from sodkit.evaluation.evaluate import Matching
 from sodkit.evaluation.matching import THREADS, BitArray
 from sodkit.evaluation.outcomes import table_groups
@@ -190,6 +190,8 @@ def _precision(
     """Return the precision (T, R, K, A) of one resample, as ``Curves`` has it."""
     shape = (len(protocol.ious), len(protocol.recalls), *positives.shape)
     out = np.full(shape, np.nan)
+    ranges = positives.shape[1]
+    size = int(np.maximum(1, weights[ordered.image[ordered.row >= 0]]).sum())
     _draw(
         weights,
         ordered.offsets,
@@ -202,11 +204,20 @@ def _precision(
         positives,
         np.array(protocol.recalls),
         out,
+        np.empty((2, ranges, size), np.uint32),
+        np.empty((2, ranges, size), np.int64),
+        np.empty((ranges, size), np.uint8),
+        np.empty(size, np.int64),
+        np.empty(size),
+        np.empty((2, ranges), np.int64),
     )
     return out
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(
+    "void(i4[:], i8[:], i8[:], i8[:], u4[:], i8[:], u4[:,:], u4[:,:], f8[:,:], f8[:],"
+    " f8[:,:,:,:], u4[:,:,:], i8[:,:,:], u1[:,:], i8[:], f8[:], i8[:,:])"
+)
 def _draw(
     weights: Weights,
     offsets: IntArray,
@@ -219,25 +230,26 @@ def _draw(
     positives: FloatArray,
     recalls: FloatArray,
     out: FloatArray,
+    bits: npt.NDArray[np.uint32],
+    numbers: IntArray,
+    own: npt.NDArray[np.uint8],
+    true: IntArray,
+    peaks: FloatArray,
+    sums: IntArray,
 ) -> None:
     """Fill the precision (T, R, K, A) of one resample; see ``Ordered`` for the columns.
 
     Equal scores of one image stand in a run, and copies of an image repeat the whole run. A run of
     one is walked through once, with its weight: its last copy has the highest precision.
+    The arguments behind ``out`` are scratch.
     """
-    ranges, size = positives.shape[1], 0
-    for i in range(len(row)):
-        if row[i] >= 0:
-            size += max(1, weights[image[i]])
+    ranges = positives.shape[1]
     # The entries of each range, in one piece: only hits that can make a difference there.
-    entry_right, entry_taken = np.empty((2, ranges, size), np.uint32)
-    weight, wrong = np.empty((2, ranges, size), np.int64)
-    own = np.empty((ranges, size), np.bool_)
-    true, peaks = np.empty(size, np.int64), np.empty(size)
-    false, entries = np.empty((2, ranges), np.int64)
+    entry_right, entry_taken, weight, wrong = bits[0], bits[1], numbers[0], numbers[1]
+    false, entries = sums[0], sums[1]
     for k in range(len(offsets) - 1):
-        entries[:] = 0
-        false[:] = 0
+        for a in range(ranges):
+            entries[a] = false[a] = 0
         i = offsets[k]
         while i < offsets[k + 1]:
             copies = np.int64(weights[image[i]])
@@ -277,12 +289,11 @@ def _draw(
                 )
 
 
-@numba.njit(cache=True, nogil=True)
 def _draw_one(
     entries: int,
     weight: IntArray,
     wrong: IntArray,
-    own: BoolArray,
+    own: npt.NDArray[np.uint8],
     right: BitArray,
     taken: BitArray,
     bit: np.uint32,

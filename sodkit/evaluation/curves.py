@@ -10,11 +10,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
-from sodkit.data.records import BoolArray, FloatArray, IntArray
+from sodkit.compiled import compiled
+from sodkit.data.records import FloatArray, IntArray
 from sodkit.evaluation.matching import THREADS, BitArray, Matches
 from sodkit.evaluation.protocol import Protocol
 from sodkit.evaluation.tables import Table, descending_order
@@ -55,9 +55,10 @@ def draw_curves(
         positives: (K, A) objects that count.
         protocol: gives recall points and limits.
     """
-    shape = (len(protocol.ious), *positives.shape, len(protocol.max_dets))
-    recall = np.full(shape, np.nan)
-    precision = np.full((shape[0], len(protocol.recalls), *shape[1:]), np.nan)
+    classes, ranges = positives.shape
+    thresholds, ends = len(protocol.ious), (ranges, len(protocol.max_dets))
+    recall = np.full((classes, thresholds, *ends), np.nan)
+    precision = np.full((classes, thresholds, len(protocol.recalls), *ends), np.nan)
     score = np.full_like(precision, np.nan)
     match_of = np.full(len(detections), -1, np.int32)
     match_of[matches.detection] = np.arange(len(matches.detection), dtype=np.int32)
@@ -79,14 +80,18 @@ def draw_curves(
             positives[one],
             limits,
             recalls,
-            precision[:, :, one],
-            recall[:, one],
-            score[:, :, one],
+            precision[one],
+            recall[one],
+            score[one],
+            np.empty((ranges, len(hit)), np.int32),
+            np.empty((ranges, len(hit)), np.uint8),
+            np.empty((2, len(hit))),
+            np.empty(ranges, np.int32),
         )
 
     with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(draw, range(len(positives))))
-    return Curves(precision, recall, score)
+        list(pool.map(draw, range(classes)))
+    return Curves(np.moveaxis(precision, 0, 2), np.moveaxis(recall, 0, 1), np.moveaxis(score, 0, 2))
 
 
 def _class_places(offsets: IntArray, classes: int, one: int) -> tuple[IntArray, IntArray]:
@@ -96,7 +101,10 @@ def _class_places(offsets: IntArray, classes: int, one: int) -> tuple[IntArray, 
     return np.repeat(starts, sizes) + rank, rank
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(
+    "void(i8[:], i4[:], u4[:], f8[:], u4[:,:], u4[:,:], i8[:], i8[:], f8[:], f8[:,:,:,:],"
+    " f8[:,:,:], f8[:,:,:,:], i4[:,:], u1[:,:], f8[:,:], i4[:])"
+)
 def _draw_class(
     rank: IntArray,
     row: npt.NDArray[np.int32],
@@ -110,6 +118,10 @@ def _draw_class(
     precision: FloatArray,
     recall: FloatArray,
     score: FloatArray,
+    wrong: npt.NDArray[np.int32],
+    own: npt.NDArray[np.uint8],
+    room: FloatArray,
+    false: npt.NDArray[np.int32],
 ) -> None:
     """Fill one class: precision (T, R, A, M), recall (T, A, M), score (T, R, A, M).
 
@@ -126,14 +138,14 @@ def _draw_class(
         precision: to fill.
         recall: to fill.
         score: to fill.
+        wrong: (A, h) scratch: false positives up to each hit, were nothing matched; -1: beyond.
+        own: (A, h) scratch: the hit itself is among them.
+        room: (2, h) scratch.
+        false: (A,) scratch.
     """
-    ranges, hits, deepest = len(positives), len(scores), 0
+    ranges, deepest = len(positives), 0
     for i in range(len(rank)):
         deepest = max(deepest, rank[i] + 1)
-    wrong = np.empty((ranges, hits), np.int32)  # -1: beyond the limit
-    own = np.empty((ranges, hits), np.bool_)
-    false = np.empty(ranges, np.int32)
-    peaks, at = np.empty(hits), np.empty(hits)
     for m in range(len(limits)):
         same = m > 0 and limits[m - 1] >= deepest  # no group is longer: nothing changes
         found = 0
@@ -156,19 +168,9 @@ def _draw_class(
             for t in range(len(recall)):
                 if not same:
                     recall[t, a, m] = _draw_one(
-                        wrong[a],
-                        own[a],
-                        scores,
-                        right[a],
-                        taken[a],
-                        t,
-                        positives[a],
-                        recalls,
-                        precision[t, :, a, m],
-                        score[t, :, a, m],
-                        peaks,
-                        at,
-                    )
+                        wrong[a], own[a], scores, right[a], taken[a], t, positives[a], recalls,
+                        precision[t, :, a, m], score[t, :, a, m], room[0], room[1],
+                    )  # fmt: skip
                     continue
                 recall[t, a, m] = recall[t, a, m - 1]
                 for r in range(len(recalls)):
@@ -176,10 +178,9 @@ def _draw_class(
                     score[t, r, a, m] = score[t, r, a, m - 1]
 
 
-@numba.njit(cache=True, nogil=True)
 def _draw_one(
     wrong: npt.NDArray[np.int32],
-    own: BoolArray,
+    own: npt.NDArray[np.uint8],
     scores: FloatArray,
     right: BitArray,
     taken: BitArray,

@@ -12,7 +12,15 @@ from typing import Literal
 
 import numpy as np
 
-from sodkit.data.records import Annotations, BoolArray, Detections, FloatArray, IntArray
+from sodkit.data.records import (
+    CROWD,
+    IGNORED,
+    Annotations,
+    BoolArray,
+    Detections,
+    FloatArray,
+    IntArray,
+)
 from sodkit.errors import DataError
 from sodkit.evaluation.curves import Curves, draw_curves
 from sodkit.evaluation.matching import BitArray, Candidates, Matches, find_candidates, match
@@ -138,7 +146,7 @@ def evaluate(
     }
     everything = list(range(count))
     metrics = {one.name: mean_metric(one, protocol, curves, everything) for one in protocol.metrics}
-    counts = count_up(annotations, detections, matching)
+    counts = count_up(annotations, detections, matching, protocol)
     return Evaluation(protocol, classes, metrics, per_class, positives, curves, counts)
 
 
@@ -170,7 +178,7 @@ def match_detections(
     table = detection_table(
         annotations, detections, detection_classes, count, protocol.max_dets[-1]
     )
-    flags = annotations.ignore[objects.rows]
+    flags = ignored_by(protocol, annotations)[objects.rows]
     crowd = flags if protocol.crowd else np.zeros_like(flags)
     ignored = flags[:, None] | ~_in_ranges(objects.area, protocol)
     counted = _range_bits(table.area, protocol)
@@ -181,6 +189,11 @@ def match_detections(
     candidates = find_candidates(objects, table, crowd, protocol.ious[0], progress)
     matches = match(objects, candidates, ignored, crowd, np.array(protocol.ious))
     return Matching(objects, table, ignored, counted, inside, candidates, matches)
+
+
+def ignored_by(protocol: Protocol, annotations: Annotations) -> BoolArray:
+    """Tell which annotations (N,) a protocol ignores: SODA by ``ignore``, COCO by ``iscrowd``."""
+    return annotations.flagged(CROWD if protocol.crowd else IGNORED)
 
 
 def curves_of(
@@ -197,9 +210,8 @@ def count_positives(matching: Matching, count: int) -> IntArray:
     """Return the objects (K, A) that count, by class and area range."""
     sizes = np.diff(matching.objects.offsets)
     one = np.repeat(np.arange(len(sizes)) % max(count, 1), sizes)
-    positives = np.zeros((count, matching.ignored.shape[1]), np.int64)
-    np.add.at(positives, one, ~matching.ignored)
-    return positives
+    by_range = [np.bincount(one[~column], minlength=count) for column in matching.ignored.T]
+    return np.stack(by_range, axis=1)[:count]
 
 
 def _in_ranges(area: FloatArray, protocol: Protocol) -> BoolArray:
@@ -259,13 +271,16 @@ def check_inputs(
         )
 
 
-def count_up(annotations: Annotations, detections: Detections, matching: Matching) -> Counts:
+def count_up(
+    annotations: Annotations, detections: Detections, matching: Matching, protocol: Protocol
+) -> Counts:
     """Return how much was evaluated and what was left out."""
     is_object = ~annotations.is_region
+    ignored = ignored_by(protocol, annotations)
     return Counts(
         images=len(annotations.images),
-        objects=int((is_object & ~annotations.ignore).sum()),
-        ignored=int((is_object & annotations.ignore).sum()),
+        objects=int((is_object & ~ignored).sum()),
+        ignored=int((is_object & ignored).sum()),
         regions=int(annotations.is_region.sum()),
         detections=len(detections),
         beyond=matching.detections.beyond,

@@ -15,11 +15,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from sodkit.compiled import compiled
 from sodkit.data.records import BoolArray, FloatArray, IntArray
 from sodkit.evaluation.tables import Table, counting_order, descending_order
 from sodkit.geometry.overlap import box_intersection, rotated_bound, rotated_intersection, turns
@@ -91,7 +92,7 @@ def find_candidates(
     detection_hulls, detection_turns = _enclosing(detections.boxes)
     by_left = _by_left_side(hulls, objects.offsets)
     work = partial(
-        _candidates,
+        _some_candidates,
         objects.boxes,
         object_turns,
         hulls[by_left],
@@ -131,7 +132,7 @@ def _enclosing(boxes: FloatArray) -> tuple[FloatArray, FloatArray]:
     return hulls, turn
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled("void(f8[:,:], f8[:,:], f8[:,:])")
 def _enclose(obb: FloatArray, turn: FloatArray, out: FloatArray) -> None:
     for i in range(len(obb)):
         cos, sin = abs(turn[i, 0]), abs(turn[i, 1])
@@ -147,7 +148,23 @@ def _by_left_side(hulls: FloatArray, offsets: IntArray) -> IntArray:
     return counting_order(group, ascending, len(offsets) - 1)
 
 
-@numba.njit(cache=True, nogil=True)
+def _some_candidates(*arguments: Any) -> tuple[IntArray, IntArray, FloatArray]:
+    """Call ``_candidates`` with all of its arguments but the room; give it as much as it needs."""
+    find: Any = _candidates
+    *_, offsets, _, first, last = arguments
+    size = 1024 + int(offsets[last] - offsets[first])
+    while True:
+        pairs, overlaps = np.empty((2, size), np.int64), np.empty(size)
+        found = find(*arguments, pairs, overlaps, np.empty((2, 2, 8)))
+        if found >= 0:
+            return pairs[0, :found].copy(), pairs[1, :found].copy(), overlaps[:found].copy()
+        size *= 2
+
+
+@compiled(
+    "i8(f8[:,:], f8[:,:], f8[:,:], i8[:], i8[:], u1[:], f8[:,:], f8[:,:], f8[:,:], i8[:], f8, i8,"
+    " i8, i8[:,:], f8[:], f8[:,:,:])"
+)
 def _candidates(
     gt: FloatArray,
     gt_turns: FloatArray,
@@ -162,16 +179,18 @@ def _candidates(
     threshold: float,
     first: int,
     last: int,
-) -> tuple[IntArray, IntArray, FloatArray]:
+    pairs: IntArray,
+    overlaps: FloatArray,
+    buffer: FloatArray,
+) -> int:
     """Find the candidates of groups [first, last) by scanning objects from left to right.
 
-    ``gt_hulls`` stands in the order ``by_left``, everything else in the tables' order.
+    ``gt_hulls`` stands in the order ``by_left``, everything else in the tables' order. ``pairs``
+    (2, room) and ``overlaps`` are filled; returned is how many were found, -1 if the room is too
+    small. ``buffer`` is scratch.
     """
     rotated = gt.shape[1] == 5
-    size = 1024 + dt_offsets[last] - dt_offsets[first]
-    pairs, overlaps = np.empty((2, size), np.int64), np.empty(size)
     found = 0
-    buffer = np.empty((2, 2, 8))
     for group in range(first, last):
         start, end = gt_offsets[group], gt_offsets[group + 1]
         if start == end:
@@ -207,19 +226,17 @@ def _candidates(
                 iou = inter / union if union > 0 else 0.0
                 if iou < threshold:
                     continue
-                if found == size:
-                    size *= 2
-                    pairs, overlaps = _grow(pairs, overlaps, size)
+                if found == len(overlaps):
+                    return -1
                 at = found  # keep the objects of a detection in their order
                 while at > mark and pairs[1, at - 1] > g:
                     pairs[1, at], overlaps[at] = pairs[1, at - 1], overlaps[at - 1]
                     at -= 1
                 pairs[0, found], pairs[1, at], overlaps[at] = d, g, iou
                 found += 1
-    return pairs[0, :found].copy(), pairs[1, :found].copy(), overlaps[:found].copy()
+    return found
 
 
-@numba.njit(cache=True, nogil=True)
 def _first_right_of(limit: float, hulls: FloatArray, start: int, end: int) -> int:
     """Return the first place in [start, end) whose box's left side is >= limit."""
     low, high = start, end
@@ -230,16 +247,6 @@ def _first_right_of(limit: float, hulls: FloatArray, start: int, end: int) -> in
         else:
             high = middle
     return low
-
-
-@numba.njit(cache=True, nogil=True)
-def _grow(pairs: IntArray, overlaps: FloatArray, size: int) -> tuple[IntArray, FloatArray]:
-    """Return copies with room for ``size`` pairs (a loop compiles ten times faster than slices)."""
-    more_pairs, more_overlaps = np.empty((2, size), np.int64), np.empty(size)
-    for i in range(len(overlaps)):
-        more_pairs[0, i], more_pairs[1, i] = pairs[0, i], pairs[1, i]
-        more_overlaps[i] = overlaps[i]
-    return more_pairs, more_overlaps
 
 
 def match(
@@ -259,52 +266,61 @@ def match(
         ious: (T,) thresholds, T <= 32.
     """
     limits = np.minimum(ious, 1 - 1e-10)
-    detection, right, taken, target = _match(
+    pairs, ranges = len(candidates), ignored.shape[1]
+    count = int(np.count_nonzero(np.diff(candidates.detection))) + (pairs > 0)
+    detection = np.empty(count, np.int64)
+    right, taken = np.zeros((2, count, ranges), np.uint32)
+    target = np.full((count, len(limits)), -1, np.int32)
+    _match(
         candidates.detection,
         candidates.target,
         candidates.overlap,
-        len(objects.rows),
         ignored,
         crowd,
         limits,
+        np.zeros(ignored.shape, np.uint32),
+        np.zeros(pairs, np.uint32),
+        detection,
+        right,
+        taken,
+        target,
     )
     return Matches(detection, right, taken, target)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(
+    "void(i8[:], i8[:], f8[:], u1[:,:], u1[:], f8[:], u4[:,:], u4[:], i8[:], u4[:,:], u4[:,:],"
+    " i4[:,:])"
+)
 def _match(
     pair_dt: IntArray,
     pair_gt: IntArray,
     pair_iou: FloatArray,
-    objects: int,
     ignored: BoolArray,
     crowd: BoolArray,
     limits: FloatArray,
-) -> tuple[IntArray, BitArray, BitArray, npt.NDArray[np.int32]]:
-    """Run through the detections; a group's stand best first and see only their group."""
-    ranges, thresholds = ignored.shape[1], len(limits)
-    pairs = len(pair_dt)
-    count = 0
-    for p in range(pairs):
-        count += p == 0 or pair_dt[p] != pair_dt[p - 1]
-    detection = np.empty(count, np.int64)
-    right = np.zeros((count, ranges), np.uint32)
-    taken = np.zeros((count, ranges), np.uint32)
-    target = np.empty((count, thresholds), np.int32)
-    gone = np.zeros((objects, ranges), np.uint32)
-    reached = np.zeros(pairs, np.uint32)
+    gone: BitArray,
+    reached: BitArray,
+    detection: IntArray,
+    right: BitArray,
+    taken: BitArray,
+    target: npt.NDArray[np.int32],
+) -> None:
+    """Run through the detections; a group's stand best first and see only their group.
+
+    ``gone`` (G, A) and ``reached`` (P,) are scratch, all 0; the rest is filled, see ``Matches``.
+    """
+    ranges, thresholds, pairs = ignored.shape[1], len(limits), len(pair_dt)
     for p in range(pairs):
         for t in range(thresholds):
             if pair_iou[p] >= limits[t]:
                 reached[p] |= np.uint32(1) << np.uint32(t)
     start = 0
-    for row in range(count):
+    for row in range(len(detection)):
         end = start + 1
         while end < pairs and pair_dt[end] == pair_dt[start]:
             end += 1
         detection[row] = pair_dt[start]
-        for t in range(thresholds):
-            target[row, t] = -1
         if end == start + 1:  # one candidate: all thresholds at once
             g, bits = pair_gt[start], reached[start]
             for a in range(ranges):
@@ -321,7 +337,7 @@ def _match(
         for a in range(ranges):
             for t in range(thresholds):
                 bit = np.uint32(1) << np.uint32(t)
-                best, best_ignored = -1, False
+                best, best_ignored = -1, np.uint8(0)
                 for p in range(start, end):
                     g = pair_gt[p]
                     if not reached[p] & bit or (gone[g, a] & bit and not crowd[g]):
@@ -342,4 +358,3 @@ def _match(
                 if a == 0:
                     target[row, t] = pair_gt[best]
         start = end
-    return detection, right, taken, target

@@ -106,7 +106,7 @@ def evaluate_proposals(
         recall,
         _good(matching, protocol),
         {area.name: int(positives[0, a]) for a, area in enumerate(protocol.areas)},
-        count_up(annotations, proposals, matching),
+        count_up(annotations, proposals, matching, protocol),
     )
 
 

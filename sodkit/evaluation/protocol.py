@@ -1,19 +1,22 @@
 """What is measured: IoU thresholds, area ranges, detections that count, and the named metrics.
 
 ``SODA_D`` and ``SODA_A`` are the protocols of the SODA benchmark's release, ``COCO`` is that of
-pycocotools. ``customise`` makes others from them.
+pycocotools. ``customise`` makes others from them, as a recipe's section ``evaluation`` may ask.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from sodkit.data.records import BoxKind
 from sodkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from sodkit.settings import Evaluation
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +59,9 @@ class Protocol:
             there.
         max_dets: limits a class and image, ascending; matching uses the largest.
         metrics: what is reported, in order.
-        crowd: ignored objects are COCO's crowds: they take any number of detections, and overlap
-            is then measured as the share of the detection that lies inside.
+        crowd: ignored are COCO's crowds (``iscrowd``) and nothing else: they take any number of
+            detections, and overlap is measured as the share of the detection that lies inside.
+            Else ignored is what is flagged ``ignore``, and ``iscrowd`` has no meaning.
     """
 
     name: str
@@ -170,6 +174,23 @@ def protocol_named(name: str) -> Protocol:
     return PROTOCOLS[name]
 
 
+def protocol_of(settings: Evaluation, kind: BoxKind) -> Protocol:
+    """Return the protocol that a recipe's section ``evaluation`` asks for.
+
+    Args:
+        settings: the section.
+        kind: of the data's boxes; decides where the section names no protocol.
+
+    Raises:
+        UsageError: as ``customise``.
+    """
+    base = protocol_for(kind) if settings.protocol is None else protocol_named(settings.protocol)
+    if settings.areas is None and settings.max_dets is None:
+        return base
+    name = f"{base.name} (custom)"
+    return customise(base, name, areas=settings.areas, max_dets=settings.max_dets)
+
+
 def customise(
     base: Protocol,
     name: str,
@@ -189,7 +210,7 @@ def customise(
         max_dets: detections a class and image that count; any order.
 
     Raises:
-        UsageError: an empty or inverted range, no range, or a limit below 1.
+        UsageError: an empty or inverted range, none or more than 32, or a limit below 1.
     """
     ranges = base.areas
     if areas is not None:
@@ -198,7 +219,11 @@ def customise(
         )
         wrong = [one.name for one in ranges if not 0 <= one.low < one.high]
         if wrong or not ranges:
-            raise UsageError(f"area range {wrong[0] if wrong else ''} is empty")
+            raise UsageError(
+                f"area range {wrong[0]} is empty" if wrong else "there is no area range"
+            )
+        if len(ranges) > 32:
+            raise UsageError(f"{len(ranges)} area ranges are too many", hint="at most 32")
     limits = base.max_dets if max_dets is None else tuple(sorted(set(max_dets)))
     if not limits or limits[0] < 1:
         raise UsageError("a limit of detections must be 1 or more")

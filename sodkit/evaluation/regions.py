@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
-import numba
 import numpy as np
 
+from sodkit.compiled import compiled
 from sodkit.data.records import Annotations, BoolArray, FloatArray, IntArray
 from sodkit.evaluation.tables import Table, image_ranks
-from sodkit.geometry.overlap import cut_polygon
+from sodkit.geometry.overlap import cut_polygon, turns
 from sodkit.geometry.rotated import obb_to_corners
 
 
@@ -31,15 +29,14 @@ def absorbed(annotations: Annotations, detections: Table) -> BoolArray:
     points, corners = _region_polygons(annotations, regions)
     bounds = detections.offsets[:: detections.classes]
     boxes = _as_obb(detections.boxes)
+    turn = turns(boxes)
     for i, region in enumerate(regions):
         image = rank[annotations.image_index[region]]
-        _mark_inside(
-            boxes,
-            bounds[image],
-            bounds[image + 1],
-            np.ascontiguousarray(points[corners[i] : corners[i + 1]]),
-            inside,
-        )
+        first, last = int(bounds[image]), int(bounds[image + 1])
+        polygon = np.ascontiguousarray(points[corners[i] : corners[i + 1]])
+        # A cut adds at most one corner for each edge that crosses the line.
+        room = np.empty((2, 2, 32 * len(polygon)))
+        _mark_inside(boxes, turn, first, last, polygon, room, inside)
     return inside
 
 
@@ -61,15 +58,21 @@ def _region_polygons(annotations: Annotations, rows: IntArray) -> tuple[FloatArr
     return corners.reshape(-1, 2), np.arange(len(rows) + 1) * 4
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled("void(f8[:,:], f8[:,:], i8, i8, f8[:,:], f8[:,:,:], u1[:])")
 def _mark_inside(
-    boxes: FloatArray, first: int, last: int, polygon: FloatArray, inside: BoolArray
+    boxes: FloatArray,
+    turn: FloatArray,
+    first: int,
+    last: int,
+    polygon: FloatArray,
+    buffer: FloatArray,
+    inside: BoolArray,
 ) -> None:
     """Mark the boxes of an image [first, last) that lie half inside a polygon."""
-    left, right = polygon[:, 0].min(), polygon[:, 0].max()
-    top, bottom = polygon[:, 1].min(), polygon[:, 1].max()
-    # A cut adds at most one corner for each edge that crosses the line.
-    buffer = np.empty((2, 2, 32 * len(polygon)))
+    left, top, right, bottom = polygon[0, 0], polygon[0, 1], polygon[0, 0], polygon[0, 1]
+    for i in range(1, len(polygon)):
+        left, right = min(left, polygon[i, 0]), max(right, polygon[i, 0])
+        top, bottom = min(top, polygon[i, 1]), max(bottom, polygon[i, 1])
     for i in range(first, last):
         reach = (boxes[i, 2] + boxes[i, 3]) / 2
         if (
@@ -80,18 +83,17 @@ def _mark_inside(
         ):
             continue
         area = boxes[i, 2] * boxes[i, 3]
-        if area > 0 and 2 * _share(boxes[i], polygon, buffer) > area:
+        if area > 0 and 2 * _share(boxes[i], turn[i], polygon, buffer) > area:
             inside[i] = True
 
 
-@numba.njit(cache=True, nogil=True)
-def _share(box: FloatArray, polygon: FloatArray, buffer: FloatArray) -> float:
+def _share(box: FloatArray, turn: FloatArray, polygon: FloatArray, buffer: FloatArray) -> float:
     """Return the area of a polygon, convex or not, inside an oriented box.
 
     The polygon is clipped in the box's frame. Where a concave one falls apart, the pieces stay
     joined by edges that run to and fro on the clipping line and add no area.
     """
-    cos, sin = math.cos(box[4]), math.sin(box[4])
+    cos, sin = turn[0], turn[1]
     count = len(polygon)
     for i in range(count):
         dx, dy = polygon[i, 0] - box[0], polygon[i, 1] - box[1]

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from sodkit.compiled import compiled
 from sodkit.data.records import Annotations, Detections, FloatArray, IntArray
 from sodkit.errors import DataError
+
+WordArray = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,8 +123,9 @@ def detection_table(
     rows = counting_order(group, np.arange(len(group)), groups)
     offsets = _offsets(group, groups)
     scores = np.ascontiguousarray(detections.scores, np.float64) + 0.0  # -0.0 becomes 0.0
-    _sort_groups(scores, offsets, rows)
-    if len(rows) and np.diff(offsets).max() > limit:
+    longest = int(np.diff(offsets).max(initial=0))
+    _sort_groups(scores, offsets, rows, np.empty(longest, np.int64), np.empty((2, longest)))
+    if longest > limit:
         rank = np.arange(len(rows)) - np.repeat(offsets[:-1], np.diff(offsets))
         rows = rows[rank < limit]
         offsets = np.concatenate([[0], np.cumsum(np.minimum(np.diff(offsets), limit))])
@@ -137,14 +140,15 @@ def _offsets(group: IntArray, count: int) -> IntArray:
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
 
-@numba.njit(cache=True, nogil=True)
-def _sort_groups(scores: FloatArray, offsets: IntArray, rows: IntArray) -> None:
-    """Sort each group's rows stably by descending score, in place: merge sort over short runs."""
-    longest = 0
-    for group in range(len(offsets) - 1):
-        longest = max(longest, int(offsets[group + 1] - offsets[group]))
-    spare, spare_keys = np.empty(longest, np.int64), np.empty(longest)
-    keys = np.empty(longest)
+@compiled("void(f8[:], i8[:], i8[:], i8[:], f8[:,:])")
+def _sort_groups(
+    scores: FloatArray, offsets: IntArray, rows: IntArray, spare: IntArray, room: FloatArray
+) -> None:
+    """Sort each group's rows stably by descending score, in place: merge sort over short runs.
+
+    ``spare`` (longest group,) and ``room`` (2, longest group) are scratch.
+    """
+    keys, spare_keys = room[0], room[1]
     run = 16  # sorted by insertion
     for group in range(len(offsets) - 1):
         base, count = int(offsets[group]), int(offsets[group + 1] - offsets[group])
@@ -174,59 +178,64 @@ def _sort_groups(scores: FloatArray, offsets: IntArray, rows: IntArray) -> None:
 
 def counting_order(keys: IntArray, order: IntArray, buckets: int) -> IntArray:
     """Sort rows stably by key: keys (N,) in [0, buckets), ``order`` the rows, returned sorted."""
-    return np.asarray(_counting_order(keys, order, buckets), np.int64)
+    out = np.empty(len(order), np.int64)
+    _counting_order(keys, order, np.zeros(buckets + 1, np.int64), out)
+    return out
 
 
-@numba.njit(cache=True, nogil=True)
-def _counting_order(keys: IntArray, order: IntArray, buckets: int) -> IntArray:
-    places = np.zeros(buckets + 1, np.int64)
+@compiled("void(i8[:], i8[:], i8[:], i8[:])")
+def _counting_order(keys: IntArray, order: IntArray, places: IntArray, out: IntArray) -> None:
+    """Fill ``out``; ``places`` (buckets + 1,) holds zeros."""
     for key in keys:
         places[key + 1] += 1
-    for bucket in range(buckets):
+    for bucket in range(len(places) - 1):
         places[bucket + 1] += places[bucket]
-    out = np.empty(len(order), np.int64)
     for row in order:
         out[places[keys[row]]] = row
         places[keys[row]] += 1
-    return out
 
 
 def descending_order(values: FloatArray, order: IntArray) -> IntArray:
     """Sort rows stably by value, largest first: values (N,) finite, ``order`` the rows."""
     plain = np.ascontiguousarray(values, np.float64) + 0.0  # -0.0 becomes 0.0
-    return np.asarray(_descending_order(plain.view(np.uint64), order), np.int64)
+    rows, keys = np.empty((2, len(order)), np.int64), np.empty((2, len(order)), np.uint64)
+    places = np.empty(2049, np.int64)
+    sorted_ = _descending_order(plain.view(np.uint64), order, rows, keys, places)
+    return np.asarray(rows[sorted_])
 
 
-@numba.njit(cache=True, nogil=True)
-def _descending_order(bits: npt.NDArray[np.uint64], order: IntArray) -> IntArray:
+@compiled("i8(u8[:], i8[:], i8[:,:], u8[:,:], i8[:])")
+def _descending_order(
+    bits: WordArray, order: IntArray, rows: IntArray, keys: WordArray, places: IntArray
+) -> int:
     """Radix sort, 11 bits at a time; digits that all values share are skipped.
+
+    Returns which of the two ``rows`` is the sorted one; ``keys`` and ``places`` are scratch.
 
     As an unsigned integer the bits of a positive double rise with its value and those of a
     negative one fall: turned, they all rise.
     """
-    count = len(order)
-    keys, other_keys = np.empty(count, np.uint64), np.empty(count, np.uint64)
-    out, other = np.empty(count, np.int64), np.empty(count, np.int64)
+    count, now = len(order), 0
     sign = np.uint64(1) << np.uint64(63)
     for i in range(count):
         key = bits[order[i]]
-        keys[i] = ~key if key & sign else key | sign
-        out[i] = order[i]
+        keys[0, i] = ~key if key & sign else key | sign
+        rows[0, i] = order[i]
     for digit in range(6):
         shift = np.uint64(11 * digit)
-        places = np.zeros(2049, np.int64)
-        for key in keys:
-            places[2048 - np.int64((key >> shift) & np.uint64(2047))] += 1
-        if count and places[2048 - np.int64((keys[0] >> shift) & np.uint64(2047))] == count:
+        for bucket in range(2049):
+            places[bucket] = 0
+        for i in range(count):
+            places[2048 - np.int64((keys[now, i] >> shift) & np.uint64(2047))] += 1
+        if count and places[2048 - np.int64((keys[now, 0] >> shift) & np.uint64(2047))] == count:
             continue
         for bucket in range(2048):
             places[bucket + 1] += places[bucket]
         for i in range(count):
-            own = 2047 - np.int64((keys[i] >> shift) & np.uint64(2047))
+            own = 2047 - np.int64((keys[now, i] >> shift) & np.uint64(2047))
             place = places[own]
             places[own] += 1
-            other_keys[place] = keys[i]
-            other[place] = out[i]
-        keys, other_keys = other_keys, keys
-        out, other = other, out
-    return out
+            keys[1 - now, place] = keys[now, i]
+            rows[1 - now, place] = rows[now, i]
+        now = 1 - now
+    return now

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from sodkit.compiled import compiled
 from sodkit.geometry.overlap import rotated_bound, rotated_intersection, turns
 from sodkit.geometry.rotated import obb_to_xyxy
 
@@ -93,8 +93,22 @@ def _suppress(
     oriented = np.ascontiguousarray(obb[order]) if len(obb) else obb
     ordered_groups = np.ascontiguousarray(groups[order], np.int64)
     areas = _areas(boxes) if len(obb) == 0 else oriented[:, 2] * oriented[:, 3]
-    kept = _greedy(boxes, oriented, turns(oriented), areas, ordered_groups, float(iou))
-    return np.asarray(order[kept], np.int64)
+    slots = 1 << max(2 * count - 1, 15).bit_length()
+    room = np.empty((3, count), np.int64)
+    found = _greedy(
+        boxes,
+        oriented,
+        turns(oriented),
+        areas,
+        ordered_groups,
+        float(iou),
+        np.array([_SMALLEST * 4.0**layer for layer in range(_LAYERS)]),
+        np.zeros((_LAYERS, 2)),
+        np.full(slots, -1),
+        room,
+        np.empty((2, 2, 8)),
+    )
+    return np.asarray(order[room[0, :found]], np.int64)
 
 
 def _areas(xyxy: FloatArray) -> FloatArray:
@@ -103,7 +117,9 @@ def _areas(xyxy: FloatArray) -> FloatArray:
     return np.ascontiguousarray(sides[:, 0] * sides[:, 1])
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(
+    "i8(f8[:,:], f8[:,:], f8[:,:], f8[:], i8[:], f8, f8[:], f8[:,:], i8[:], i8[:,:], f8[:,:,:])"
+)
 def _greedy(
     xyxy: FloatArray,
     obb: FloatArray,
@@ -111,24 +127,30 @@ def _greedy(
     areas: FloatArray,
     groups: IntArray,
     iou: float,
-) -> IntArray:
-    """Return the kept ones of boxes that stand best first, ascending."""
-    count = len(xyxy)
-    size = 16
-    while size < 2 * count:
-        size *= 2
-    head, following = np.empty(size, np.int64), np.empty(count, np.int64)
-    for slot in range(size):
-        head[slot] = -1
-    cells = np.empty(_LAYERS)
-    for layer in range(_LAYERS):
-        cells[layer] = _SMALLEST * 4.0**layer
-    reach = np.zeros((_LAYERS, 2))  # largest half width and height of a layer's boxes
-    kept = np.empty(count, np.int64)
-    near = np.empty(count, np.int64)
-    found = 0
-    buffer = np.empty((2, 2, 8))
-    for i in range(count):
+    cells: FloatArray,
+    reach: FloatArray,
+    head: IntArray,
+    room: IntArray,
+    buffer: FloatArray,
+) -> int:
+    """Find the kept ones of boxes that stand best first; return how many.
+
+    Args:
+        xyxy: (N, 4), of oriented boxes the enclosing ones.
+        obb: (N, 5), or no rows.
+        turn: cosine and sine of the angles of ``obb``.
+        areas: (N,).
+        groups: (N,).
+        iou: threshold.
+        cells: (layers,) the width of a cell.
+        reach: (layers, 2) to fill from 0: largest half width and height of a layer's boxes.
+        head: (a power of two,) to fill from -1: the last box of a slot of the hash table.
+        room: (3, N) to fill; row 0 with the kept boxes, ascending.
+        buffer: (2, 2, 8) scratch.
+    """
+    kept, following, near = room[0], room[1], room[2]
+    size, found = len(head), 0
+    for i in range(len(xyxy)):
         width, height = xyxy[i, 2] - xyxy[i, 0], xyxy[i, 3] - xyxy[i, 1]
         if areas[i] > 0 and width > 0 and height > 0:
             # One call a box, not one a pair: a call with arrays costs as much as 20 tests.
@@ -163,10 +185,9 @@ def _greedy(
         reach[layer, 1] = max(reach[layer, 1], height / 2)
         kept[found] = i
         found += 1
-    return kept[:found]
+    return found
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
 def _slot(layer: int, column: int, row: int, group: int, mask: int) -> int:
     """Return the place of a cell in the hash table."""
     key = column * 73856093 ^ row * 19349663 ^ group * 83492791 ^ layer * 50331653
@@ -174,7 +195,6 @@ def _slot(layer: int, column: int, row: int, group: int, mask: int) -> int:
     return key & mask
 
 
-@numba.njit(cache=True, nogil=True)
 def _neighbours(
     xyxy: FloatArray,
     areas: FloatArray,
@@ -234,7 +254,6 @@ def _neighbours(
     return close
 
 
-@numba.njit(cache=True, nogil=True)
 def _any_above(
     obb: FloatArray,
     turn: FloatArray,

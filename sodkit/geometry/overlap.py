@@ -1,4 +1,4 @@
-"""Exact overlap of pairs of boxes, upright or oriented, compiled by numba.
+"""Exact overlap of pairs of boxes, upright or oriented, in functions that can be compiled.
 
 Upright boxes are xywh here, with the arithmetic of pycocotools' ``bbIou`` operation by operation:
 areas and unions come from the width and height as annotated, so an IoU that lies exactly on a
@@ -11,16 +11,12 @@ parallel to an axis, so nothing degenerates for identical, touching or contained
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from sodkit.compiled import compiled
+
 FloatArray = npt.NDArray[np.float64]
-
-
-def box_iou_pairs(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Return the IoU (N,) of upright boxes ``a[i]`` and ``b[i]``, both (N, 4) xywh."""
-    return np.asarray(_box_iou_pairs(_rows(a, 4), _rows(b, 4)))
 
 
 def rotated_iou_pairs(a: FloatArray, b: FloatArray) -> FloatArray:
@@ -28,25 +24,25 @@ def rotated_iou_pairs(a: FloatArray, b: FloatArray) -> FloatArray:
 
     Within 1e-9 of the exact value; 0 where one of them has no area.
     """
-    a, b = _rows(a, 5), _rows(b, 5)
-    return np.asarray(_rotated_iou_pairs(a, turns(a), b, turns(b)))
+    a, b = (np.ascontiguousarray(boxes, np.float64).reshape(-1, 5) for boxes in (a, b))
+    out = np.zeros(len(a))
+    _rotated_iou_pairs(a, turns(a), b, turns(b), np.empty((2, 2, 8)), out)
+    return out
 
 
 def rotated_iou(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Return the IoU (N, M) of all pairs of oriented boxes ``a`` (N, 5) and ``b`` (M, 5)."""
-    first = np.repeat(_rows(a, 5), len(b), axis=0)
-    second = np.tile(_rows(b, 5), (len(a), 1))
+    """Return the IoU (N, M) of all pairs of oriented boxes, as ``boxes.iou`` of upright ones.
+
+    Args:
+        a: (N, 5).
+        b: (M, 5).
+    """
+    first, second = np.repeat(a, len(b), axis=0), np.tile(b, (len(a), 1))
     return rotated_iou_pairs(first, second).reshape(len(a), len(b))
 
 
-def _rows(boxes: FloatArray, columns: int) -> FloatArray:
-    """Return ``boxes`` as contiguous float64 (N, columns): one compiled version serves all."""
-    return np.ascontiguousarray(boxes, np.float64).reshape(-1, columns)
-
-
-@numba.njit(cache=True, nogil=True, inline="always")
 def box_intersection(a: FloatArray, b: FloatArray) -> float:
-    """Return the intersection of two xywh boxes in px^2 (compiled; 0 if they only touch)."""
+    """Return the intersection of two xywh boxes in px^2 (0 if they only touch)."""
     width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     if width <= 0:
         return 0.0
@@ -56,24 +52,13 @@ def box_intersection(a: FloatArray, b: FloatArray) -> float:
     return float(width * height)
 
 
-@numba.njit(cache=True, nogil=True)
-def _box_iou_pairs(a: FloatArray, b: FloatArray) -> FloatArray:
-    out = np.zeros(len(a))
-    for i in range(len(a)):
-        inter = box_intersection(a[i], b[i])
-        if inter > 0:
-            out[i] = inter / (a[i, 2] * a[i, 3] + b[i, 2] * b[i, 3] - inter)
-    return out
-
-
 def turns(obb: FloatArray) -> FloatArray:
-    """Return cosine and sine (N, 2) of the boxes' angles, as the compiled functions want them."""
+    """Return cosine and sine (N, 2) of the boxes' angles, as the functions below want them."""
     return np.stack([np.cos(obb[:, 4]), np.sin(obb[:, 4])], axis=1)
 
 
-@numba.njit(cache=True, nogil=True)
 def rotated_bound(a: FloatArray, turn_a: FloatArray, b: FloatArray, turn_b: FloatArray) -> float:
-    """Return an upper bound of the intersection of two oriented boxes (compiled).
+    """Return an upper bound of the intersection of two oriented boxes.
 
     It is the overlap of ``a`` with the box that encloses ``b`` in the frame of ``a``: far cheaper
     than the polygon, and nearly always enough to turn down neighbours that stand side by side.
@@ -88,11 +73,10 @@ def rotated_bound(a: FloatArray, turn_a: FloatArray, b: FloatArray, turn_b: Floa
     return float(width * height) if width > 0 and height > 0 else 0.0
 
 
-@numba.njit(cache=True, nogil=True)
 def rotated_intersection(
     a: FloatArray, turn_a: FloatArray, b: FloatArray, turn_b: FloatArray, buffer: FloatArray
 ) -> float:
-    """Return the intersection of two oriented boxes in px^2 (compiled).
+    """Return the intersection of two oriented boxes in px^2.
 
     Args:
         a: (5,) the box whose frame is used.
@@ -122,11 +106,10 @@ def rotated_intersection(
     return _polygon_area(buffer[now], count)
 
 
-@numba.njit(cache=True, nogil=True)
 def cut_polygon(
     source: FloatArray, target: FloatArray, count: int, axis: int, sign: float, limit: float
 ) -> int:
-    """Cut a polygon by a line parallel to an axis (compiled).
+    """Cut a polygon by a line parallel to an axis.
 
     Args:
         source: (2, >= count) x and y of the corners.
@@ -162,7 +145,6 @@ def cut_polygon(
     return kept
 
 
-@numba.njit(cache=True, nogil=True)
 def _polygon_area(polygon: FloatArray, count: int) -> float:
     """Return the area of a convex polygon (2, count) by the fan around its first corner."""
     doubled = 0.0
@@ -174,15 +156,17 @@ def _polygon_area(polygon: FloatArray, count: int) -> float:
     return abs(doubled) / 2
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled("void(f8[:,:], f8[:,:], f8[:,:], f8[:,:], f8[:,:,:], f8[:])")
 def _rotated_iou_pairs(
-    a: FloatArray, turns_a: FloatArray, b: FloatArray, turns_b: FloatArray
-) -> FloatArray:
-    out = np.zeros(len(a))
-    buffer = np.empty((2, 2, 8))
+    a: FloatArray,
+    turns_a: FloatArray,
+    b: FloatArray,
+    turns_b: FloatArray,
+    buffer: FloatArray,
+    out: FloatArray,
+) -> None:
     for i in range(len(a)):
         total = a[i, 2] * a[i, 3] + b[i, 2] * b[i, 3]
         if a[i, 2] > 0 and a[i, 3] > 0 and b[i, 2] > 0 and b[i, 3] > 0:
             inter = rotated_intersection(a[i], turns_a[i], b[i], turns_b[i], buffer)
             out[i] = min(inter / (total - inter), 1.0) if inter < total else 1.0
-    return out

@@ -137,6 +137,80 @@ def polygon_area(corners: FloatArray) -> FloatArray:
     return np.asarray(np.abs(doubled) / 2)
 
 
+def flip_horizontal(obb: FloatArray, width: float) -> FloatArray:
+    """Mirror (N, 5) oriented boxes left to right in an image of ``width`` px; canonical."""
+    cx, cy, w, h, angle = obb.T
+    return canonical(np.stack([width - cx, cy, w, h, -angle], axis=1))
+
+
+def flip_vertical(obb: FloatArray, height: float) -> FloatArray:
+    """Mirror (N, 5) oriented boxes top to bottom in an image of ``height`` px; canonical."""
+    cx, cy, w, h, angle = obb.T
+    return canonical(np.stack([cx, height - cy, w, h, -angle], axis=1))
+
+
+def scale(obb: FloatArray, factors: tuple[float, float]) -> FloatArray:
+    """Resize the plane by ``factors`` (x, y) > 0; return canonical (N, 5).
+
+    Different factors make a rectangle a parallelogram. The side w follows its edge, in direction
+    and length, and h keeps the area: scaling back by 1 / factors gives the same box again, unless
+    it is so nearly square that the longer side became the shorter one.
+    """
+    x, y = factors
+    if x == y:
+        return canonical(obb * np.array([x, x, x, x, 1.0]))
+    cx, cy, w, h, angle = obb.T
+    across, down = x * np.cos(angle), y * np.sin(angle)
+    stretch = np.hypot(across, down)
+    return canonical(
+        np.stack(
+            [cx * x, cy * y, w * stretch, h * (x * y / stretch), np.arctan2(down, across)], axis=1
+        )
+    )
+
+
+def to_oc(obb: FloatArray) -> FloatArray:
+    """Return (N, 5) in OpenCV's convention ("oc"): angle in (0, pi/2], w the side at that angle.
+
+    Either side may be the longer one. Radians, clockwise; OpenCV itself says it in degrees.
+    """
+    cx, cy, w, h, angle = canonical(obb).T
+    # an angle in (-pi/2, 0] takes a quarter turn, -pi/2 itself a half one: to pi/2, not to 0
+    swapped = (angle <= 0) & (angle > -math.pi / 2)
+    turned = np.where(angle <= 0, angle + np.where(swapped, math.pi / 2, math.pi), angle)
+    # adding to a tiny negative angle may round to the open end
+    turned = np.clip(turned, np.nextafter(0.0, 1.0), math.pi / 2)
+    return np.stack([cx, cy, np.where(swapped, h, w), np.where(swapped, w, h), turned], axis=1)
+
+
+def from_oc(boxes: FloatArray) -> FloatArray:
+    """Return boxes (N, 5) of OpenCV's convention, radians, as canonical oriented boxes."""
+    return canonical(boxes)
+
+
+def to_le135(obb: FloatArray) -> FloatArray:
+    """Return (N, 5) with w >= h and the angle in [-pi/4, 3 pi/4), radians ("le135")."""
+    boxes = canonical(obb)
+    low = boxes[:, 4] < -math.pi / 4
+    boxes[:, 4] = np.where(low, boxes[:, 4] + math.pi, boxes[:, 4])
+    return boxes
+
+
+def from_le135(boxes: FloatArray) -> FloatArray:
+    """Return boxes (N, 5) of le135 as canonical oriented boxes."""
+    return canonical(boxes)
+
+
+def to_torchvision(obb: FloatArray) -> FloatArray:
+    """Return (N, 5) as torchvision's ``cxcywhr``: degrees, counter-clockwise as seen."""
+    return np.concatenate([obb[:, :4], np.degrees(-obb[:, 4:])], axis=1)
+
+
+def from_torchvision(boxes: FloatArray) -> FloatArray:
+    """Return torchvision's ``cxcywhr`` boxes (N, 5) as canonical oriented boxes."""
+    return canonical(np.concatenate([boxes[:, :4], -np.radians(boxes[:, 4:])], axis=1))
+
+
 def _half_extents(obb: FloatArray) -> FloatArray:
     """Return half the width and height (N, 2) of the enclosing boxes."""
     cos, sin = np.abs(np.cos(obb[:, 4])), np.abs(np.sin(obb[:, 4]))

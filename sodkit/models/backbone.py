@@ -7,8 +7,6 @@ weight and bias stay exact, and no activation is read, written or kept for it.
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from urllib.error import URLError
@@ -21,6 +19,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from sodkit import settings
 from sodkit.errors import ModelError
+from sodkit.models import torch_file
 
 STRIDES = (4, 8, 16, 32)
 """Of C2..C5, in px of the input."""
@@ -119,7 +118,7 @@ def load_weights(backbone: Backbone, config: settings.Backbone) -> None:
         backbone.load_state_dict(state)
     except (RuntimeError, AttributeError, TypeError) as error:
         raise ModelError(
-            f"the weights do not fit {config.name}: {_first_lines(str(error))}",
+            f"the weights do not fit {config.name}: {torch_file.first_lines(str(error))}",
             where=config.weights,
             hint="model.backbone.weights must hold torchvision's ResNet weights of that name",
         ) from error
@@ -141,20 +140,11 @@ def _imagenet(name: str) -> OrderedDict[str, Tensor]:
 
 
 def _read(path: Path) -> OrderedDict[str, Tensor]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise ModelError(
-            f"the backbone's weights cannot be read: {_first_lines(str(error))}",
-            where=path,
-            hint="a file saved by torch.save(state_dict), as torchvision distributes them",
-        ) from error
-    except zipfile.BadZipFile as error:  # pragma: no cover - torch reports it as RuntimeError
-        raise ModelError("the backbone's weights file is damaged", where=path) from error
+    state = torch_file.read(
+        path,
+        "the backbone's weights",
+        "a file saved by torch.save(state_dict), as torchvision distributes them",
+    )
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ModelError("holds no state_dict of tensors", where=path)
     return OrderedDict(state)
-
-
-def _first_lines(text: str, count: int = 4) -> str:
-    return " ".join(line.strip() for line in text.splitlines()[:count])

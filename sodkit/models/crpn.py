@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from sodkit import settings
 from sodkit.data.batches import Batch, Target
 from sodkit.models import anchors, coders, losses, matchers, proposals
 from sodkit.models.adaptive_conv import AdaptiveConv
 from sodkit.models.matchers import Order
-from sodkit.models.proposals import Proposals, Scored, Selection
+from sodkit.models.proposals import Proposals, Scored, Selection, by_location
+from sodkit.models.rpn_losses import sampled_losses
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,9 +60,7 @@ class Crpn(nn.Module):
         self.fine_conv = AdaptiveConv(channels)
         self.fine_cls = nn.Conv2d(channels, 1, 1)
         self.fine_reg = nn.Conv2d(channels, 4, 1)
-        for conv in (self.coarse_conv, self.coarse_reg, self.fine_cls, self.fine_reg):
-            nn.init.normal_(conv.weight, std=0.01)
-            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+        proposals.init_heads(self.coarse_conv, self.coarse_reg, self.fine_cls, self.fine_reg)
 
     def forward(
         self, features: Sequence[Tensor], size: tuple[int, int], sizes: Sequence[tuple[int, int]]
@@ -79,9 +77,9 @@ class Crpn(nn.Module):
         for feature, boxes, stride in zip(
             coarse.features, coarse.refined, self.strides, strict=True
         ):
-            aligned = F.relu(self.fine_conv(feature, boxes, stride))
-            logits.append(_by_location(self.fine_cls(aligned), 1)[..., 0])
-            deltas.append(_by_location(self.fine_reg(aligned), 4))
+            aligned = self.fine_conv(feature, boxes, stride).relu_()
+            logits.append(by_location(self.fine_cls(aligned), 1)[..., 0])
+            deltas.append(by_location(self.fine_reg(aligned), 4))
         return CrpnOutput(coarse, Scored(coarse.refined, logits, deltas))
 
     def coarse(
@@ -90,8 +88,8 @@ class Crpn(nn.Module):
         """Run the coarse stage alone; arguments as for ``forward``."""
         device = features[0].device
         grid = anchors.grid(*size, self.strides, self.config.anchor_scale, device=device)
-        hidden = [F.relu(self.coarse_conv(feature)) for feature in features]
-        deltas = [_by_location(self.coarse_reg(feature), 4) for feature in hidden]
+        hidden = [self.coarse_conv(feature).relu_() for feature in features]
+        deltas = [by_location(self.coarse_reg(feature), 4) for feature in hidden]
         refined = [self._refine(a, d, sizes) for a, d in zip(grid, deltas, strict=True)]
         return Coarse(grid, deltas, refined, hidden)
 
@@ -104,32 +102,40 @@ class Crpn(nn.Module):
         self, output: CrpnOutput, sizes: Sequence[tuple[int, int]], limit: int | None = None
     ) -> list[Proposals]:
         """Return the proposals of each image, ``limit`` of them instead of the recipe's number."""
-        c, train = self.config, self.training
-        how = Selection(
-            pre=c.nms_pre.train if train else c.nms_pre.test,
-            nms=c.nms_train if train else c.nms_test,
-            limit=limit or (c.proposals.train if train else c.proposals.test),
-        )
-        return proposals.select(output.fine, sizes, c.fine_stds, how)
+        how = Selection.of(self.config, training=self.training, limit=limit)
+        return proposals.select(output.fine, sizes, self.config.fine_stds, how)
 
     def losses(self, output: CrpnOutput, batch: Batch, order: Order) -> dict[str, Tensor]:
         """Return ``loss_coarse_reg, loss_fine_cls, loss_fine_reg``, weighted (paper Eq. 2)."""
-        result = {"loss_coarse_reg": self._coarse_loss(output.coarse, batch)}
-        result.update(self._fine_losses(output.fine, batch.targets, order))
-        return result
+        c = self.config
+        coarse = self._coarse_loss(output.coarse, batch)
+        cls, reg = sampled_losses(output.fine, batch.targets, c.fine, order, self._fine_regression)
+        return {
+            "loss_coarse_reg": coarse,
+            "loss_fine_cls": cls * c.classification_weight,
+            "loss_fine_reg": reg * c.regression_weight,
+        }
+
+    def _fine_regression(self, anchor: Tensor, deltas: Tensor, truth: Tensor) -> Tensor:
+        return losses.iou_loss(coders.decode(anchor, deltas, self.config.fine_stds), truth)
 
     def match_coarse(
         self, grid: Tensor, target: Target, scale: tuple[float, float]
     ) -> matchers.Matches:
         """Match all anchors (A, 4) of an image that was resized by ``scale`` (x, y)."""
+        c = self.config
+        if c.assignment == "region":
+            return matchers.match_region(
+                grid, target.boxes, target.ignore_boxes, c.region, c.anchor_scale, self.strides
+            )
         sides = (target.boxes[:, 2:] - target.boxes[:, :2]) / target.boxes.new_tensor(scale)
         size = sides.prod(1).sqrt()
         return matchers.match_dynamic(
             grid,
             target.boxes,
             target.ignore_boxes,
-            matchers.dynamic_threshold(self.config.threshold, size),
-            match_best=self.config.match_best,
+            matchers.dynamic_threshold(c.threshold, size),
+            match_best=c.match_best,
         )
 
     def _coarse_loss(self, coarse: Coarse, batch: Batch) -> Tensor:
@@ -143,30 +149,3 @@ class Crpn(nn.Module):
             total = total + losses.iou_loss(boxes, target.boxes[gt[rows]])
         count = deltas.shape[0] * deltas.shape[1]
         return total * self.config.regression_weight * self.config.coarse_normalizer / count
-
-    def _fine_losses(
-        self, fine: Scored, targets: Sequence[Target], order: Order
-    ) -> dict[str, Tensor]:
-        boxes, logits = torch.cat(fine.anchors, 1), torch.cat(fine.logits, 1).float()
-        deltas = torch.cat(fine.deltas, 1)
-        cls = reg = logits.new_zeros(())
-        count = 0
-        for image, target in enumerate(targets):
-            rule = self.config.fine
-            match = matchers.match_iou(boxes[image], target.boxes, target.ignore_boxes, rule)
-            positives, negatives = matchers.sample(match.gt, rule, order)
-            decoded = coders.decode(
-                boxes[image, positives], deltas[image, positives], self.config.fine_stds
-            )
-            reg = reg + losses.iou_loss(decoded, target.boxes[match.gt[positives]])
-            cls = cls + losses.objectness(logits[image], positives, negatives)
-            count += max(1, len(positives)) + max(1, len(negatives))
-        return {
-            "loss_fine_cls": cls * self.config.classification_weight / count,
-            "loss_fine_reg": reg * self.config.regression_weight / count,
-        }
-
-
-def _by_location(x: Tensor, columns: int) -> Tensor:
-    """Turn (B, A * columns, H, W) into (B, H * W * A, columns)."""
-    return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, columns)

@@ -7,11 +7,14 @@ from torch import Tensor, nn
 
 from sodkit import settings
 from sodkit.data.batches import Batch, PatchDetections
-from sodkit.models import matchers
+from sodkit.data.records import BoxKind
+from sodkit.models import matchers, rotated_coders
 from sodkit.models.backbone import STRIDES, Backbone
 from sodkit.models.crpn import Crpn
 from sodkit.models.fpn import Fpn
 from sodkit.models.matchers import Order
+from sodkit.models.oriented_rpn import OrientedRpn
+from sodkit.models.regression import regression
 from sodkit.models.roi import RoiHead
 from sodkit.models.rpn import Rpn
 
@@ -22,24 +25,29 @@ class Detector(nn.Module):
     Args:
         config: the model part of a recipe.
         classes: number of classes; labels are 0..classes - 1.
+        boxes: the kind of box it learns. Only targets, the head's regression and the NMS differ.
 
     Images may have any sizes; memory is laid out channels last. Under autocast, decoding, IoUs,
     softmax, norms and losses stay float32.
     """
 
-    def __init__(self, config: settings.Model, classes: int) -> None:
+    def __init__(self, config: settings.Model, classes: int, boxes: BoxKind = "horizontal") -> None:
         super().__init__()
         self.config = config
+        self.boxes = boxes
         self.backbone = Backbone(config.backbone)
         self.fpn = Fpn(config.fpn, self.backbone.channels)
         strides = [STRIDES[0] * 2**level for level in range(config.fpn.levels)]
         channels = config.fpn.channels
-        self.rpn: Crpn | Rpn
+        self.rpn: Crpn | Rpn | OrientedRpn
         if config.proposals == "crpn":
             self.rpn = Crpn(config.crpn, channels, strides)
-        else:
+        elif config.proposals == "rpn":
             self.rpn = Rpn(config.rpn, channels, strides)
-        self.roi = RoiHead(config.roi, config.imitation, classes, channels, STRIDES)
+        else:
+            self.rpn = OrientedRpn(config.rpn, channels, strides)
+        kind = regression(config.roi, boxes, config.proposals)
+        self.roi = RoiHead(config.roi, config.imitation, classes, channels, STRIDES, kind)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
@@ -78,28 +86,28 @@ class Detector(nn.Module):
         pyramid = self.pyramid(batch.images)
         output = self.rpn(pyramid, _padded_size(batch), batch.sizes)
         proposals = self.rpn.proposals(output, batch.sizes)
+        found = self.roi.detect(pyramid, proposals, batch.sizes)
         return [
-            PatchDetections(_unscaled(d.boxes, scale), d.scores, d.labels)
-            for d, scale in zip(
-                self.roi.detect(pyramid, proposals, batch.sizes), batch.scales, strict=True
-            )
+            _in_patch(d.boxes, d.scores, d.labels, scale)
+            for d, scale in zip(found, batch.scales, strict=True)
         ]
 
     @torch.no_grad()
     def propose(self, batch: Batch, limit: int) -> list[PatchDetections]:
         """Return the best ``limit`` class-agnostic proposals of each image, scored by objectness.
 
-        In pixels of the patch before resizing; all labels are 0.
+        In pixels of the patch before resizing; all labels are 0. Of an oriented detector they are
+        oriented; upright ones have the angle 0 (or -pi/2, where they are taller than wide).
         """
         output = self.rpn(self.pyramid(batch.images), _padded_size(batch), batch.sizes)
-        return [
-            PatchDetections(
-                _unscaled(p.boxes, s), p.scores, torch.zeros_like(p.scores, dtype=torch.int64)
-            )
-            for p, s in zip(
-                self.rpn.proposals(output, batch.sizes, limit), batch.scales, strict=True
-            )
-        ]
+        result = []
+        for p, s in zip(self.rpn.proposals(output, batch.sizes, limit), batch.scales, strict=True):
+            boxes = p.boxes
+            if self.boxes == "oriented" and boxes.shape[1] == 4:
+                boxes = rotated_coders.upright(boxes)
+            label = torch.zeros_like(p.scores, dtype=torch.int64)
+            result.append(_in_patch(boxes, p.scores, label, s))
+        return result
 
     def embedding_parameters(self) -> list[nn.Parameter]:
         """Return the parameters of fc_enc and fc_proj, which have a learning rate of their own."""
@@ -109,9 +117,14 @@ class Detector(nn.Module):
         return [*embed.fc_enc.parameters(), *embed.fc_proj.parameters()]
 
 
-def _unscaled(boxes: Tensor, scale: tuple[float, float]) -> Tensor:
-    """Bring xyxy boxes (N, 4) back to the size before resizing by ``scale`` (x, y)."""
-    return boxes / boxes.new_tensor([*scale, *scale])
+def _in_patch(
+    boxes: Tensor, scores: Tensor, labels: Tensor, scale: tuple[float, float]
+) -> PatchDetections:
+    """Bring boxes (N, 4 or 5) back to the size before resizing by ``scale`` (x, y)."""
+    if boxes.shape[1] == 4:
+        return PatchDetections(boxes / boxes.new_tensor([*scale, *scale]), scores, labels)
+    obb = rotated_coders.scale(boxes, (1 / scale[0], 1 / scale[1]))
+    return PatchDetections(rotated_coders.enclosing(obb), scores, labels, obb)
 
 
 def _padded_size(batch: Batch) -> tuple[int, int]:

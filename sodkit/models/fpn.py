@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -34,9 +35,19 @@ class Fpn(nn.Module):
         """Turn C2..C5 into P2..P5 or P2..P6, each (B, channels, H_l, W_l)."""
         merged = [lateral(f) for lateral, f in zip(self.lateral, features, strict=True)]
         for level in range(len(merged) - 1, 0, -1):
-            below = merged[level - 1]
-            below += F.interpolate(merged[level], size=below.shape[-2:], mode="nearest")
+            _add_upsampled(merged[level - 1], merged[level])
         outputs = [conv(f) for conv, f in zip(self.output, merged, strict=True)]
         for _ in range(self._extra):
             outputs.append(F.max_pool2d(outputs[-1], 1, 2))
         return outputs
+
+
+def _add_upsampled(below: Tensor, above: Tensor) -> None:
+    """Add the level above, nearest neighbours, to the one below, in place."""
+    height, width = above.shape[-2:]
+    if torch.is_grad_enabled() or below.shape[-2:] != (2 * height, 2 * width):
+        below += F.interpolate(above, size=below.shape[-2:], mode="nearest")
+        return
+    # without the enlarged copy, which is as large as the finest level
+    cells = below.view(*below.shape[:2], height, 2, width, 2)
+    cells += above[:, :, :, None, :, None]

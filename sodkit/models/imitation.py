@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from sodkit import settings
 from sodkit.models import contrast, losses
 from sodkit.models.contrast import EXEMPLAR, HIGH, Objects, Samples
-from sodkit.models.exemplars import Exemplars
+from sodkit.models.exemplars import Exemplars, from_all_ranks
 from sodkit.models.matchers import Order
 
 Pool = Callable[[Tensor, Tensor], Tensor]
@@ -154,6 +154,7 @@ class Imitation(nn.Module):
             order: draws the samples.
         """
         if len(truth.boxes) == 0:
+            self._push(rows.features[:0], truth.labels)
             # nothing to imitate; every parameter gets a gradient all the same (of 0)
             return torch.stack([p.sum() for p in self.parameters()]).sum() * 0.0
         group = contrast.groups(*self.quality(rows, len(truth.boxes)), self.config)
@@ -245,7 +246,11 @@ class Imitation(nn.Module):
         features[~inside] = table.extra[at[~inside] - len(rows.gt)]
         if self.config.reweight:
             features = self.reweight(features, compressed[high])
-        self.exemplars.push(features, truth.labels[high])
+        self._push(features, truth.labels[high])
+
+    def _push(self, features: Tensor, labels: Tensor) -> None:
+        """Push exemplars of all processes: each call is a meeting of them, so it is never left."""
+        self.exemplars.push(*from_all_ranks(features.detach().float(), labels))
 
 
 def _norm(x: Tensor, norm: nn.GroupNorm) -> Tensor:

@@ -7,7 +7,7 @@ The (boxes x ground truth) overlaps are computed in blocks: memory stays bounded
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -92,6 +92,64 @@ def match_dynamic(
     if match_best:
         gt = _give_best(anchors, boxes, gt, ignored)
     return Matches(gt, best)
+
+
+def match_region(
+    anchors: Tensor,
+    boxes: Tensor,
+    ignore_boxes: Tensor,
+    region: settings.Region,
+    scale: float,
+    strides: Sequence[int],
+) -> Matches:
+    """Match anchors to objects by where their centres lie (Cascade RPN, its first stage).
+
+    An object belongs to the level whose anchors are nearest in size. There, locations in the inner
+    region of its box are positive and those in the outer region ignored, as they also are on the
+    two levels beside it; of several objects the last one decides. Regions are boxes shrunk about
+    their centre, in cells, rounded: an object has one location at least.
+
+    Args:
+        anchors: (N, 4) xyxy, square, one a location, of all levels.
+        boxes: (G, 4) xyxy, sides > 0.
+        ignore_boxes: (I, 4) xyxy.
+        region: the shares of a box's sides that make the two regions.
+        scale: the anchors' sides in strides.
+        strides: of the levels, each twice the one before.
+    """
+    ignored = _inside(anchors, ignore_boxes)
+    best = anchors.new_zeros(len(anchors))
+    last = torch.full_like(best, NEGATIVE, dtype=torch.int64)
+    positive, beside = last.clone(), torch.zeros_like(ignored)
+    stride = (anchors[:, 2] - anchors[:, 0]) / scale
+    level = torch.log2(stride / strides[0]).round()
+    cell = ((anchors[:, :2] + anchors[:, 2:]) / 2 / stride[:, None]).round()
+    side = (boxes[:, 2:] - boxes[:, :2]).prod(1).sqrt()
+    own = torch.log2(side / (scale * strides[0])).add(0.5).floor().clamp(0, len(strides) - 1)
+    for start, iou in _blocks(anchors, boxes):
+        best = torch.maximum(best, iou.amax(0))
+        part = slice(start, start + len(iou))
+        distance = (own[part, None] - level).abs()
+        inner = _in_region(cell, stride, boxes[part], region.positive) & (distance == 0)
+        outer = _in_region(cell, stride, boxes[part], region.ignored)
+        number = torch.arange(start, start + len(iou), device=boxes.device)[:, None]
+        near = inner | (outer & (distance == 0))
+        last = torch.maximum(last, torch.where(near, number, NEGATIVE).amax(0))
+        positive = torch.maximum(positive, torch.where(inner, number, NEGATIVE).amax(0))
+        beside |= (outer & (distance == 1)).any(0)
+    gt = torch.where(last == positive, positive, IGNORED)
+    return Matches(gt.masked_fill(beside | ignored, IGNORED), best)
+
+
+def _in_region(cell: Tensor, stride: Tensor, boxes: Tensor, share: float) -> Tensor:
+    """Return (k, N) bool: the location lies in the box shrunk to ``share`` of its sides."""
+    inside = torch.ones(len(boxes), len(cell), dtype=torch.bool, device=boxes.device)
+    for axis in (0, 1):
+        low, high = boxes[:, axis, None], boxes[:, axis + 2, None]
+        margin = (1 - share) / 2 * (high - low)
+        inside &= cell[:, axis] >= ((low + margin) / stride).round()
+        inside &= cell[:, axis] <= ((high - margin) / stride).round()
+    return inside
 
 
 def match_iou(

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, nms
 
+from sodkit.geometry.nms import nms_rotated
+
 
 def grouped_nms(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float) -> Tensor:
     """Suppress boxes that overlap a better one of their group by an IoU above ``threshold``.
@@ -33,3 +35,9 @@ def grouped_nms(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float)
         return groups.new_zeros(0)
     keep = torch.cat(kept)
     return keep[scores[keep].argsort(descending=True, stable=True)]
+
+
+def grouped_nms_rotated(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float) -> Tensor:
+    """Do the same for oriented boxes (N, 5) by their exact rotated IoU, on the CPU, linear in N."""
+    columns = [x.detach().cpu().numpy() for x in (boxes.double(), scores.double(), groups)]
+    return torch.from_numpy(nms_rotated(columns[0], columns[1], threshold, columns[2])).to(groups)

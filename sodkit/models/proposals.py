@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from sodkit import settings
 from sodkit.models import coders
 from sodkit.models.nms import grouped_nms
 
@@ -17,7 +18,7 @@ class Proposals:
     """Proposals of one image, best first, in px of the network's input.
 
     Attributes:
-        boxes: (N, 4) float32 xyxy, inside the image.
+        boxes: (N, 4) float32 xyxy, inside the image; of the oriented RPN (N, 5) oriented boxes.
         scores: (N,) float32 objectness in [0, 1].
     """
 
@@ -47,6 +48,29 @@ class Selection:
     pre: int
     nms: float
     limit: int
+
+    @classmethod
+    def of(
+        cls, config: settings.Crpn | settings.Rpn, *, training: bool, limit: int | None
+    ) -> Selection:
+        """Return the recipe's numbers, with ``limit`` proposals unless it is None."""
+        if training:
+            number = config.proposals.train
+            return cls(config.nms_pre.train, config.nms_train, limit or number)
+        return cls(config.nms_pre.test, config.nms_test, limit or config.proposals.test)
+
+
+def by_location(x: Tensor, columns: int) -> Tensor:
+    """Turn a head's output (B, A * columns, H, W) into (B, H * W * A, columns)."""
+    return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, columns)
+
+
+def init_heads(*convs: nn.Conv2d) -> None:
+    """Initialise an RPN's convolutions: Normal(0.01), biases 0 (release)."""
+    for conv in convs:
+        nn.init.normal_(conv.weight, std=0.01)
+        if conv.bias is not None:
+            nn.init.zeros_(conv.bias)
 
 
 @torch.no_grad()

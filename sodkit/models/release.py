@@ -17,23 +17,29 @@ from sodkit.errors import ModelError
 from sodkit.models.detector import Detector
 
 _EMBED = "roi.imitation.feat2embed"
-_NAMES = (
-    (r"backbone\.(.+)", r"backbone.\1"),
-    (r"neck\.lateral_convs\.(\d)\.conv\.(.+)", r"fpn.lateral.\1.\2"),
-    (r"neck\.fpn_convs\.(\d)\.conv\.(.+)", r"fpn.output.\1.\2"),
-    (r"rpn_head\.stages\.0\.rpn_conv\.conv\.(.+)", r"rpn.coarse_conv.\1"),
-    (r"rpn_head\.stages\.0\.rpn_reg\.(.+)", r"rpn.coarse_reg.\1"),
-    (r"rpn_head\.stages\.1\.rpn_conv\.conv\.(.+)", r"rpn.fine_conv.\1"),
-    (r"rpn_head\.stages\.1\.rpn_cls\.(.+)", r"rpn.fine_cls.\1"),
-    (r"rpn_head\.stages\.1\.rpn_reg\.(.+)", r"rpn.fine_reg.\1"),
-    (r"rpn_head\.rpn_(conv|cls|reg)\.(.+)", r"rpn.\1.\2"),
-    (r"roi_head\.bbox_head\.shared_fcs\.0\.(.+)", r"roi.fc1.\1"),
-    (r"roi_head\.bbox_head\.shared_fcs\.1\.(.+)", r"roi.fc2.\1"),
-    (r"roi_head\.bbox_head\.fc_(cls|reg)\.(.+)", r"roi.\1.\2"),
-    (r"roi_head\.(fc_enc\.\d|fc_proj)\.(.+)", rf"{_EMBED}.\1.\2"),
-    (r"roi_head\.comp_convs\.(\d)\.conv\.(.+)", rf"{_EMBED}.convs.\1.\2"),
-    (r"roi_head\.comp_convs\.(\d)\.gn\.(.+)", rf"{_EMBED}.norms.\1.\2"),
+_LEVELS = range(4)
+_PREFIXES = (
+    ("backbone.", "backbone."),
+    *((f"neck.lateral_convs.{n}.conv.", f"fpn.lateral.{n}.") for n in _LEVELS),
+    *((f"neck.fpn_convs.{n}.conv.", f"fpn.output.{n}.") for n in _LEVELS),
+    ("rpn_head.stages.0.rpn_conv.conv.", "rpn.coarse_conv."),
+    ("rpn_head.stages.0.rpn_reg.", "rpn.coarse_reg."),
+    ("rpn_head.stages.1.rpn_conv.conv.", "rpn.fine_conv."),
+    ("rpn_head.stages.1.rpn_cls.", "rpn.fine_cls."),
+    ("rpn_head.stages.1.rpn_reg.", "rpn.fine_reg."),
+    ("rpn_head.rpn_conv.", "rpn.conv."),
+    ("rpn_head.rpn_cls.", "rpn.cls."),
+    ("rpn_head.rpn_reg.", "rpn.reg."),
+    ("roi_head.bbox_head.shared_fcs.0.", "roi.fc1."),
+    ("roi_head.bbox_head.shared_fcs.1.", "roi.fc2."),
+    ("roi_head.bbox_head.fc_cls.", "roi.cls."),
+    ("roi_head.bbox_head.fc_reg.", "roi.reg."),
+    ("roi_head.fc_enc.", f"{_EMBED}.fc_enc."),
+    ("roi_head.fc_proj.", f"{_EMBED}.fc_proj."),
+    *((f"roi_head.comp_convs.{n}.conv.", f"{_EMBED}.convs.{n}.") for n in range(3)),
+    *((f"roi_head.comp_convs.{n}.gn.", f"{_EMBED}.norms.{n}.") for n in range(3)),
 )
+"""The release's beginnings of names, and ours."""
 _RESNETS = {
     ((2, 2, 2, 2), False): "resnet18",
     ((3, 4, 6, 3), False): "resnet34",
@@ -74,9 +80,23 @@ def unwrap(checkpoint: Mapping[str, Any]) -> tuple[dict[str, Tensor], tuple[str,
     wrong = [key for key, value in state.items() if not isinstance(value, Tensor)]
     if wrong:
         raise ModelError(f"the state_dict holds no tensor under {_some(map(str, wrong))}")
-    meta = checkpoint.get("meta")
-    names = meta.get("CLASSES") if isinstance(meta, Mapping) else None
-    return dict(state), tuple(str(n) for n in names) if names else None
+    return dict(state), _class_names(checkpoint.get("meta"))
+
+
+def _class_names(meta: object) -> tuple[str, ...] | None:
+    """Return the class names in mmdetection's ``meta``: of version 2, or 3."""
+    if not isinstance(meta, Mapping):
+        return None
+    dataset = meta.get("dataset_meta")
+    places = (meta, dataset) if isinstance(dataset, Mapping) else (meta,)
+    for place in places:
+        for key in ("CLASSES", "classes"):
+            names = place.get(key)
+            if isinstance(names, str) and names:
+                return (names,)
+            if isinstance(names, (tuple, list)) and names:
+                return tuple(str(name) for name in names)
+    return None
 
 
 def recognise(state: Mapping[str, Tensor]) -> Recognised:
@@ -126,9 +146,9 @@ def convert(state: Mapping[str, Tensor], detector: Detector) -> dict[str, Tensor
     kept = {key: value for key, value in wanted.items() if ".exemplars." in key}
     renamed = {_rename(key): key for key in state}
     problems = []
-    missing = [key for key in wanted if key not in renamed and key not in kept]
+    missing = [_original(key) for key in wanted if key not in renamed and key not in kept]
     if missing:
-        problems.append(f"missing: {_some(missing)} (in our names)")
+        problems.append(f"missing: {_some(missing)}")
     extra = [old for new, old in renamed.items() if new not in wanted or new in kept]
     if extra:
         problems.append(f"not expected: {_some(extra)}")
@@ -149,11 +169,18 @@ def convert(state: Mapping[str, Tensor], detector: Detector) -> dict[str, Tensor
 
 def _rename(key: str) -> str:
     """Return our name; a key that is none of the release's becomes one that is none of ours."""
-    for pattern, name in _NAMES:
-        match = re.fullmatch(pattern, key)
-        if match:
-            return match.expand(name)
+    for theirs, ours in _PREFIXES:
+        if key.startswith(theirs):
+            return ours + key.removeprefix(theirs)
     return f"not of the release: {key}"
+
+
+def _original(key: str) -> str:
+    """Return the release's name of one of ours."""
+    for theirs, ours in _PREFIXES:
+        if key.startswith(ours):
+            return theirs + key.removeprefix(ours)
+    return key
 
 
 def _resnet(state: Mapping[str, Tensor]) -> str:

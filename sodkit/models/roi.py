@@ -1,4 +1,7 @@
-"""The R-CNN head: RoI features -> classes and boxes, with feature imitation beside it."""
+"""The R-CNN head: RoI features -> classes and boxes, with feature imitation beside it.
+
+Boxes are upright (N, 4) xyxy or oriented (N, 5) as in ``regression.py``; the head is the same.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,13 @@ from torch.nn import functional as F
 
 from sodkit import settings
 from sodkit.data.batches import Target
-from sodkit.models import coders, losses, matchers, roi_pool
+from sodkit.models import coders, matchers, roi_pool, rotated_coders, rotated_pool
 from sodkit.models.imitation import Imitation, Rows, Truth
 from sodkit.models.matchers import Order
-from sodkit.models.nms import grouped_nms
+from sodkit.models.nms import grouped_nms, grouped_nms_rotated
 from sodkit.models.proposals import Proposals
+from sodkit.models.regression import Regression, paired_iou
+from sodkit.models.rotated_match import match_rotated
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,7 +28,7 @@ class Sampled:
     """Proposals chosen for training, as columns over the batch.
 
     Attributes:
-        boxes: (N, 4) xyxy.
+        boxes: (N, 4) xyxy, or (N, 5) where the proposals are oriented.
         image: (N,) index of the image.
         gt: (N,) matched object, numbered over the batch; negative: background.
         labels: (N,) its class, background last.
@@ -39,7 +44,10 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detected:
-    """Detections of one image in px of the network's input: boxes (N, 4), scores, labels (N,)."""
+    """Detections of one image in px of the network's input.
+
+    ``boxes`` (N, 4) xyxy or (N, 5) oriented, ``scores`` and ``labels`` (N,).
+    """
 
     boxes: Tensor
     scores: Tensor
@@ -55,6 +63,7 @@ class RoiHead(nn.Module):
         classes: number of classes.
         channels: of the pyramid.
         strides: of the levels that are pooled from.
+        regression: the kind of box.
     """
 
     def __init__(
@@ -64,15 +73,18 @@ class RoiHead(nn.Module):
         classes: int,
         channels: int,
         strides: Sequence[int],
+        regression: Regression,
     ) -> None:
         super().__init__()
         self.config = config
         self.classes = classes
         self.strides = tuple(strides)
+        self.regression = regression
+        self.boxes_each = 1 if config.class_agnostic else classes
         self.fc1 = nn.Linear(channels * config.pool**2, config.hidden)
         self.fc2 = nn.Linear(config.hidden, config.hidden)
         self.cls = nn.Linear(config.hidden, classes + 1)
-        self.reg = nn.Linear(config.hidden, 4 * classes)
+        self.reg = nn.Linear(config.hidden, regression.columns * self.boxes_each)
         self.imitation = (
             Imitation(imitation, classes, channels, config.pool) if imitation.enabled else None
         )
@@ -84,16 +96,18 @@ class RoiHead(nn.Module):
             nn.init.zeros_(fc.bias)
 
     def pool(self, pyramid: Sequence[Tensor], boxes: Tensor, image: Tensor) -> Tensor:
-        """Return RoI features (N, C, pool, pool) float32 of boxes (N, 4) in images (N,)."""
+        """Return RoI features (N, C, pool, pool) float32 of boxes (N, 4 or 5) in images (N,)."""
         levels = pyramid[: len(self.strides)]
-        return roi_pool.pool(levels, boxes, image, self.strides, self.config.pool)
+        align = roi_pool.pool if boxes.shape[1] == 4 else rotated_pool.pool
+        return align(levels, boxes, image, self.strides, self.config.pool)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Classify and regress RoI features as pooled (N, C, pool, pool).
 
         Returns:
-            logits (N, classes + 1), background last; deltas (N, classes, 4); Feat2Embed's
-            convolutions (N, C) if they re-weight the features, else None. All float32.
+            logits (N, classes + 1), background last; deltas (N, classes, columns), or (N, 1,
+            columns) if class-agnostic; Feat2Embed's convolutions (N, C) if they re-weight the
+            features, else None. All float32.
         """
         compressed = None
         if self.imitation is not None and self.imitation.config.reweight:
@@ -103,7 +117,8 @@ class RoiHead(nn.Module):
         x = F.relu(self.fc2(x)).float()
         with torch.autocast(x.device.type, enabled=False):
             logits, deltas = self.cls(x), self.reg(x)
-        return logits, deltas.reshape(len(x), self.classes, 4), compressed
+        columns = self.regression.columns
+        return logits, deltas.reshape(len(x), self.boxes_each, columns), compressed
 
     def losses(
         self,
@@ -119,19 +134,20 @@ class RoiHead(nn.Module):
         logits, deltas, compressed = self(features)
         count = max(1, len(logits))
         rows = torch.nonzero(sampled.gt >= 0)[:, 0]
-        own = deltas[rows, sampled.labels[rows]]
+        own = deltas[rows, 0 if self.config.class_agnostic else sampled.labels[rows]]
         boxes = sampled.boxes[rows]
-        wanted = coders.encode(boxes, truth.boxes[sampled.gt[rows]], self.config.stds)
+        objects = torch.cat([self.regression.truth(t) for t in targets])[sampled.gt[rows]]
+        weight = self.config.classification_weight / count
         result = {
-            "loss_cls": F.cross_entropy(logits, sampled.labels, reduction="sum") / count,
-            "loss_reg": F.l1_loss(own, wanted, reduction="sum") / count,
+            "loss_cls": F.cross_entropy(logits, sampled.labels, reduction="sum") * weight,
+            "loss_reg": self.regression.loss(own, boxes, objects) / count,
         }
         if self.imitation is not None:
-            rated = boxes
-            if self.imitation.config.iq_iou == "prediction":
-                rated = coders.decode(boxes, own.detach(), self.config.stds)
             iou = logits.new_zeros(len(logits))
-            iou[rows] = losses.paired_iou(rated, truth.boxes[sampled.gt[rows]])
+            if self.imitation.config.iq_iou == "prediction":
+                iou[rows] = paired_iou(self.regression.decode(boxes, own.detach()), objects)
+            else:
+                iou[rows] = paired_iou(boxes, truth.boxes[sampled.gt[rows]])
             table = Rows(
                 image=sampled.image,
                 labels=sampled.labels,
@@ -154,11 +170,12 @@ class RoiHead(nn.Module):
         parts: list[Sampled] = []
         first, rule = 0, self.config.matching
         for image, (proposal, target) in enumerate(zip(proposals, targets, strict=True)):
-            boxes = proposal.boxes
-            gt = matchers.match_iou(boxes, target.boxes, target.ignore_boxes, rule).gt
-            own = len(target.boxes) if rule.add_gt else 0
+            boxes, objects = proposal.boxes, self.regression.own(target)
+            match = matchers.match_iou if boxes.shape[1] == 4 else match_rotated
+            gt = match(boxes, objects, target.ignore_boxes, rule).gt
+            own = len(objects) if rule.add_gt else 0
             if own:
-                boxes = torch.cat([target.boxes, boxes])
+                boxes = torch.cat([objects, boxes])
                 gt = torch.cat([torch.arange(own, device=gt.device), gt])
             positives, negatives = matchers.sample(gt, rule, order)
             rows = torch.cat([positives, negatives])
@@ -195,18 +212,28 @@ class RoiHead(nn.Module):
             torch.tensor(counts, device=boxes.device),
         )
         logits, deltas, _ = self(self.pool(pyramid, boxes, image))
-        decoded = coders.decode(boxes[:, None], deltas, self.config.stds)
+        decoded = self.regression.decode(boxes[:, None], deltas)
         scores = logits.softmax(1)[:, :-1]
         return [
-            self._thin(coders.clip(decoded[image == number], size), scores[image == number])
+            self._thin(decoded[image == number], scores[image == number], size)
             for number, size in enumerate(sizes)
         ]
 
-    def _thin(self, boxes: Tensor, scores: Tensor) -> Detected:
-        """Keep the best of boxes (N, classes, 4) with scores (N, classes) of one image."""
+    def _thin(self, boxes: Tensor, scores: Tensor, size: tuple[int, int]) -> Detected:
+        """Keep the best of boxes (N, classes or 1, 4 or 5) with scores (N, classes) of an image.
+
+        Upright boxes are clipped to its ``size`` (height, width), oriented ones stay whole.
+        """
         row, label = torch.nonzero(scores > self.config.score, as_tuple=True)
-        box, score = boxes[row, label], scores[row, label]
-        keep = grouped_nms(box, score, label, self.config.nms)[: self.config.max_per_patch]
+        box, score = boxes[row, 0 if self.config.class_agnostic else label], scores[row, label]
+        if self.regression.oriented:
+            inside = rotated_coders.centred_inside(box, size)
+            box, score, label = box[inside], score[inside], label[inside]
+            keep = grouped_nms_rotated(box, score, label, self.config.nms)
+        else:
+            box = coders.clip(box, size)
+            keep = grouped_nms(box, score, label, self.config.nms)
+        keep = keep[: self.config.max_per_patch]
         return Detected(box[keep], score[keep], label[keep])
 
 

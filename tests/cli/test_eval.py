@@ -92,6 +92,23 @@ def test_protocols_and_kinds_of_box(files: tuple[str, str]) -> None:
     assert data["metrics"]["AP50"] == pytest.approx(0.5896793420838682, abs=1e-9)
 
 
+def test_a_recipe_gives_ranges_and_limits(files: tuple[str, str], tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    text = "name: mine\nevaluation: {areas: {all: [0, 100000], tiny: [0, 64]}, max_dets: [5, 50]}\n"
+    recipe.write_text(text, "utf-8")
+    names = ["AP", "AP50", "AP75", "AP_tiny", "AR@5", "AR@50", "AR_tiny"]
+    result = json.loads(run(*files, "--recipe", str(recipe), "--json").stdout)
+    assert list(result["metrics"]) == names
+    assert result["protocol"] == "soda-d (custom)"
+    changed = ("--recipe", str(recipe), "--set", "evaluation.max_dets=[7]", "--protocol", "coco")
+    result = json.loads(run(*files, *changed, "--json").stdout)
+    assert "AR@7" in result["metrics"]
+    assert result["protocol"] == "coco (custom)"
+    wrong = run(*files, "--set", "evaluation.area=[0, 1]")
+    assert wrong.exit_code == 2
+    assert "did you mean areas?" in wrong.stderr
+
+
 def test_several_predictions_stand_side_by_side(files: tuple[str, str], tmp_path: Path) -> None:
     truth, found = files
     half = tmp_path / "half.json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from sodkit.cli.main import make_app
 from sodkit.data.images import write_image
+from sodkit.data.synthetic import make_dataset
 
 SMALL = (
     "model.fpn.channels=32",
@@ -233,3 +235,61 @@ def test_recipes() -> None:
     assert json.loads(out)["recipe"]["schedule"]["lr"] == 0.01
     code, out, _ = run("recipes", "cfinet-r50-soda-d", "--set", "schedule.epochs=3")
     assert "epochs: 3" in out
+
+
+@pytest.fixture(scope="module")
+def turned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """An oriented data set, and a run on its patches; no command is told the kind of box."""
+    folder = tmp_path_factory.mktemp("oriented")
+    data = make_dataset(
+        folder, images=2, seed=0, width=160, height=128, boxes="oriented", subset="train"
+    )
+    code, _, err = run("split", data, "--out", folder / "patches", "--size", 64, "--stride", 48)
+    assert code == 0, err
+    tiny = ("model.backbone={name: resnet18, weights: null, frozen_stages: 0}", "input.scale=1.0")
+    sets = [part for value in (*SMALL, *tiny) for part in ("--set", value)]
+    code, _, err = run(
+        "train", "--data", folder / "patches", "--out", folder / "run", "--workers", 0, *sets,
+        "--epochs", 1,
+    )  # fmt: skip
+    assert code == 0, err
+    return data, folder / "run"
+
+
+def test_oriented_data_train_cfinet_for_them(turned: tuple[Path, Path]) -> None:
+    text = (turned[1] / "recipe.yaml").read_text("utf-8")
+    assert "name: cfinet-r50-soda-a" in text
+    assert "boxes: oriented" in text
+
+
+def test_oriented_predictions_and_metrics(turned: tuple[Path, Path], tmp_path: Path) -> None:
+    data, folder = turned
+    checkpoint, out = folder / "checkpoints" / "last.safetensors", tmp_path / "pred.json"
+    code, _, err = run("predict", checkpoint, data, "--out", out, "--score", 0)
+    assert code == 0, err
+    records = json.loads(out.read_text("utf-8"))
+    assert {len(record["obb"]) for record in records} == {5}
+    code, text, err = run("eval", data, out, "--json")
+    assert code == 0, err
+    assert json.loads(text)["protocol"] == "soda-a"
+    code, _, err = run("predict", checkpoint, data, "--out", tmp_path / "task1.zip")
+    assert code == 0, err
+    with zipfile.ZipFile(tmp_path / "task1.zip") as archive:
+        assert len(archive.namelist()) == 6
+
+
+def test_kinds_of_box_that_disagree(turned: tuple[Path, Path], tmp_path: Path) -> None:
+    code, _, err = run("train", "cfinet-r18-demo", "--data", turned[0], "--out", tmp_path / "run")
+    assert code == 3
+    assert "oriented boxes, the recipe cfinet-r18-demo learns horizontal ones" in err
+    assert not (tmp_path / "run").exists()
+    code, _, err = train(coco(tmp_path), tmp_path / "run", "--set", "boxes=oriented")
+    assert code == 3
+    assert "horizontal boxes" in err
+
+
+def test_task_1_needs_oriented_boxes(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    checkpoint = trained[1] / "checkpoints" / "last.safetensors"
+    code, _, err = run("predict", checkpoint, trained[0], "--out", tmp_path / "task1.zip")
+    assert code == 2
+    assert "wants oriented boxes" in err

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from sodkit.data.dataset import Batches, TrainingSet
 from sodkit.data.images import write_image
 from sodkit.data.records import REGION, Annotations, Category, ImageRecord
 from sodkit.errors import DataError
+from sodkit.geometry import rotated
 from sodkit.settings import Input
 
 INPUT = Input(patch=64, stride=48, scale=1.5, horizontal_flip=0.5, vertical_flip=0.5)
@@ -118,3 +120,49 @@ def test_a_size_that_contradicts_the_annotations(data: tuple[Annotations, Path])
     write_image(data[1] / "0.png", np.zeros((31, 41, 3), np.uint8))
     with pytest.raises(DataError, match="41 x 31 px, its annotation says 40 x 30"):
         TrainingSet(*data, INPUT, seed=0)[0, 0]
+
+
+@pytest.fixture
+def oriented(data: tuple[Annotations, Path]) -> tuple[Annotations, Path]:
+    """The same images with oriented boxes; the fourth annotation is half a pixel thin."""
+    annotations, folder = data
+    obb = np.array(
+        [
+            [8.0, 9, 10, 4, 0.6], [20, 12, 9, 8, -1.2], [10, 10, 20, 20, 0], [9, 9, 9, 0.5, 1.0],
+            [12, 12, 8, 6, -1.57], [5, 5, 6, 5, 0.1],
+        ]
+    )  # fmt: skip
+    return replace(annotations, obb=obb, xywh=rotated.obb_to_xywh(obb)), folder
+
+
+def test_oriented_boxes_follow_the_pixels(oriented: tuple[Annotations, Path]) -> None:
+    annotations, folder = oriented
+    for across, down in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)):
+        flips = INPUT.model_copy(update={"horizontal_flip": across, "vertical_flip": down})
+        sample = TrainingSet(annotations, folder, flips, seed=0)[0, 0]
+        assert annotations.obb is not None
+        assert sample.obb is not None
+        corners = rotated.obb_to_corners(annotations.obb[:2]) * 1.5
+        if across:
+            corners[..., 0] = 60 - corners[..., 0]
+        if down:
+            corners[..., 1] = 45 - corners[..., 1]
+        wanted = rotated.corners_to_obb(corners)
+        np.testing.assert_allclose(sample.obb, wanted, atol=1e-6)
+        np.testing.assert_allclose(sample.boxes, rotated.obb_to_xyxy(wanted), atol=1e-6)
+        assert len(sample.ignore_boxes) == 1
+
+
+def test_thin_oriented_objects_are_ignored(oriented: tuple[Annotations, Path]) -> None:
+    sample = TrainingSet(*oriented, INPUT, seed=0)[0, 1]
+    assert len(sample.boxes) == 0
+    assert len(sample.ignore_boxes) == 1
+
+
+def test_batches_carry_oriented_boxes(oriented: tuple[Annotations, Path]) -> None:
+    batches = Batches(TrainingSet(*oriented, INPUT, seed=0), INPUT, batch=5, seed=0, workers=0)
+    (batch,) = batches.epoch(0)
+    for target in batch.targets:
+        assert target.obb is not None
+        assert target.obb.dtype == torch.float32
+        assert len(target.obb) == len(target.boxes)

@@ -138,3 +138,37 @@ def test_a_broken_image_is_named(recipe: Recipe, tmp_path: Path) -> None:
 def test_a_stride_that_leaves_gaps() -> None:
     with pytest.raises(UsageError, match="leaves gaps"):
         replace(OPTIONS, stride=97)
+
+
+class FindsTilted(FindsBlobs):
+    """Reports each white square of 8 px as an oriented box, a little wider than high."""
+
+    def _find(self, image: torch.Tensor, scale: tuple[float, float]) -> PatchDetections:
+        found = super()._find(image, scale)
+        obb = torch.zeros(len(found.boxes), 5)
+        obb[:, :2] = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
+        obb[:, 2:] = torch.tensor([9.0, 8.0, 0.5])
+        return PatchDetections(found.boxes, found.scores, found.labels, obb)
+
+
+def test_oriented_windows_are_merged_by_rotated_iou(recipe: Recipe, tmp_path: Path) -> None:
+    oriented = recipe.model_copy(update={"boxes": "oriented"})
+    record = picture(tmp_path, "a.png", 300, 200, (70, 70))
+    found = predict_images(FindsTilted(), oriented, [record], tmp_path, device=CPU, options=OPTIONS)
+    assert found.obb is not None
+    np.testing.assert_allclose(found.obb, [[74, 74, 9, 8, 0.5]], atol=1e-5)
+    none = predict_images(FindsTilted(), oriented, [], tmp_path, device=CPU)
+    assert none.kind == "oriented"
+
+
+def test_oriented_detections_centred_in_the_padding_go(recipe: Recipe, tmp_path: Path) -> None:
+    bright = recipe.model_copy(
+        update={
+            "boxes": "oriented",
+            "input": recipe.input.model_copy(update={"fill": (255, 255, 255)}),
+        }
+    )
+    record = ImageRecord(1, "b.png", 40, 40)
+    write_image(tmp_path / "b.png", np.zeros((40, 40, 3), np.uint8))
+    found = predict_images(FindsTilted(), bright, [record], tmp_path, device=CPU, options=OPTIONS)
+    assert len(found) == 0

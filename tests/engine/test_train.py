@@ -158,3 +158,13 @@ def test_rates(recipe: Recipe) -> None:
     assert sum(len(g["params"]) for g in optimizer.param_groups) == sum(
         p.requires_grad for p in build(recipe.model, 2).parameters()
     )
+
+
+def test_recipe_and_data_must_agree_on_the_kind_of_box(
+    data: tuple[Annotations, Path], recipe: Recipe, tmp_path: Path
+) -> None:
+    annotations, folder = data
+    oriented = recipe.model_copy(update={"boxes": "oriented", "name": "turned"})
+    with pytest.raises(DataError, match="horizontal boxes, the recipe turned learns oriented"):
+        train(oriented, annotations, folder, tmp_path / "run", device=torch.device("cpu"))
+    assert not (tmp_path / "run").exists()

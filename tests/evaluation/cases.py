@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sodkit.data.records import Annotations, Category, Detections, ImageRecord
+from sodkit.data.records import CROWD, IGNORED, Annotations, Category, Detections, ImageRecord
 from sodkit.evaluation.protocol import Protocol
 from sodkit.geometry.rotated import canonical, obb_to_xywh
 
@@ -70,6 +70,7 @@ def oriented_case(seed: int, classes: int, images: int = 3) -> tuple[Annotations
     turned = Annotations(
         annotations.images, annotations.categories, annotations.ids, annotations.image_index,
         annotations.labels, obb_to_xywh(obb), obb[:, 2] * obb[:, 3], annotations.ignore, obb,
+        flags=annotations.flags,
     )  # fmt: skip
     ids, labels, scores = detections.image_ids, detections.labels, detections.scores
     return turned, Detections(ids, labels, scores, obb_to_xywh(found), found)
@@ -96,6 +97,7 @@ def _annotations(
     gts: list[tuple[int, int, list[float], bool]], classes: int, images: int
 ) -> Annotations:
     xywh = np.array([box for _, _, box, _ in gts], np.float64).reshape(-1, 4)
+    ignore = np.array([ignore for *_, ignore in gts], np.bool_)
     return Annotations(
         # Ids fall while the order in the file rises, and one of them is 0.
         images=tuple(ImageRecord(images - 1 - i, f"{i}.jpg", 200, 200) for i in range(images)),
@@ -105,7 +107,9 @@ def _annotations(
         labels=np.array([k for _, k, _, _ in gts], np.int64),
         xywh=xywh,
         area=xywh[:, 2] * xywh[:, 3],
-        ignore=np.array([ignore for *_, ignore in gts], np.bool_),
+        ignore=ignore,
+        # By one flag, by the other, by both.
+        flags=np.where(ignore, np.arange(len(gts)) % 3 + 1, 0).astype(np.uint8),
     )
 
 
@@ -121,19 +125,21 @@ def _detections(dts: list[tuple[int, int, list[float], float]]) -> Detections:
 def as_coco(annotations: Annotations, *, crowd: bool) -> dict[str, Any]:
     """Return the ground truth for a peer.
 
-    The peers overwrite ``ignore`` by ``iscrowd``: ignored objects become crowds, or get an area
-    that no range contains. Ids start at 1: 0 means "no match" there.
+    The peers overwrite ``ignore`` by ``iscrowd``: it is what counts where crowds do. Elsewhere
+    ignored objects get an area that no range contains, and there are no crowds. Ids start at 1: 0
+    means "no match" there.
     """
     rows = []
     for i in range(len(annotations)):
-        hidden = bool(annotations.ignore[i]) and not crowd
+        hidden = bool(annotations.flagged(IGNORED)[i]) and not crowd
         row: dict[str, Any] = {
             "id": i + 1,
             "image_id": annotations.images[annotations.image_index[i]].id,
             "category_id": annotations.categories[annotations.labels[i]].id,
             "bbox": annotations.xywh[i].tolist(),
             "area": 1e12 if hidden else float(annotations.area[i]),
-            "iscrowd": int(annotations.ignore[i]) if crowd else 0,
+            "ignore": int(annotations.flagged(IGNORED)[i]),
+            "iscrowd": int(annotations.flagged(CROWD)[i]) if crowd else 0,
         }
         if annotations.obb is not None:
             row["obb"] = annotations.obb[i].tolist()

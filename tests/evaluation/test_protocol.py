@@ -1,7 +1,16 @@
 import pytest
 
 from sodkit.errors import UsageError
-from sodkit.evaluation.protocol import SODA_D, AreaRange, Protocol, customise, protocol_named
+from sodkit.evaluation.protocol import (
+    SODA_A,
+    SODA_D,
+    AreaRange,
+    Protocol,
+    customise,
+    protocol_named,
+    protocol_of,
+)
+from sodkit.settings import Evaluation as EvaluationSettings
 
 
 def test_borders_belong_to_both_ranges() -> None:
@@ -46,3 +55,34 @@ def test_names_the_known_protocols() -> None:
 def test_rejects_disorder(ious: tuple[float, ...], limits: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="ascending"):
         Protocol("x", ious, (0.0,), (AreaRange("all", 0, 1),), limits, ())
+
+
+def test_a_recipe_may_ask_for_other_ranges_and_limits() -> None:
+    plain = protocol_of(EvaluationSettings(), "oriented")
+    assert plain is SODA_A
+    settings = EvaluationSettings(
+        protocol="coco", areas={"main": (0, 50.5), "tiny": (0, 9)}, max_dets=(7, 3)
+    )
+    asked = protocol_of(settings, "oriented")
+    assert asked.name == "coco (custom)"
+    assert asked.crowd
+    assert [(one.name, one.low, one.high) for one in asked.areas] == [
+        ("main", 0, 50.5),
+        ("tiny", 0, 9),
+    ]
+    assert asked.max_dets == (3, 7)
+    names = ["AP", "AP50", "AP75", "AP_tiny", "AR@3", "AR@7", "AR_tiny"]
+    assert [metric.name for metric in asked.metrics] == names
+
+
+@pytest.mark.parametrize(
+    ("areas", "message"),
+    [
+        ({}, "no area range"),
+        ({"a": (3.0, 3.0)}, "area range a is empty"),
+        ({str(i): (0.0, 1.0) for i in range(33)}, "too many"),
+    ],
+)
+def test_ranges_that_make_no_protocol(areas: dict[str, tuple[float, float]], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        protocol_of(EvaluationSettings(areas=areas), "horizontal")

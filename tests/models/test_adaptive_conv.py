@@ -3,7 +3,11 @@ import torch
 from torch.nn import functional as F
 
 from sodkit.models import adaptive_conv
-from sodkit.models.adaptive_conv import adaptive_conv_deform, adaptive_conv_gather
+from sodkit.models.adaptive_conv import (
+    adaptive_conv_deform,
+    adaptive_conv_gather,
+    adaptive_conv_grid,
+)
 
 
 def case(batch=2, channels=16, height=9, width=13, stride=4, spread=3.0):
@@ -31,6 +35,14 @@ def test_gathering_is_the_deformable_convolution(block, spread, monkeypatch):
     monkeypatch.setattr(adaptive_conv, "_BLOCK_BYTES", block)
     args = case(spread=spread)
     ours, theirs = gradients(adaptive_conv_gather, *args), gradients(adaptive_conv_deform, *args)
+    for have, want in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(have, want, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("spread", [0.5, 8.0])
+def test_grid_sampling_is_the_deformable_convolution(spread):
+    args = case(spread=spread)
+    ours, theirs = gradients(adaptive_conv_grid, *args), gradients(adaptive_conv_deform, *args)
     for have, want in zip(ours, theirs, strict=True):
         torch.testing.assert_close(have, want, atol=1e-4, rtol=1e-4)
 

@@ -32,6 +32,7 @@ VARIANTS = {
         [*RPN, *HEAD, "loss_imitation"],
     ),
     "faster-rcnn": ("faster-rcnn-r50-soda-d", (), [*RPN, *HEAD]),
+    "cascade": ("cascade-rpn-r50-soda-d", (), [*CRPN, *HEAD]),
 }
 
 

@@ -207,7 +207,9 @@ def test_objects_without_positives_are_left_out_of_the_mean():
     np.testing.assert_allclose(losses["loss_imitation"].item(), 1.330919, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["fi_r18_F1_published", "fi_r18_F2_lowered"])
+@pytest.mark.parametrize(
+    "name", ["fi_r18_F1_published", "fi_r18_F2_lowered", "fi_r18_F3_lowered_emptyqueue"]
+)
 def test_instance_quality_and_groups(name, monkeypatch):
     """Not the contrastive loss: it contains the release's defects 2 and 3."""
     want = golden.load(name)

@@ -1,4 +1,5 @@
 import model_golden as golden
+import numpy as np
 import pytest
 import torch
 
@@ -69,6 +70,60 @@ def test_two_tiny_objects_do_not_share_an_anchor():
     tiny = boxes([101, 90, 102, 91], [101, 91, 102, 92])
     found = matchers.match_dynamic(GRID, tiny, NOTHING, torch.ones(2), match_best=True)
     assert sorted(found.gt[found.gt >= 0].tolist()) == [0, 1]
+
+
+STRIDES = (4, 8, 16, 32)
+
+
+def regions_one_by_one(objects, inner, outer):
+    """Cascade RPN's assignment on GRID as its steps read: object by object, level by level."""
+    levels = [np.full((256 // s, 256 // s), NEGATIVE) for s in STRIDES]
+    beside = [np.zeros_like(level, dtype=bool) for level in levels]
+    for number, (x1, y1, x2, y2) in enumerate(objects.tolist()):
+        side = ((x2 - x1) * (y2 - y1)) ** 0.5
+        own = int(min(max(np.floor(np.log2(side / 8) + 0.5), 0), 3))
+
+        def window(share, level, box=(x1, y1, x2, y2)):
+            first, last = [], []
+            for low, high in ((box[1], box[3]), (box[0], box[2])):
+                margin = (1 - share) / 2 * (high - low)
+                first.append(max(int(np.round((low + margin) / STRIDES[level])), 0))
+                last.append(int(np.round((high - margin) / STRIDES[level])))
+            return slice(first[0], last[0] + 1), slice(first[1], last[1] + 1)
+
+        levels[own][window(outer, own)] = IGNORED
+        levels[own][window(inner, own)] = number
+        for other in (own - 1, own + 1):
+            if 0 <= other < 4:
+                beside[other][window(outer, other)] = True
+    for level, near in zip(levels, beside, strict=True):
+        level[near] = IGNORED
+    return np.concatenate([level.reshape(-1) for level in levels])
+
+
+@pytest.mark.parametrize("pair", [(0.2, 0.5), (0.5, 0.8), (0.8, 1.0)])
+@pytest.mark.parametrize("count", [0, 1, 60])
+def test_regions(pair, count):
+    generator = torch.Generator().manual_seed(count)
+    corner = torch.rand(count, 2, generator=generator) * 200
+    size = 2 + 70 * torch.rand(count, 2, generator=generator) ** 2
+    objects = torch.cat([corner, (corner + size).clamp(max=256)], 1)
+    region = settings.Region(positive=pair[0], ignored=pair[1])
+    found = matchers.match_region(GRID, objects, NOTHING, region, 2.0, STRIDES)
+    np.testing.assert_array_equal(found.gt, regions_one_by_one(objects, *pair))
+
+
+def test_a_region_is_on_one_level_and_never_empty():
+    """A box of 16 px has the anchors of stride 8; a box of 1 px still has one location."""
+    region = settings.Region(positive=0.2, ignored=0.5)
+    for box, first, last in (([97, 97, 113, 113], 4096, 5120), ([57, 57, 58, 58], 0, 4096)):
+        found = matchers.match_region(GRID, boxes(box), NOTHING, region, 2.0, STRIDES)
+        rows = torch.nonzero(found.gt == 0)[:, 0].tolist()
+        assert len(rows) == 1
+        assert first <= rows[0] < last
+    ignored = boxes([90, 90, 120, 120])
+    found = matchers.match_region(GRID, boxes([97, 97, 113, 113]), ignored, region, 2.0, STRIDES)
+    assert not (found.gt == 0).any()
 
 
 def test_low_quality_matches():

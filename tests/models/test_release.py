@@ -68,7 +68,7 @@ def test_every_name_is_used_and_exemplars_stay(model):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s: s.pop("neck.fpn_convs.2.conv.bias"), r"missing: fpn\.output\.2\.bias"),
+        (lambda s: s.pop("neck.fpn_convs.2.conv.bias"), r"missing: neck\.fpn_convs\.2\.conv\.bias"),
         (lambda s: s.update(ema=torch.zeros(1)), "not expected: ema"),
         (
             lambda s: s.update({"roi_head.fc_proj.bias": torch.zeros(64)}),
@@ -81,6 +81,11 @@ def test_what_does_not_fit_is_named(model, change, message):
     change(state)
     with pytest.raises(ModelError, match=message):
         release.convert(state, model)
+
+
+def test_names_lead_there_and_back(model):
+    for key in STATE:
+        assert release._original(release._rename(key)) == key
 
 
 def test_our_own_names_are_not_expected_in_it(model):
@@ -103,6 +108,9 @@ def test_unwrapping():
     assert len(state) == len(STATE)
     assert names == ("people", "rider")
     assert release.unwrap(STATE)[1] is None
+    newer = {"state_dict": STATE, "meta": {"dataset_meta": {"classes": ["people"]}}}
+    assert release.unwrap(newer)[1] == ("people",)
+    assert release.unwrap({"state_dict": STATE, "meta": {"CLASSES": "people"}})[1] == ("people",)
     with pytest.raises(ModelError, match="no tensor under epoch"):
         release.unwrap({"epoch": 3})
     with pytest.raises(ModelError, match="no state_dict"):

@@ -6,10 +6,10 @@ Each module collects what it reads into ``Collected``, which ``assemble`` checks
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import cast
 
-from sodkit.data.formats import coco, dota, soda_a, voc, yolo
 from sodkit.data.formats.assemble import Collected, assemble
 from sodkit.data.formats.folders import find_images
 from sodkit.data.formats.recognise import (
@@ -35,15 +35,7 @@ __all__ = [
     "recognise",
 ]
 
-_COLLECT: dict[str, Callable[..., Collected]] = {
-    "coco": coco.collect,
-    "soda-a": soda_a.collect,
-    "dota": dota.collect,
-    "yolo": yolo.collect,
-    "voc": voc.collect,
-}
-
-FORMATS = tuple(_COLLECT)
+FORMATS = ("coco", "soda-a", "dota", "yolo", "voc")
 """Names of the formats that can be read; ``yolo`` is YOLO-OBB, too."""
 
 
@@ -83,4 +75,6 @@ def collect_annotations(
     name = format or recognise(path)
     if name == "coco" and path.is_dir():
         path = path / PATCHES
-    return _COLLECT[name](path, images=images, tell=tell)
+    # Imported when used: what the other formats lean on takes longer than reading a small file.
+    reader = import_module(f"sodkit.data.formats.{name.replace('-', '_')}")
+    return cast(Collected, reader.collect(path, images=images, tell=tell))

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from sodkit.data.formats.source import Tell, stop
 from sodkit.data.records import (
+    IGNORED,
     REGION,
     Annotations,
     BoolArray,
@@ -29,7 +31,7 @@ from sodkit.data.records import (
 )
 from sodkit.errors import DataError
 from sodkit.geometry.boxes import xywh_to_xyxy
-from sodkit.geometry.rotated import polygons_to_obb
+from sodkit.geometry.rotated import canonical, polygons_to_obb
 
 T = TypeVar("T")
 
@@ -52,6 +54,8 @@ class Collected:
         ignore: (N,) flags.
         polygons: corners of every annotation, None if the source has none.
         place: tells for a row where it stands, for messages.
+        flags: (N,) see ``Annotations``; None: as ``ignore`` says.
+        obb: (N, 5) oriented boxes as stated, whose corners ``polygons`` are; None: not stated.
     """
 
     path: Path
@@ -65,6 +69,8 @@ class Collected:
     ignore: BoolArray
     polygons: Polygons | None
     place: Callable[[int], str]
+    flags: npt.NDArray[np.uint8] | None = None
+    obb: FloatArray | None = None
 
     def take(self, rows: IntArray) -> Collected:
         """Select annotations by index, each keeping its place; images and categories stay."""
@@ -78,6 +84,8 @@ class Collected:
             area=self.area[rows],
             ignore=self.ignore[rows],
             polygons=None if self.polygons is None else self.polygons.take(rows),
+            flags=None if self.flags is None else self.flags[rows],
+            obb=None if self.obb is None else self.obb[rows],
             place=lambda row: place(int(rows[row])),
         )
 
@@ -104,7 +112,10 @@ def assemble(source: Collected, tell: Tell = stop) -> Annotations:
     labels, image_index = labels[keep], image_index[keep]
     obb = None
     if source.polygons is not None:
-        obb = polygons_to_obb(source.polygons.points, source.polygons.offsets)
+        if source.obb is not None:
+            obb = canonical(source.obb)
+        else:
+            obb = polygons_to_obb(source.polygons.points, source.polygons.offsets)
         flat = _Fault("no-size", np.asarray(obb[:, 3] <= 0), lambda _: "the polygon has no area")
         source, keep = _screen(source, [flat], tell)
         labels, image_index, obb = labels[keep], image_index[keep], obb[keep]
@@ -137,6 +148,7 @@ def _build(
         ignore=source.ignore | (labels == REGION),
         obb=obb,
         polygons=polygons,
+        flags=None if source.flags is None else source.flags | IGNORED * (labels == REGION),
     )
 
 

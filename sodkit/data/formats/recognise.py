@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from sodkit.data.formats import dota, voc, yolo
-from sodkit.data.formats.labels import CLASSES_FILE
 from sodkit.data.formats.source import read_bytes
 from sodkit.errors import DataError
 
@@ -114,6 +112,8 @@ def _of_file(path: Path) -> str | None:
 
 def _of_folder(path: Path, *, below: bool = False) -> str | None:
     """Return the format of the files right in a folder, or of those in its subfolders."""
+    from sodkit.data.formats import dota, voc, yolo  # not needed for a file, and slow to load
+
     if (path / PATCHES).is_file():
         return "coco"
     if yolo.find_yaml(path) is not None:
@@ -133,6 +133,8 @@ def _of_folder(path: Path, *, below: bool = False) -> str | None:
 
 def _files(folder: Path, suffix: str, below: bool) -> list[Path]:
     """Return some files of a suffix in a folder, or also in its subfolders."""
+    from sodkit.data.formats.labels import CLASSES_FILE
+
     found = folder.rglob(f"*{suffix}") if below else folder.glob(f"*{suffix}")
     some = islice((path for path in found if path.name != CLASSES_FILE), _SNIFFED)
     return list(some)
@@ -140,6 +142,8 @@ def _files(folder: Path, suffix: str, below: bool) -> list[Path]:
 
 def _of_text(paths: list[Path]) -> str | None:
     """Tell DOTA's and YOLO's text apart by the first lines that are of one."""
+    from sodkit.data.formats import dota, yolo
+
     for path in paths:
         try:
             text = read_bytes(path).decode(errors="replace")

@@ -18,7 +18,8 @@ import msgspec
 import numpy as np
 
 from sodkit.data.formats.assemble import IGNORE_NAME, Collected, box_corners, polygons_from_lists
-from sodkit.data.formats.coco import Coordinate, Id, Side
+from sodkit.data.formats.coco import Coordinate, Side
+from sodkit.data.formats.coco_columns import Id
 from sodkit.data.formats.folders import IMAGE_SUFFIXES, image_folders, numbers, stem_of
 from sodkit.data.formats.labels import guessed_image, label_files
 from sodkit.data.formats.source import (

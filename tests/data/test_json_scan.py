@@ -8,21 +8,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sodkit.data.json_scan import FLAG, INTEGER, NUMBERS, Field, Scanned, scan
 from sodkit.data.predictions_json import parse_json
-from sodkit.data.predictions_scan import scan
 
 RECORD = '{"image_id": 1, "category_id": 2, "score": 0.5, "bbox": [1.5, -2, 3e1, 4.25]}'
 
 
-def scanned(text: str, kind: str = "bbox"):
-    return scan(np.frombuffer(text.encode(), np.uint8), kind)
+FIELDS = {
+    "image_id": Field(INTEGER),
+    "category_id": Field(INTEGER),
+    "score": Field(NUMBERS),
+    "bbox": Field(NUMBERS, 4),
+    "obb": Field(NUMBERS, 5),
+    "poly": Field(NUMBERS, 8),
+}
+
+
+def scanned(text: str, *, is_json: bool = False) -> Scanned | None:
+    return scan(np.frombuffer(text.encode(), np.uint8), FIELDS, is_json=is_json)
 
 
 def number(text: str) -> float | None:
     """Read one number through a whole file; None if the scanner gives up."""
     filler = ",".join([RECORD] * 2)
     found = scanned("[" + filler + "," + RECORD.replace("0.5", text) + "]")
-    return None if found is None else float(found[2][-1])
+    if found is None or not found.present["score"][-1]:
+        return None
+    return float(found.numbers["score"][-1])
 
 
 def assert_same_bits(text: str) -> bool:
@@ -102,12 +114,14 @@ def test_equals_the_careful_reader(count: int, indent: int | None, kind: str) ->
         rng.shuffle(keys)
         rows.append({key: row[key] for key in keys})
     text = json.dumps(rows, indent=indent)
-    found, careful = scanned(text, kind), parse_json(text.encode(), "x")
+    found, careful = scanned(text), parse_json(text.encode(), "x")
     assert found is not None
-    np.testing.assert_array_equal(found[0], careful.image_id)
-    np.testing.assert_array_equal(found[1], careful.category_id)
-    np.testing.assert_array_equal(found[2], careful.score)
-    np.testing.assert_array_equal(found[3], careful.boxes)
+    np.testing.assert_array_equal(found.integers["image_id"], careful.image_id)
+    np.testing.assert_array_equal(found.integers["category_id"], careful.category_id)
+    np.testing.assert_array_equal(found.numbers["score"], careful.score)
+    np.testing.assert_array_equal(found.numbers[kind], careful.boxes)
+    assert found.present.keys() == {"image_id", "category_id", "score", kind}
+    assert all(column.all() for column in found.present.values())
     assert careful.kind == kind
 
 
@@ -115,7 +129,7 @@ def test_without_categories() -> None:
     record = RECORD.replace('"category_id": 2, ', "")
     found = scanned(f"[{record},{record}]")
     assert found is not None
-    assert found[1] is None
+    assert "category_id" not in found.integers
     assert scanned(f"[{record},{RECORD}]") is None
 
 
@@ -166,6 +180,62 @@ def test_never_accepts_what_json_does_not(seed: int) -> None:
     if found is None:
         return
     rows = json.loads(text)
-    assert [row["score"] for row in rows] == found[2].tolist()
-    assert [row["bbox"] for row in rows] == found[3].tolist()
-    assert [row["image_id"] for row in rows] == found[0].tolist()
+    assert [row["score"] for row in rows] == found.numbers["score"].tolist()
+    assert [row["bbox"] for row in rows] == found.numbers["bbox"].tolist()
+    assert [row["image_id"] for row in rows] == found.integers["image_id"].tolist()
+
+
+def test_null_is_absence() -> None:
+    found = scanned(f"[{RECORD},{RECORD.replace('[1.5, -2, 3e1, 4.25]', 'null')},{RECORD}]")
+    assert found is not None
+    assert found.present["bbox"].tolist() == [True, False, True]
+    assert scanned(f"[{RECORD},{RECORD.replace('0.5', 'nul')}]") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("true", 1), ("false", 0), ("0", 0), ("1", 1), ("-7", 1)]
+)
+def test_flags(text: str, value: int) -> None:
+    rows = [f'{{"flag": {text}}}', f'{{"flag":{text} }}']
+    data = np.frombuffer(("[" + ",".join(rows) + "]").encode(), np.uint8)
+    found = scan(data, {"flag": Field(FLAG)}, is_json=False)
+    assert found is not None
+    assert found.integers["flag"].tolist() == [value, value]
+
+
+@pytest.mark.parametrize("text", ["tru", "truth", "fals", "falsy", "1.0", "1.5", '"true"', "[]"])
+def test_gives_up_on_what_is_no_flag(text: str) -> None:
+    data = np.frombuffer(f'[{{"flag": {text}}}]'.encode(), np.uint8)
+    assert scan(data, {"flag": Field(FLAG)}, is_json=False) is None
+
+
+OTHER = [
+    "[]",
+    "[[1, 2, 3], [4, 5]]",
+    '"a \\" , } ] text"',
+    '{"deep": [{"er": "]}"}]}',
+    "-1.5e3",
+    "true",
+    "null",
+    '""',
+]
+
+
+@pytest.mark.parametrize("other", OTHER)
+def test_skips_what_nobody_asks_for_in_valid_json(other: str) -> None:
+    rows = [f'{{"x": {other}, {RECORD[1:]}', f'{RECORD[:-1]}, "x": {other} }}']
+    text = "[" + " ,\n".join(rows * 3) + "]"
+    assert scanned(text) is None
+    found = scanned(text, is_json=True)
+    if "{" in other:  # looks like more records: left to the careful reader
+        assert found is None
+        return
+    assert found is not None
+    assert found.integers["image_id"].tolist() == [1] * 6
+    assert found.numbers["bbox"].tolist() == [[1.5, -2, 30, 4.25]] * 6
+
+
+def test_a_field_that_only_later_records_have_is_not_skipped() -> None:
+    later = RECORD[:-1] + ', "obb": [1, 2, 3, 4, 0]}'
+    assert scanned(f"[{RECORD},{later}]", is_json=True) is None
+    assert scanned(f"[{later},{RECORD}]", is_json=True) is not None

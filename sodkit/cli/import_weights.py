@@ -1,0 +1,58 @@
+"""``sodkit import-weights``: the authors' released checkpoint as one of ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def import_weights(
+    file: Annotated[
+        Path, typer.Argument(help="Checkpoint saved by mmdetection: CFINet or Faster R-CNN.")
+    ],
+    out: Annotated[Path, typer.Option(help="Checkpoint to write, .safetensors.")],
+    classes: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,...", help="Class names, if the file holds none or other ones."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Turn released weights (mmdetection's names) into a checkpoint for predict.
+
+    Example: sodkit import-weights cfinet_sodad.pth --out cfinet.safetensors
+    """
+    from sodkit.cli.common import note, print_json, print_table
+    from sodkit.engine.import_weights import import_weights as run
+    from sodkit.errors import UsageError
+
+    if out.is_dir():
+        raise UsageError("--out is a folder, a file is to be written", where=out)
+    names = None if classes is None else [name.strip() for name in classes.split(",")]
+    done = run(file, out, names)
+    model = done.recipe.model
+    if done.assumed:
+        note("the file names no classes: SODA-D's nine are assumed; else give --classes")
+    if as_json:
+        print_json(
+            {
+                "out": str(out),
+                "recipe": done.recipe.name,
+                "backbone": model.backbone.name,
+                "classes": {str(c.id): c.name for c in done.categories},
+                "tensors": done.tensors,
+                "parameters": done.parameters,
+            }
+        )
+        return
+    rows = [
+        ("recipe", done.recipe.name),
+        ("backbone", model.backbone.name),
+        ("proposals", model.proposals),
+        ("feature imitation", "yes" if model.imitation.enabled else "no"),
+        ("classes", ", ".join(c.name for c in done.categories)),
+        ("tensors", done.tensors),
+        ("parameters", done.parameters),
+    ]
+    print_table(str(out), ("imported", ""), rows, left=2)

@@ -1,0 +1,272 @@
+"""Released weights as a user brings them: file -> checkpoint -> predictions on an image file."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pickle
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from sodkit.cli.main import make_app
+from sodkit.data import transforms
+from sodkit.data.batches import PatchDetections
+from sodkit.engine.checkpoint import load_checkpoint
+from sodkit.engine.import_weights import SODA_D
+from sodkit.models.detector import Detector
+from sodkit.models.losses import paired_iou
+
+NAMES = ("people", "rider", "bicycle", "motor", "vehicle", "sign", "light", "camera", "cone")
+
+
+sys.path.append(str(Path(__file__).parents[1] / "models"))
+golden = importlib.import_module("model_golden")
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(make_app(), [str(a) for a in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def save(path: Path, state: dict[str, Any], **meta: Any) -> Path:
+    """Save as mmdetection does: meta, weights and the optimiser's state."""
+    meta |= {"epoch": 12, "iter": 7, "hook_msgs": {"best_score": np.float64(0.307)}}
+    optimizer = {"state": {0: {"momentum_buffer": torch.zeros(2)}}, "param_groups": []}
+    torch.save({"meta": meta, "state_dict": state, "optimizer": optimizer}, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The golden weights, imported."""
+    folder = tmp_path_factory.mktemp("released")
+    file = save(folder / "epoch_12.pth", golden.weights("keys_r18"), CLASSES=NAMES)
+    out = folder / "cfinet.safetensors"
+    code, stdout, err = run("import-weights", file, "--out", out, "--json")
+    assert code == 0, err
+    report = json.loads(stdout)
+    assert report["recipe"] == "cfinet-r50-soda-d-release"
+    assert report["backbone"] == "resnet18"
+    assert report["classes"] == {str(k): name for k, name in enumerate(NAMES, 1)}
+    assert report["tensors"] == 168
+    return out
+
+
+def test_the_checkpoint_is_complete(checkpoint: Path) -> None:
+    loaded = load_checkpoint(checkpoint, torch.device("cpu"))
+    assert [c.name for c in loaded.categories] == list(NAMES)
+    assert loaded.recipe.model.imitation.reweight
+    want = golden.detector().state_dict()
+    have = loaded.detector.state_dict()
+    assert have.keys() == want.keys()
+    assert all(torch.equal(have[key], want[key]) for key in want)
+
+
+def predict(checkpoint: Path, image: Path, out: Path, *more: object) -> list[dict[str, Any]]:
+    code, _, err = run("predict", checkpoint, image, "--out", out, "--device", "cpu", *more)
+    assert code == 0, err
+    found: list[dict[str, Any]] = json.loads(out.read_text())
+    return found
+
+
+def rows(found: list[dict[str, Any]], category: int) -> np.ndarray:
+    """Return (N, 5) xyxy and score of one class, best first."""
+    of_class = [d for d in found if d["category_id"] == category]
+    table = np.array([[*d["bbox"], d["score"]] for d in of_class]).reshape(-1, 5)
+    table[:, 2:4] += table[:, :2]
+    return table[np.argsort(-table[:, 4], kind="stable")]
+
+
+def test_predict_gives_the_releases_detections(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The golden input is noise that no uint8 image holds, so it enters after normalisation.
+
+    Everything else is the program's: reading, cutting, resizing (1.5 reversed by a patch of whole
+    pixels is impossible at 256, so the factor is 1 here and the golden boxes times 1.5), padding,
+    the detector, limits, merging, ids and the file.
+    """
+    image = tmp_path / "noise.png"
+    cv2.imwrite(str(image), np.zeros((256, 256, 3), np.uint8))
+    pixels = golden.batch_a().images[0].numpy()
+    monkeypatch.setattr(transforms, "normalise", lambda *_: pixels)
+    monkeypatch.setattr(transforms, "resize", lambda image, factor: (image, (1.0, 1.0)))
+    found = predict(checkpoint, image, tmp_path / "found.json", "--no-split")
+    want = golden.load("eval_r18_a")
+    assert len(found) == sum(len(want[f"det_img0_cls{k}"]) for k in range(9)) == 100
+    for label in range(9):
+        expected = want[f"det_img0_cls{label}"].astype(np.float64)
+        expected[:, :4] *= golden.SCALE
+        np.testing.assert_allclose(rows(found, label + 1), expected, atol=2e-3, rtol=0)
+
+
+def test_pixels_reach_the_detector_as_in_the_release(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BGR file -> resized by 1.5 -> RGB, mean, std -> zeros right and bottom to a multiple of 32.
+
+    Reckoned here from the facts with OpenCV alone: windows of 800 px at a stride of 650, the image
+    (830 x 700) padded with black below.
+    """
+    rng = np.random.default_rng(0)
+    bgr = cv2.resize(rng.integers(0, 255, (70, 83, 3)).astype(np.uint8), (830, 700))
+    cv2.imwrite(str(tmp_path / "scene.png"), bgr)
+    seen = []
+
+    def spy(self: Detector, batch: Any) -> Any:
+        seen.append(batch)
+        empty = torch.zeros(0)
+        return [PatchDetections(empty.reshape(0, 4), empty, empty.long()) for _ in batch.sizes]
+
+    monkeypatch.setattr(Detector, "detect", spy)
+    predict(checkpoint, tmp_path / "scene.png", tmp_path / "found.json")
+    (batch,) = seen
+    assert batch.images.shape == (2, 3, 1216, 1216)
+    assert batch.sizes == ((1200, 1200),) * 2
+    assert batch.scales == ((1.5, 1.5),) * 2
+    for number, start in enumerate((0, 30)):
+        patch = np.zeros((800, 800, 3), np.uint8)
+        patch[:700] = bgr[:, start : start + 800]
+        large = cv2.resize(patch, (1200, 1200), interpolation=cv2.INTER_LINEAR)
+        rgb = large[..., ::-1].astype(np.float32)
+        want = (rgb - [123.675, 116.28, 103.53]) / [58.395, 57.12, 57.375]
+        have = batch.images[number].numpy()
+        np.testing.assert_allclose(have[:, :1200, :1200], want.transpose(2, 0, 1), atol=1e-5)
+        assert not have[:, 1200:].any()
+        assert not have[:, :, 1200:].any()
+
+
+def test_the_whole_way_on_an_image_file(checkpoint: Path, tmp_path: Path) -> None:
+    """Two windows of one image: what the detector finds in each, moved, suppressed per class."""
+    rng = np.random.default_rng(1)
+    bgr = cv2.resize(rng.integers(0, 255, (20, 30, 3)).astype(np.uint8), (192, 128))
+    cv2.imwrite(str(tmp_path / "scene.png"), bgr)
+    found = predict(
+        checkpoint, tmp_path / "scene.png", tmp_path / "f.json", "--size", 128, "--stride", 64
+    )
+    model = golden.detector().eval()
+    boxes, scores, labels = [], [], []
+    for start in (0, 64):
+        large = cv2.resize(bgr[:, start : start + 128], (192, 192)).astype(np.float32)
+        part = (large[..., ::-1] - [123.675, 116.28, 103.53]) / [58.395, 57.12, 57.375]
+        pixels = torch.as_tensor(part.transpose(2, 0, 1)[None], dtype=torch.float32)
+        batch = golden.Batch(pixels, ((192, 192),), ((1.5, 1.5),))
+        (one,) = model.detect(batch)
+        assert len(one.boxes) <= 100
+        boxes.append(one.boxes + torch.tensor([start, 0.0, start, 0.0]))
+        scores.append(one.scores)
+        labels.append(one.labels)
+    box, score, label = torch.cat(boxes), torch.cat(scores), torch.cat(labels)
+    for number in range(9):
+        rest = torch.nonzero(label == number)[:, 0]
+        rest = rest[score[rest].argsort(descending=True)]
+        want = []
+        while len(rest):
+            best, rest = rest[0], rest[1:]
+            want.append([*box[best].tolist(), score[best].item()])
+            iou = paired_iou(box[rest], box[best].expand(len(rest), 4))
+            rest = rest[iou <= 0.5]
+        have = rows(found, number + 1)
+        np.testing.assert_allclose(have, np.array(want).reshape(-1, 5), atol=2e-3)
+
+
+def test_soda_d_is_assumed_aloud(tmp_path: Path) -> None:
+    file = save(tmp_path / "x.pth", golden.weights("keys_r18"))
+    code, out, err = run("import-weights", file, "--out", tmp_path / "x.safetensors")
+    assert code == 0
+    assert "SODA-D's nine are assumed" in err
+    assert ", ".join(SODA_D[:3]) in out
+
+
+def cut(state: dict[str, Any], classes: int) -> dict[str, Any]:
+    """Return the state dict of a model with fewer classes."""
+    rows_ = {"cls": classes + 1, "reg": 4 * classes}
+    head = "roi_head.bbox_head.fc_"
+    return {
+        k: v[: rows_[k.removeprefix(head)[:3]]].clone() if k.startswith(head) else v
+        for k, v in state.items()
+    }
+
+
+def test_other_classes_need_names(tmp_path: Path) -> None:
+    file = save(tmp_path / "x.pth", cut(golden.weights("keys_r18"), 3))
+    out = tmp_path / "x.safetensors"
+    code, _, err = run("import-weights", file, "--out", out)
+    assert code == 2
+    assert "--classes" in err
+    code, _, err = run("import-weights", file, "--out", out, "--classes", "car,bus")
+    assert code == 2
+    assert "3 classes" in err
+    assert not out.exists()
+    code, stdout, _ = run("import-weights", file, "--out", out, "--classes", "car, bus,van")
+    assert code == 0
+    assert "car, bus, van" in stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "messages"),
+    [
+        (lambda s: s.pop("neck.fpn_convs.2.conv.bias"), ["missing: neck.fpn_convs.2.conv.bias"]),
+        (lambda s: s.update(ema=torch.zeros(1)), ["not expected: ema"]),
+        (
+            lambda s: s.update({"roi_head.fc_proj.bias": torch.zeros(64)}),
+            ["wrong shape: roi_head.fc_proj.bias (64,) instead of (128,)"],
+        ),
+        (
+            lambda s: (s.pop("backbone.bn1.bias"), s.update(ema=torch.zeros(1))),
+            ["missing: backbone.bn1.bias", "not expected: ema"],
+        ),
+        (lambda s: s.pop("roi_head.bbox_head.fc_cls.bias"), ["is no CFINet or Faster R-CNN"]),
+    ],
+)
+def test_what_does_not_fit_is_named(change: Any, messages: list[str], tmp_path: Path) -> None:
+    state = dict(golden.weights("keys_r18"))
+    change(state)
+    file = save(tmp_path / "odd.pth", state, CLASSES=NAMES)
+    code, _, err = run("import-weights", file, "--out", tmp_path / "x.safetensors")
+    assert code == 4
+    assert "odd.pth" in err
+    assert all(message in err for message in messages)
+    assert [p.name for p in tmp_path.iterdir()] == ["odd.pth"]
+
+
+class _Evil:
+    """What a hostile checkpoint would hold."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("evil"),)
+
+
+@pytest.mark.parametrize("kind", ["absent", "text", "empty", "list", "evil", "cut", "folder"])
+def test_files_that_are_no_checkpoints(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "x.pth"
+    if kind == "text":
+        file.write_text("weights")
+    elif kind == "empty":
+        file.write_bytes(b"")
+    elif kind == "list":
+        torch.save([torch.zeros(1)], file)
+    elif kind == "evil":
+        torch.save({"state_dict": {"a": _Evil()}}, file, pickle_module=pickle)
+    elif kind == "cut":
+        torch.save({"state_dict": {"a": torch.zeros(1000)}}, file)
+        file.write_bytes(file.read_bytes()[:-700])
+    elif kind == "folder":
+        file.mkdir()
+    code, _, err = run("import-weights", file, "--out", tmp_path / "out.safetensors")
+    assert code == 4, err
+    assert "x.pth" in err
+    assert not (tmp_path / "evil").exists()
+    assert not (tmp_path / "out.safetensors").exists()

@@ -1,0 +1,91 @@
+"""The graph before NMS: compiled, exported, and run by ONNX Runtime with the same numbers."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from sodkit.config import load_recipe
+from sodkit.engine.export import export_onnx
+from sodkit.errors import MissingExtraError, UsageError
+from sodkit.models import zoo
+from sodkit.models.detector import Detector
+from sodkit.models.graph import ProposalGraph
+
+SMALL = (
+    "model.backbone.name=resnet18",
+    "model.backbone.weights=null",
+    "model.fpn.channels=16",
+    "model.roi.hidden=16",
+)
+
+
+def build(recipe: str = "cfinet-r50-soda-d") -> Detector:
+    torch.manual_seed(0)
+    return zoo.build(load_recipe(recipe, SMALL).model, 3).eval()
+
+
+def images(batch: int = 1) -> torch.Tensor:
+    return torch.randn(batch, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("recipe", ["cfinet-r50-soda-d", "faster-rcnn-r50-soda-d"])
+def test_the_graph_gives_what_the_detector_proposes(recipe: str) -> None:
+    model, x = build(recipe), images(2)
+    with torch.no_grad():
+        boxes, scores = ProposalGraph(model)(x)
+        output = model.rpn(model.pyramid(x), (64, 96), [(64, 96)] * 2)
+        for number, proposals in enumerate(model.rpn.proposals(output, [(64, 96)] * 2, 50)):
+            distance = (proposals.boxes[:, None] - boxes[number]).abs().amax(2).amin(1)
+            assert distance.max() < 1e-4
+            assert torch.isclose(proposals.scores[0], scores[number].max())
+
+
+def test_torch_compile_takes_the_whole_graph() -> None:
+    """``fullgraph``: no part of it falls back to Python."""
+    graph, x = ProposalGraph(build()), images(2)
+    with torch.no_grad():
+        want = graph(x)
+        found = torch.compile(graph, fullgraph=True, backend="eager")(x)
+    for a, b in zip(found, want, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-3, rtol=0)
+
+
+def test_torch_export() -> None:
+    graph, x = ProposalGraph(build()), images()
+    with torch.no_grad():
+        want = graph(x)
+        found = torch.export.export(graph, (x,)).module()(x)
+    for a, b in zip(found, want, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-3, rtol=0)
+
+
+def test_onnx(tmp_path: Path) -> None:
+    for package in ("onnx", "onnxscript"):
+        pytest.importorskip(package)
+    runtime = pytest.importorskip("onnxruntime")
+    model, x = build(), images()
+    export_onnx(model, tmp_path / "cfinet.onnx", height=64, width=96)
+    assert [p.name for p in tmp_path.iterdir()] == ["cfinet.onnx"]
+    session = runtime.InferenceSession(
+        str(tmp_path / "cfinet.onnx"), providers=["CPUExecutionProvider"]
+    )
+    found = session.run(["boxes", "scores"], {"images": x.numpy()})
+    with torch.no_grad():
+        want = ProposalGraph(model)(x)
+    for a, b in zip(found, want, strict=True):
+        torch.testing.assert_close(torch.as_tensor(a), b, atol=1e-3, rtol=0)
+
+
+def test_sizes_that_the_network_cannot_take(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="100 x 96"):
+        export_onnx(build(), tmp_path / "x.onnx", height=100, width=96)
+
+
+def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(MissingExtraError, match="onnx"):
+        export_onnx(build(), tmp_path / "x.onnx", height=64, width=96)

@@ -1,0 +1,142 @@
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sodkit.geometry import rotated
+from sodkit.geometry.rotated import corners_to_obb, obb_to_corners
+from sodkit.models import rotated_coders as coders
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "oriented" / "rotated_coders.npz"
+HEAD = (0.1, 0.1, 0.2, 0.2, 0.1)
+MIDPOINT = (1.0, 1.0, 1.0, 1.0, 0.5, 0.5)
+
+
+@pytest.fixture(scope="module")
+def golden():
+    """The release's coders on 200 boxes; the first ten are edge cases."""
+    with np.load(GOLDEN) as file:
+        return {name: torch.from_numpy(file[name]) for name in file.files}
+
+
+def vertices(boxes):
+    return obb_to_corners(np.asarray(boxes, np.float64))
+
+
+def assert_same_rectangles(found, wanted, atol=1e-3):
+    """Compare as sets of corners: blind to the descriptions of one rectangle, squares too."""
+    a, b = vertices(found), vertices(wanted)
+    apart = np.linalg.norm(a[:, :, None] - b[:, None], axis=-1)
+    assert apart.min(axis=2).max() < atol
+    assert (found[:, 2] >= found[:, 3]).all()
+    assert (found[:, 4] >= -math.pi / 2).all()
+    assert (found[:, 4] < math.pi / 2).all()
+
+
+def test_targets_from_upright_rois(golden):
+    found = coders.encode_upright(golden["rois"], golden["gt"], HEAD)
+    square = (golden["gt"][:, 2] - golden["gt"][:, 3]).abs() < 1e-3
+    torch.testing.assert_close(
+        found[~square].float(), golden["hbb_delta"][~square], atol=1e-3, rtol=1e-4
+    )
+    back = coders.decode_upright(golden["rois"], found, HEAD)
+    assert_same_rectangles(back, golden["gt"])
+
+
+def test_decoding_from_upright_rois(golden):
+    found = coders.decode_upright(golden["rois"], golden["hbb_decode_in"], HEAD)
+    assert_same_rectangles(found, golden["hbb_decoded"])
+
+
+def test_targets_from_rotated_rois(golden):
+    found = coders.encode_rotated(golden["rproposals"], golden["gt"], HEAD)
+    square = (golden["gt"][:, 2] - golden["gt"][:, 3]).abs() < 1e-3
+    torch.testing.assert_close(
+        found[~square].float(), golden["rbb_delta"][~square], atol=1e-3, rtol=1e-4
+    )
+    assert_same_rectangles(coders.decode_rotated(golden["rproposals"], found, HEAD), golden["gt"])
+
+
+def test_decoding_from_rotated_rois(golden):
+    found = coders.decode_rotated(golden["rproposals"], golden["rbb_decode_in"], HEAD)
+    assert_same_rectangles(found, golden["rbb_decoded"])
+
+
+def test_midpoint_offsets(golden):
+    found = coders.encode_midpoint(golden["rois"], golden["gt"], MIDPOINT)
+    torch.testing.assert_close(found.float(), golden["midpoint_delta"], atol=1e-3, rtol=1e-4)
+    back = coders.decode_midpoint(golden["rois"], found, MIDPOINT)
+    assert_same_rectangles(back, golden["gt"], atol=0.2)  # vertices within .1 px are one
+
+
+def test_decoding_midpoint_offsets(golden):
+    found = coders.decode_midpoint(golden["rois"], golden["midpoint_decode_in"], MIDPOINT)
+    assert_same_rectangles(found, golden["midpoint_decoded"].double())
+
+
+def test_gliding_vertices(golden):
+    found = coders.encode_gliding(golden["gt"])
+    torch.testing.assert_close(found[:, 4:], golden["gliding_ratio"], atol=1e-4, rtol=0)
+    # of an upright box each corner is the end of two sides: there all 0 and all 1 mean the same
+    skew = golden["gliding_ratio"][:, 0] < 0.99
+    torch.testing.assert_close(found[skew, :4], golden["gliding_delta"][skew], atol=1e-3, rtol=0)
+    tilted = torch.cat([found[:, :4], torch.zeros_like(found[:, 4:])], 1)
+    quads = coders.decode_gliding(golden["gt_xyxy"], tilted)
+    assert_same_rectangles(torch.from_numpy(corners_to_obb(quads.numpy())), golden["gt"])
+
+
+def test_what_fills_its_box_is_upright(golden):
+    around = golden["gt_xyxy"][:3]
+    glides = torch.tensor([[0.5, 0.5, 0.5, 0.5, 0.81]] * 3, dtype=torch.float64)
+    quads = coders.decode_gliding(around, glides)
+    torch.testing.assert_close(quads[:, 0], around[:, :2])
+    torch.testing.assert_close(quads[:, 2], around[:, 2:])
+
+
+def test_geometry_agrees_with_numpy(golden):
+    boxes = golden["gt"]
+    wanted = vertices(boxes)
+    np.testing.assert_allclose(coders.corners(boxes), wanted, atol=1e-9)
+    around = coders.enclosing(boxes).numpy()
+    np.testing.assert_allclose(around[:, :2], wanted.min(1), atol=1e-9)
+    np.testing.assert_allclose(around[:, 2:], wanted.max(1), atol=1e-9)
+    np.testing.assert_allclose(coders.canonical(boxes)[:, 2:4], boxes[:, 2:4])
+    again = coders.scale(coders.scale(boxes, (1.5, 1.498)), (1 / 1.5, 1 / 1.498))
+    long = boxes[:, 2] > 1.01 * boxes[:, 3]
+    assert_same_rectangles(again[long], boxes[long], atol=1e-6)
+    resized = rotated.scale(boxes.numpy(), (1.5, 1.498))
+    assert_same_rectangles(coders.scale(boxes, (1.5, 1.498)), resized, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["upright", "rotated"])
+def test_turning_a_box_makes_no_jump(kind):
+    """Through 360 degrees the loss and its gradient change little from step to step.
+
+    Except where the sides swap, 45 degrees from the reference: four times a turn. The ends of the
+    angle's range, every 180 degrees, are elsewhere.
+    """
+    steps = 3600
+    angle = torch.arange(steps, dtype=torch.float64) * (2 * math.pi / steps) + 1e-4
+    boxes = coders.canonical(
+        torch.stack([*(torch.full_like(angle, v) for v in (50.0, 60.0, 24.0, 9.0)), angle], 1)
+    )
+    if kind == "upright":
+        reference, encode = torch.tensor([40.0, 45.0, 62.0, 70.0]).double(), coders.encode_upright
+        turned = 0.0
+    else:
+        reference = torch.tensor([48.0, 61.0, 20.0, 11.0, 0.7]).double()
+        encode, turned = coders.encode_rotated, 0.7
+    targets = encode(reference.expand(steps, -1), boxes, HEAD)
+    guess = torch.tensor([0.3, -0.2, 0.1, 0.4, 0.2]).double().repeat(steps, 1).requires_grad_()
+    loss = torch.nn.functional.smooth_l1_loss(guess, targets, reduction="none").sum(1)
+    (gradient,) = torch.autograd.grad(loss.sum(), guess)
+    jump = (loss - loss.roll(1)).abs().detach()
+    turn = (gradient - gradient.roll(1, 0)).abs().amax(1)
+    quarter = (angle - turned - math.pi / 4) % (math.pi / 2)
+    swap = quarter < 2 * math.pi / steps * 1.01
+    assert int(swap.sum()) in (4, 5)
+    assert jump[~swap].max() < 0.02
+    assert turn[~swap].max() < 0.02
+    assert jump[swap].max() > 0.1  # the swap is where the jumps are

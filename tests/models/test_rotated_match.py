@@ -1,0 +1,49 @@
+import numpy as np
+import torch
+
+from sodkit.geometry.overlap import rotated_iou
+from sodkit.models import matchers
+from sodkit.models.rotated_match import match_rotated
+from sodkit.settings import IouMatching
+
+RULE = IouMatching(
+    positive=0.5, negative=0.4, minimum=0.5, low_quality=False, samples=9, positive_share=0.5,
+    add_gt=True,
+)  # fmt: skip
+
+
+def boxes(count, seed):
+    rng = np.random.default_rng(seed)
+    sides = np.sort(rng.uniform(6, 30, (count, 2)))[:, ::-1]
+    centre, angle = rng.uniform(0, 120, (count, 2)), rng.uniform(-1.5, 1.5, (count, 1))
+    return np.concatenate([centre, sides, angle], 1)
+
+
+def test_the_best_rotated_iou_decides():
+    objects = boxes(40, 0)
+    near = np.tile(objects, (3, 1)) + np.random.default_rng(1).normal(0, 1, (120, 5)) * [
+        2,
+        2,
+        1,
+        1,
+        0.2,
+    ]
+    near[:, 2:4] = np.maximum(near[:, 2:4], 1)
+    found = match_rotated(
+        torch.from_numpy(near).float(), torch.from_numpy(objects).float(), torch.zeros(0, 4), RULE
+    )
+    iou = rotated_iou(near, objects)
+    np.testing.assert_allclose(found.iou, iou.max(1), atol=1e-4)
+    best = iou.max(1)
+    clear = (abs(best - 0.5) > 1e-3) & (abs(best - 0.4) > 1e-3)
+    wanted = np.where(best >= 0.5, iou.argmax(1), matchers.NEGATIVE)
+    wanted[(best >= 0.4) & (best < 0.5)] = matchers.IGNORED
+    assert (found.gt.numpy() == wanted)[clear].all()
+    assert {matchers.NEGATIVE, matchers.IGNORED} < set(found.gt.tolist())
+
+
+def test_ignore_boxes_and_nothing_to_match():
+    some = torch.tensor([[10.0, 10.0, 8.0, 4.0, 0.3], [60.0, 60.0, 8.0, 4.0, 0.3]])
+    found = match_rotated(some, some[:0], torch.tensor([[0.0, 0.0, 20.0, 20.0]]), RULE)
+    assert found.gt.tolist() == [matchers.IGNORED, matchers.NEGATIVE]
+    assert len(match_rotated(some[:0], some, torch.zeros(0, 4), RULE).gt) == 0
