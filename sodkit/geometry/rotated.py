@@ -17,6 +17,9 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
+_BLOCK = 4096
+"""Polygons worked on at once: what is needed in between stays in the cache, and small."""
+
 _HULL_FROM = 9
 """Polygons of this many corners and more are reduced to their hull first: n^2 directions."""
 
@@ -115,12 +118,14 @@ def polygons_to_obb(points: FloatArray, offsets: IntArray) -> FloatArray:
         raise ValueError(f"polygon {int(np.argmax(lengths < 1))} has no corner")
     boxes = np.zeros((len(lengths), 5))
     for length in np.unique(lengths):
-        rows = np.flatnonzero(lengths == length)
-        corners = points[offsets[rows][:, None] + np.arange(length)]
-        if length < _HULL_FROM:
-            boxes[rows] = corners_to_obb(corners)
-        else:
-            boxes[rows] = [corners_to_obb(_hull(one)[None])[0] for one in corners]
+        alike = np.flatnonzero(lengths == length)
+        for start in range(0, len(alike), _BLOCK):
+            rows = alike[start : start + _BLOCK]
+            corners = points[offsets[rows][:, None] + np.arange(length)]
+            if length < _HULL_FROM:
+                boxes[rows] = corners_to_obb(corners)
+            else:
+                boxes[rows] = [corners_to_obb(_hull(one)[None])[0] for one in corners]
     return boxes
 
 

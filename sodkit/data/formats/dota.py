@@ -15,21 +15,19 @@ Written: numbers as short as they read back the same, ``labelTxt/`` and ``classe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from sodkit.data.formats.assemble import IGNORE_NAME, Collected, box_corners
-from sodkit.data.formats.folders import numbers, stem_of
+from sodkit.data.formats.folders import stem_of
 from sodkit.data.formats.labels import (
     CLASSES_FILE,
     ImageFinder,
-    LabelFile,
     Row,
-    class_names,
-    gather,
-    label_files,
+    collect_labels,
 )
-from sodkit.data.formats.source import MissingImageError, Tell, number, read_lines, stop
-from sodkit.data.records import REGION, Annotations, FloatArray
+from sodkit.data.formats.source import Tell, number, read_lines, stop
+from sodkit.data.records import REGION, Annotations, FloatArray, ImageRecord
 from sodkit.errors import DataError, UsageError
 from sodkit.geometry.rotated import obb_to_corners
 
@@ -58,22 +56,16 @@ def collect(path: Path, *, images: Path | None = None, tell: Tell = stop) -> Col
     """
     if (path / LABELS).is_dir():
         path = path / LABELS
-    found = label_files(path, ".txt")
-    stems = [stem for stem, _ in found]
-    finder, ids = ImageFinder.beside(path, stems, images), numbers(stems)
-    files = []
-    for stem, file in found:
-        record = None
-        try:
-            rows = _rows(file, tell)
-            record = finder.record(stem, ids[stem], file)
-        except MissingImageError as error:
-            tell(error, "missing")
-        except DataError as error:
-            tell(error, "form")
-            continue
-        files.append(LabelFile(file, stem, record, rows))
-    return gather(path, files, class_names(path, files, CLASSES), tell)
+    return collect_labels(path, ".txt", _read, CLASSES, images, tell)
+
+
+def _read(
+    path: Path, tell: Tell
+) -> tuple[list[Row], Callable[[ImageFinder, str, int], ImageRecord]]:
+    def image(finder: ImageFinder, stem: str, number: int) -> ImageRecord:
+        return finder.record(stem, number, path)
+
+    return _rows(path, tell), image
 
 
 def _rows(path: Path, tell: Tell) -> list[Row]:

@@ -9,7 +9,7 @@ in the folder or beside it; without one it is what the format's module says.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from sodkit.data.formats.assemble import (
     is_ignore,
     polygons_from_lists,
 )
-from sodkit.data.formats.folders import IMAGE_SUFFIXES, image_folders, images_below
+from sodkit.data.formats.folders import IMAGE_SUFFIXES, image_folders, images_below, numbers
 from sodkit.data.formats.source import MissingImageError, Tell, closest, read_lines
 from sodkit.data.images import image_size
 from sodkit.data.records import Category, ImageRecord
@@ -111,6 +111,49 @@ class ImageFinder:
                 hint=f"looked in {self.folder}; --images names another folder",
             )
         return ImageRecord(number, name, *image_size(self.folder / name))
+
+
+Reader = Callable[[Path, Tell], tuple[list[Row], Callable[[ImageFinder, str, int], ImageRecord]]]
+"""Reads a label file: its objects, and how to find its image (the folder, the stem, the id)."""
+
+
+def collect_labels(
+    path: Path,
+    suffix: str,
+    read: Reader,
+    presets: Sequence[tuple[str, ...]],
+    images: Path | None,
+    tell: Tell,
+) -> Collected:
+    """Read a folder of label files, or one.
+
+    Args:
+        path: the folder or file.
+        suffix: of the label files.
+        read: reads one.
+        presets: lists of classes, see ``class_names``.
+        images: the folder of the images (None: looked for beside ``path``).
+        tell: told of everything wrong; objects of a missing image are kept.
+
+    Raises:
+        DataError: if there is no label file, or ``tell`` raises it.
+    """
+    found = label_files(path, suffix)
+    stems = [stem for stem, _ in found]
+    finder, ids = ImageFinder.beside(path, stems, images), numbers(stems)
+    files = []
+    for stem, file in found:
+        record = None
+        try:
+            rows, image = read(file, tell)
+            record = image(finder, stem, ids[stem])
+        except MissingImageError as error:
+            tell(error, "missing")
+        except DataError as error:
+            tell(error, "form")
+            continue
+        files.append(LabelFile(file, stem, record, rows))
+    return gather(path, files, class_names(path, files, presets), tell)
 
 
 def class_names(

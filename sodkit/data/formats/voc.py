@@ -17,7 +17,7 @@ the names that occur, sorted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.parsers import expat
@@ -27,17 +27,14 @@ import numpy as np
 
 from sodkit.data.formats.assemble import IGNORE_NAME, Collected
 from sodkit.data.formats.dota import short
-from sodkit.data.formats.folders import numbers, stem_of
+from sodkit.data.formats.folders import stem_of
 from sodkit.data.formats.labels import (
     CLASSES_FILE,
     ImageFinder,
-    LabelFile,
     Row,
-    class_names,
-    gather,
-    label_files,
+    collect_labels,
 )
-from sodkit.data.formats.source import MissingImageError, Tell, number, read_bytes, safe_name, stop
+from sodkit.data.formats.source import Tell, number, read_bytes, safe_name, stop
 from sodkit.data.records import REGION, Annotations, ImageRecord
 from sodkit.errors import DataError
 from sodkit.geometry.rotated import obb_to_corners
@@ -85,23 +82,18 @@ def collect(path: Path, *, images: Path | None = None, tell: Tell = stop) -> Col
     """
     if (path / LABELS).is_dir():
         path = path / LABELS
-    found = label_files(path, ".xml")
-    stems = [stem for stem, _ in found]
-    finder, ids = ImageFinder.beside(path, stems, images), numbers(stems)
-    files = []
-    for stem, file in found:
-        record = None
-        try:
-            root = _parse(file)
-            rows = list(_rows(root, file, tell))
-            record = _record(root, file, stem, ids[stem], finder)
-        except MissingImageError as error:
-            tell(error, "missing")
-        except DataError as error:
-            tell(error, "form")
-            continue
-        files.append(LabelFile(file, stem, record, rows))
-    return gather(path, files, class_names(path, files, CLASSES), tell)
+    return collect_labels(path, ".xml", _read, CLASSES, images, tell)
+
+
+def _read(
+    path: Path, tell: Tell
+) -> tuple[list[Row], Callable[[ImageFinder, str, int], ImageRecord]]:
+    root = _parse(path)
+
+    def image(finder: ImageFinder, stem: str, number: int) -> ImageRecord:
+        return _record(root, path, stem, number, finder)
+
+    return list(_rows(root, path, tell)), image
 
 
 def _record(root: _Node, path: Path, stem: str, number: int, finder: ImageFinder) -> ImageRecord:
