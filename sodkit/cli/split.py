@@ -105,6 +105,7 @@ def split(
 
     All subsets: sodkit split SODA-D --out patches --profile soda-d
     """
+    from sodkit.cli.common import note
     from sodkit.tiling.root import SplitPlan
 
     settings = _settings(
@@ -119,7 +120,7 @@ def split(
         # the release keeps empty patches of all subsets but the one that is trained on
         return replace(settings, empty="skip") if drop_empty and name == "train" else settings
 
-    plan = SplitPlan(rules, format_, images, workers, overwrite, skip_bad)
+    plan = SplitPlan(rules, format_, images, workers, overwrite, skip_bad, note)
     _run(ann, out, plan, subset or [], as_json)
 
 

@@ -57,7 +57,7 @@ def train(
 
     Example: sodkit train cfinet-r50-soda-d --data patches --val val.json --out runs/cfinet
     """
-    from sodkit.cli.common import print_json, print_table
+    from sodkit.cli.common import note, print_json, print_table
     from sodkit.cli.train_view import train_view
     from sodkit.engine.run import execute, fresh_plan, resumed_plan
 
@@ -73,7 +73,7 @@ def train(
     with train_view() as view:
         result = execute(
             plan, device=device, workers=workers, threads=threads,
-            on_step=view.step, on_epoch=view.epoch,
+            on_step=view.step, on_epoch=view.epoch, say=note,
         )  # fmt: skip
     if as_json:
         print_json({"run": str(plan.out), "last_epoch": result})

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from sodkit.data import transforms
 from sodkit.data.batches import Batch, Target
 from sodkit.data.images import RgbImage, read_image
+from sodkit.data.oddities import MIN_SIDE
 from sodkit.data.records import Annotations, BoolArray, FloatArray, IntArray
 from sodkit.errors import SodkitError
 from sodkit.geometry import rotated
@@ -26,9 +27,6 @@ from sodkit.settings import Input
 
 Key = tuple[int, int]
 """(epoch, index into the data set's images)."""
-
-MIN_SIDE = 1.0
-"""Objects thinner than this many px of the patch are ignored: no anchor can learn them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

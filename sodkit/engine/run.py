@@ -13,6 +13,7 @@ import torch
 
 from sodkit.config import load_recipe
 from sodkit.data.formats import find_images, read_annotations
+from sodkit.data.oddities import oddities
 from sodkit.data.records import Annotations, BoxKind, Category, ImageRecord
 from sodkit.engine.device import pick_device
 from sodkit.engine.log import Row
@@ -20,7 +21,7 @@ from sodkit.engine.predict import PredictOptions, predict_images
 from sodkit.engine.train import StepReport, Validate, check_kind, train
 from sodkit.errors import DataError, ModelError, UsageError
 from sodkit.evaluation.evaluate import evaluate
-from sodkit.evaluation.protocol import protocol_for
+from sodkit.evaluation.protocol import protocol_of
 from sodkit.files import require_new_folder, write_text
 from sodkit.models.detector import Detector
 from sodkit.settings import Recipe
@@ -123,6 +124,7 @@ def execute(
     threads: int | None = None,
     on_step: Callable[[StepReport], None] = lambda report: None,
     on_epoch: Callable[[Row], None] = lambda row: None,
+    say: Callable[[str], None] = lambda message: None,
 ) -> Row:
     """Read the data, train, and return the last epoch's row of ``metrics.csv``.
 
@@ -133,6 +135,7 @@ def execute(
         threads: CPU threads of the model, None: all cores.
         on_step: told of every step.
         on_epoch: told of every epoch.
+        say: told what is odd about annotations that are trained on all the same.
     """
     target = pick_device(device)
     if threads is not None:
@@ -140,6 +143,8 @@ def execute(
     paths = plan.paths
     annotations, images = _read(paths.data, paths.images, paths.format_name)
     check_kind(plan.recipe, annotations)
+    for sentence in oddities(annotations):
+        say(f"{paths.data}: {sentence}")
     validate = None
     if paths.val is not None:
         val, val_images = _read(paths.val, paths.val_images, paths.format_name)
@@ -219,6 +224,6 @@ def _validator(recipe: Recipe, val: Annotations, folder: Path, device: torch.dev
 
     def validate(detector: Detector) -> dict[str, float | None]:
         found = predict_images(detector, recipe, val.images, folder, device=device, options=options)
-        return evaluate(val, found, protocol_for(val.kind)).metrics
+        return evaluate(val, found, protocol_of(recipe.evaluation, val.kind)).metrics
 
     return validate

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sodkit.data.formats import Subset, find_images, read_annotations
 from sodkit.data.formats.missing import MissingImages
+from sodkit.data.oddities import oddities
 from sodkit.errors import UsageError
 from sodkit.tiling.conservation import SplitReport
 from sodkit.tiling.run import Progress, split_dataset
@@ -25,6 +26,7 @@ class SplitPlan:
         workers: threads.
         overwrite: replace an earlier split of other settings.
         skip_bad: leave out images that are missing or cannot be read.
+        say: told what is odd about annotations that are split all the same.
     """
 
     settings: Callable[[str], SplitSettings]
@@ -33,6 +35,7 @@ class SplitPlan:
     workers: int | None = None
     overwrite: bool = False
     skip_bad: bool = False
+    say: Callable[[str], None] = lambda message: None
 
 
 def choose(found: Sequence[Subset], wanted: Sequence[str]) -> list[Subset]:
@@ -60,6 +63,8 @@ def split_source(
     """
     missing = MissingImages(leave_out=plan.skip_bad)
     own = read_annotations(path, format=plan.format, images=plan.images, tell=missing)
+    for sentence in oddities(own):
+        plan.say(f"{path}: {sentence}")
     folder = find_images(path, own) if plan.images is None else plan.images
     return split_dataset(
         own, folder, out_dir, plan.settings(name),
