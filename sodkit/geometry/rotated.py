@@ -81,26 +81,11 @@ def corners_to_obb(corners: FloatArray) -> FloatArray:
     Returns:
         (N, 5) canonical oriented boxes; a polygon without extent gives w = h = angle = 0.
     """
-    count, k = corners.shape[:2]
-    origin = corners.mean(axis=1)
-    points = corners - origin[:, None]  # near 0: no digits lost to large coordinates
-    best = np.concatenate([origin, np.zeros((count, 3))], axis=1)
-    best_area = np.full(count, np.inf)
-    # No rectangle is smaller than the polygon: one of its area (most are annotated as rectangles)
-    # needs no further look. With five corners or more a polygon can cover itself twice.
-    least = polygon_area(corners) * (1 + 1e-12) if k == 4 else np.full(count, -1.0)
-    for i, j in _directions(k):
-        open_ = np.flatnonzero(best_area > least)
-        if not len(open_):
-            break
-        rectangle = _rectangle_along(points[open_], points[open_, j] - points[open_, i])
-        area = rectangle[:, 2] * rectangle[:, 3]
-        # A rectangle's four edges tie but for rounding: the first one stands.
-        better = area < best_area[open_] * (1 - 1e-12)
-        rectangle[:, :2] += origin[open_]
-        best[open_[better]] = rectangle[better]
-        best_area[open_[better]] = area[better]
-    return canonical(best)
+    boxes = np.empty((len(corners), 5))
+    for start in range(0, len(corners), _BLOCK):
+        x, y = np.ascontiguousarray(corners[start : start + _BLOCK].transpose(2, 1, 0))
+        boxes[start : start + _BLOCK] = _least_rectangles(x, y)
+    return canonical(boxes)
 
 
 def polygons_to_obb(points: FloatArray, offsets: IntArray) -> FloatArray:
@@ -132,9 +117,7 @@ def polygons_to_obb(points: FloatArray, offsets: IntArray) -> FloatArray:
 def polygon_area(corners: FloatArray) -> FloatArray:
     """Return the areas (N,) in px^2 of simple polygons (N, K, 2), whichever way they turn."""
     points = corners - corners[:, :1]
-    x, y = points[..., 0], points[..., 1]
-    doubled = np.sum(x * np.roll(y, -1, axis=1) - np.roll(x, -1, axis=1) * y, axis=1)
-    return np.asarray(np.abs(doubled) / 2)
+    return _shoelace(points[..., 0].T, points[..., 1].T)
 
 
 def flip_horizontal(obb: FloatArray, width: float) -> FloatArray:
@@ -225,23 +208,61 @@ def _directions(k: int) -> list[tuple[int, int]]:
     return edges + [pair for pair in combinations(range(k), 2) if frozenset(pair) not in known]
 
 
-def _rectangle_along(points: FloatArray, direction: FloatArray) -> FloatArray:
-    """Return the enclosing rectangles (N, 5) of points (N, K, 2) with a side along (N, 2).
+def _shoelace(x: FloatArray, y: FloatArray) -> FloatArray:
+    """Return the areas (N,) of polygons of coordinates (K, N)."""
+    doubled = np.sum(x * np.roll(y, -1, axis=0) - np.roll(x, -1, axis=0) * y, axis=0)
+    return np.asarray(np.abs(doubled) / 2)
+
+
+def _least_rectangles(x: FloatArray, y: FloatArray) -> FloatArray:
+    """Return the minimum-area rectangles (N, 5) of polygons, not yet canonical.
+
+    Args:
+        x: (K, N); a row for each corner: numpy is quick along the long, last axis only.
+        y: the same.
+    """
+    k, count = x.shape
+    middle = np.stack([x.mean(axis=0), y.mean(axis=0)])
+    x, y = x - middle[0], y - middle[1]  # near 0: no digits lost to large coordinates
+    best = np.zeros((5, count))
+    best_area = np.full(count, np.inf)
+    # No rectangle is smaller than the polygon: one of its area (most are annotated as rectangles)
+    # needs no further look. With five corners or more a polygon can cover itself twice.
+    least = _shoelace(x, y) * (1 + 1e-12) if k == 4 else np.full(count, -1.0)
+    rows = np.arange(count)
+    for i, j in _directions(k):
+        open_ = best_area[rows] > least[rows]
+        if not open_.all():
+            rows, x, y = rows[open_], x[:, open_], y[:, open_]
+        if not len(rows):
+            break
+        rectangle = _rectangle_along(x, y, x[j] - x[i], y[j] - y[i])
+        area = rectangle[2] * rectangle[3]
+        # A rectangle's four edges tie but for rounding: the first one stands.
+        better = np.flatnonzero(area < best_area[rows] * (1 - 1e-12))
+        best[:, rows[better]] = rectangle[:, better]
+        best_area[rows[better]] = area[better]
+    best[:2] += middle
+    return best.T
+
+
+def _rectangle_along(
+    x: FloatArray, y: FloatArray, step_x: FloatArray, step_y: FloatArray
+) -> FloatArray:
+    """Return the enclosing rectangles (5, N) of points (K, N) with a side along a direction (N,).
 
     Where the direction has no length the sides are infinite.
     """
-    length = np.hypot(direction[:, 0], direction[:, 1])
+    length = np.hypot(step_x, step_y)
     valid = length > 0
-    unit = direction / np.where(valid, length, 1.0)[:, None]
-    along = np.einsum("nki,ni->nk", points, unit)
-    across = points[..., 1] * unit[:, None, 0] - points[..., 0] * unit[:, None, 1]
-    low = np.stack([along.min(1), across.min(1)], axis=1)
-    high = np.stack([along.max(1), across.max(1)], axis=1)
-    middle = (low + high) / 2
-    x = middle[:, 0] * unit[:, 0] - middle[:, 1] * unit[:, 1]
-    y = middle[:, 0] * unit[:, 1] + middle[:, 1] * unit[:, 0]
-    sides = np.where(valid[:, None], high - low, np.inf)
-    return np.stack([x, y, sides[:, 0], sides[:, 1], np.arctan2(unit[:, 1], unit[:, 0])], axis=1)
+    divisor = np.where(valid, length, 1.0)
+    cos, sin = step_x / divisor, step_y / divisor
+    along, across = x * cos + y * sin, y * cos - x * sin
+    left, right = along.min(axis=0), along.max(axis=0)
+    top, bottom = across.min(axis=0), across.max(axis=0)
+    u, v = (left + right) / 2, (top + bottom) / 2
+    w, h = np.where(valid, right - left, np.inf), np.where(valid, bottom - top, np.inf)
+    return np.stack([u * cos - v * sin, u * sin + v * cos, w, h, np.arctan2(sin, cos)])
 
 
 def _hull(points: FloatArray) -> FloatArray:
