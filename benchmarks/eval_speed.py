@@ -3,6 +3,7 @@
     python benchmarks/eval_speed.py            # full size: some minutes, 1 GB of disk
     python benchmarks/eval_speed.py --scale .1
     python benchmarks/eval_speed.py --only upright start --csv benchmarks/results/eval_speed.csv
+    python benchmarks/eval_speed.py --only --upright ANN PRED --oriented ANN PRED
 
 Wants an environment in which sodkit is installed.
 
@@ -10,6 +11,9 @@ Whole processes, from typing the command to the result on stdout, best of --repe
 evaluation alone from arrays in memory, in CPU seconds; suppression of 50 000 boxes; memory at one,
 two and four times the detections. Peers that are not installed are left out. --csv adds a line
 for each figure to a file; what is compared is timed in turns, in one run on the same files.
+
+--upright and --oriented measure on files that exist already, whose names then name the lines. The
+peers read no ``poly``: a case of those names the same boxes as ``obb`` for them.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import math
 import os
 import sys
 import tempfile
@@ -30,9 +35,6 @@ from typing import ParamSpec, TypeVar
 
 import numpy as np
 from eval_cases import make, oriented
-
-RESULTS: Path | None = None
-"""Where ``record`` writes to."""
 
 SECTIONS = ("start", "upright", "oriented", "growth", "nms")
 
@@ -50,8 +52,17 @@ peer.params.maxDets = {limits}
 start = __import__("time").process_time()
 peer.evaluate(); peer.accumulate()
 cpu = __import__("time").process_time() - start
-table = np.array(peer.eval["precision"])[:, :, :, 0, 0]
-print("RESULT", float(table[table > -1].mean()), cpu)
+precision, recall = np.array(peer.eval["precision"]), np.array(peer.eval["recall"])
+mean = lambda table: float(table[table > -1].mean()) if (table > -1).any() else None
+metrics = {{"AP": precision[:, :, :, 0, 0], "AP50": precision[0, :, :, 0, 0]}}
+metrics["AP75"] = precision[5, :, :, 0, 0]
+for area, name in enumerate(peer.params.areaRngLbl[1:], 1):
+    metrics["AP_" + name] = precision[:, :, :, area, 0]
+    metrics["AR_" + name] = recall[:, :, area, -1]
+for place, limit in enumerate(peer.params.maxDets):
+    metrics[f"AR@{{limit}}"] = recall[:, :, 0, place]
+metrics = {{name: mean(table) for name, table in metrics.items()}}
+print("RESULT", __import__("json").dumps([metrics, cpu]))
 """
 LOAD = {
     "hotcoco": ("from hotcoco import COCO, COCOeval", "load_res"),
@@ -117,64 +128,107 @@ def best(repeat: int, *command: str) -> Run:
     return min((run(*command) for _ in range(repeat)), key=lambda one: one.wall)
 
 
-def compare(title: str, truth: Path, found: Path, peers: list[str], repeat: int) -> None:
-    """Time us and the peers on the same files, and check that AP is the same."""
-    kind = "obb" if title == "oriented" else "bbox"
-    limits = "[20000]" if kind == "obb" else "[100, 300, 1000]"
-    scripts = {
-        peer: PEER.format(load=LOAD[peer][0], results=LOAD[peer][1], kind=kind, limits=limits)
-        for peer in peers
-    }
-    commands = {"sodkit": ("-m", "sodkit", "eval", str(truth), str(found), "--json")}
-    commands |= {peer: ("-c", text, str(truth), str(found)) for peer, text in scripts.items()}
+@dataclass(frozen=True)
+class Case:
+    """Files to evaluate: ours, and the peers' with the same content."""
+
+    title: str
+    oriented: bool
+    truth: Path
+    found: Path
+    peer_truth: Path
+    peer_found: Path
+
+    @classmethod
+    def of(cls, title: str, oriented: bool, *files: Path) -> Case:
+        """Make a case of two files, or four if the peers need others."""
+        if len(files) not in (2, 4):
+            raise SystemExit("a case is ANN PREDICTIONS [PEER_ANN PEER_PREDICTIONS]")
+        return cls(title, oriented, *files[:2], *files[-2:])
+
+
+@dataclass(frozen=True)
+class Table:
+    """The CSV file that figures are added to; None: they are only printed."""
+
+    path: Path | None
+
+    def add(
+        self,
+        what: str,
+        tool: str,
+        wall: float | None = None,
+        cpu: float | None = None,
+        memory: float | None = None,
+    ) -> None:
+        """Add a line of seconds, CPU seconds and MB."""
+        if self.path is None:
+            return
+        new = not self.path.exists()
+        with self.path.open("a", encoding="utf-8") as stream:
+            if new:
+                stream.write("what,tool,wall_s,cpu_s,memory_mb\n")
+            figures = (wall, cpu, memory)
+            cells = [format(value, ".4g") if value is not None else "" for value in figures]
+            stream.write(",".join([what, tool, *cells]) + "\n")
+
+
+def compare(case: Case, peers: list[str], repeat: int, table: Table) -> None:
+    """Time us and the peers on the same files, and check that all metrics are the same."""
+    quickest = in_turns(case, peers, repeat)
+    ours, title = quickest["sodkit"], case.title
+    metrics = json.loads(ours.output)["metrics"]
+    size = case.found.stat().st_size / 1e6
+    print(f"\n{title}: {size:.0f} MB of predictions, AP {metrics['AP']:.6f}")
+    print(f"{'':24s}{'wall s':>8s}{'CPU s':>8s}{'MB':>7s}   whole process: they / we")
+    line("sodkit", ours, None)
+    for name, one in quickest.items():
+        table.add(f"{title} whole process", name, one.wall, one.cpu, one.memory)
+    files = str(case.truth), str(case.found)
+    memory = float(run("-c", MEMORY, *files).output.split()[-1])
+    table.add(f"{title} from arrays", "sodkit", cpu=memory)
+    in_memory = [f"from arrays, CPU s: sodkit {memory:.3f}"]
+    for peer in peers:
+        theirs = quickest[peer]
+        values, cpu = json.loads(theirs.output.split("RESULT")[1])
+        line(peer, theirs, ours)
+        table.add(f"{title} from arrays", peer, cpu=cpu)
+        in_memory.append(f"{peer} {cpu:.3f} ({cpu / memory:.0f} times)")
+        print(f"  {agreement(metrics, values)}")
+    print("; ".join(in_memory))
+
+
+def in_turns(case: Case, peers: list[str], repeat: int) -> dict[str, Run]:
+    """Return the fastest run of everybody; they take turns."""
+    kind, limits = ("obb", "[20000]") if case.oriented else ("bbox", "[100, 300, 1000]")
+    ours = ("-m", "sodkit", "eval", str(case.truth), str(case.found), "--json")
+    commands: dict[str, tuple[str, ...]] = {"sodkit": ours}
+    for peer in peers:
+        load, results = LOAD[peer]
+        text = PEER.format(load=load, results=results, kind=kind, limits=limits)
+        commands[peer] = ("-c", text, str(case.peer_truth), str(case.peer_found))
     turns: dict[str, list[Run]] = {name: [] for name in commands}
     for turn in range(repeat):
         for name, command in commands.items():
             if turn == 0 or name != "pycocotools":
                 turns[name].append(run(*command))
-    quickest = {name: min(runs, key=lambda one: one.wall) for name, runs in turns.items()}
-    ours = quickest["sodkit"]
-    ap = json.loads(ours.output)["metrics"]["AP"]
-    print(f"\n{title}: {found.stat().st_size / 1e6:.0f} MB of predictions, AP {ap:.6f}")
-    print(f"{'':24s}{'wall s':>8s}{'CPU s':>8s}{'MB':>7s}   whole process: they / we")
-    line("sodkit", ours, None)
-    for name, one in quickest.items():
-        record(f"{title} whole process", name, one.wall, one.cpu, one.memory)
-    memory = float(run("-c", MEMORY, str(truth), str(found)).output.split()[-1])
-    record(f"{title} from arrays", "sodkit", cpu=memory)
-    in_memory = [f"from arrays, CPU s: sodkit {memory:.3f}"]
-    for peer in peers:
-        theirs = quickest[peer]
-        value, cpu = map(float, theirs.output.split("RESULT")[1].split()[:2])
-        line(peer, theirs, ours)
-        record(f"{title} from arrays", peer, cpu=cpu)
-        in_memory.append(f"{peer} {cpu:.3f} ({cpu / memory:.0f} times)")
-        if abs(value - ap) > 1e-9:
-            print(f"  AP DIFFERS: {value} against {ap}")
-    print("; ".join(in_memory))
+    return {name: min(runs, key=lambda one: one.wall) for name, runs in turns.items()}
+
+
+def agreement(ours: dict[str, float | None], theirs: dict[str, float | None]) -> str:
+    """Say how far the metrics are apart; NaN stands for undefined in one of them only."""
+    pairs = [(ours[name], value) for name, value in theirs.items()]
+    apart = [
+        0.0 if a is None and b is None else abs((math.nan if a is None else a) - (b or 0.0))
+        for a, b in pairs
+    ]
+    verdict = "same" if max(apart) <= 1e-9 else "DIFFERENT"
+    return f"{verdict} {len(apart)} metrics, largest difference {max(apart):.1e}"
 
 
 def line(name: str, one: Run, ours: Run | None) -> None:
     ratio = "" if ours is None else f"{one.wall / ours.wall:9.2f}"
     print(f"{name:24s}{one.wall:8.2f}{one.cpu:8.2f}{one.memory:7.0f}{ratio}", flush=True)
-
-
-def record(
-    what: str,
-    tool: str,
-    wall: float | None = None,
-    cpu: float | None = None,
-    memory: float | None = None,
-) -> None:
-    """Add a line to the results, if a file was named."""
-    if RESULTS is None:
-        return
-    new = not RESULTS.exists()
-    with RESULTS.open("a", encoding="utf-8") as stream:
-        if new:
-            stream.write("what,tool,wall_s,cpu_s,memory_mb\n")
-        cells = [format(value, ".4g") if value is not None else "" for value in (wall, cpu, memory)]
-        stream.write(",".join([what, tool, *cells]) + "\n")
 
 
 def clock(work: Callable[[], object], repeat: int) -> float:
@@ -187,10 +241,8 @@ def clock(work: Callable[[], object], repeat: int) -> float:
     return min(times)
 
 
-def suppression(count: int, results: Path | None) -> None:
+def suppression(count: int, table: Table) -> None:
     """Suppress ``count`` boxes of one image, half of them duplicates."""
-    global RESULTS
-    RESULTS = results
     import shapely
     import torch
     import torchvision
@@ -198,8 +250,10 @@ def suppression(count: int, results: Path | None) -> None:
     from sodkit.geometry.nms import nms, nms_rotated
     from sodkit.geometry.rotated import obb_to_corners, obb_to_xyxy
 
-    _, found = oriented(max(count // 600, 1), 5)
+    _, found = oriented(max(count // 400, 3), 5)
     rows = np.random.default_rng(0).permutation(len(found.box))[:count]
+    if len(rows) < count:
+        raise SystemExit(f"the generator made {len(rows)} boxes instead of {count}")
     boxes, scores = found.box[rows], found.score[rows] + 0.0
     xyxy = obb_to_xyxy(boxes)
     print(f"\nsuppression of {len(rows)} boxes at IoU .5, CPU s")
@@ -212,8 +266,8 @@ def suppression(count: int, results: Path | None) -> None:
         f"upright  {ours:.3f}, torchvision {theirs:.2f} ({theirs / ours:.0f} times), same: {same}"
     )
 
-    record(f"nms of {len(rows)} upright boxes", "sodkit", cpu=ours)
-    record(f"nms of {len(rows)} upright boxes", "torchvision", cpu=theirs)
+    table.add(f"nms of {len(rows)} upright boxes", "sodkit", cpu=ours)
+    table.add(f"nms of {len(rows)} upright boxes", "torchvision", cpu=theirs)
 
     def by_tree() -> list[int]:
         polygons = shapely.polygons(obb_to_corners(boxes))
@@ -236,18 +290,18 @@ def suppression(count: int, results: Path | None) -> None:
     ours = clock(lambda: nms_rotated(boxes, scores, 0.5), 4)
     theirs = clock(by_tree, 1)
     same = by_tree() == nms_rotated(boxes, scores, 0.5).tolist()
-    record(f"nms of {len(rows)} rotated boxes", "sodkit", cpu=ours)
-    record(f"nms of {len(rows)} rotated boxes", "shapely STRtree", cpu=theirs)
+    table.add(f"nms of {len(rows)} rotated boxes", "sodkit", cpu=ours)
+    table.add(f"nms of {len(rows)} rotated boxes", "shapely STRtree", cpu=theirs)
     print(f"rotated  {ours:.3f}, shapely {theirs:.2f} ({theirs / ours:.0f} times), same: {same}")
 
 
-def growth(folder: Path, images: int, repeat: int) -> None:
+def growth(folder: Path, images: int, repeat: int, table: Table) -> None:
     """Show time and memory at one, two and four times the images."""
     print("\ngrowth, oriented:      MB of JSON  wall s   CPU s      MB")
     for times in (1, 2, 4):
         truth, found = apart(make, folder, "oriented", images, 88, times)
         one = best(repeat, "-m", "sodkit", "eval", str(truth), str(found), "--json")
-        record(f"oriented {times} x {images} images", "sodkit", one.wall, one.cpu, one.memory)
+        table.add(f"oriented {times} x {images} images", "sodkit", one.wall, one.cpu, one.memory)
         size = (truth.stat().st_size + found.stat().st_size) / 1e6
         print(
             f"{times:16d} times{size:12.0f}{one.wall:8.2f}{one.cpu:8.2f}{one.memory:8.0f}",
@@ -265,44 +319,68 @@ def apart(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
 
 def main() -> None:
     """Run everything."""
+    arguments = parse()
+    table = Table(arguments.csv)
+    scale, repeat = arguments.scale, arguments.repeat
+    known = [name for name in LOAD if importlib.util.find_spec(name) and not arguments.no_peers]
+    quick = [name for name in known if name != "pycocotools" or arguments.all]
+    obb = [peer for peer in known if peer == "hotcoco"]
+    for files in arguments.upright:
+        compare(Case.of(f"upright {title(files)}", False, *files), quick, repeat, table)
+    for files in arguments.oriented:
+        compare(Case.of(f"oriented {title(files)}", True, *files), obb, repeat, table)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if "start" in arguments.only:
+            start(folder, repeat, table)
+        if "upright" in arguments.only:
+            files = apart(make, folder, "upright", round(7000 * scale), 77)
+            compare(Case.of("upright", False, *files), quick, repeat, table)
+        if "oriented" in arguments.only:
+            files = apart(make, folder, "oriented", round(850 * scale), 88)
+            compare(Case.of("oriented", True, *files), obb, repeat, table)
+        if "growth" in arguments.only:
+            growth(folder, round(425 * scale), repeat, table)
+        if "nms" in arguments.only:
+            apart(suppression, round(50_000 * scale), table)
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full size")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--all", action="store_true", help="pycocotools too: a minute")
-    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS)
+    parser.add_argument("--no-peers", action="store_true", help="only sodkit")
+    parser.add_argument("--only", nargs="*", choices=SECTIONS, default=SECTIONS)
     parser.add_argument("--csv", type=Path, help="file that lines are added to")
-    arguments = parser.parse_args()
-    global RESULTS
-    RESULTS = arguments.csv
-    scale, repeat = arguments.scale, arguments.repeat
-    known = [name for name in LOAD if importlib.util.find_spec(name)]
-    quick = [name for name in known if name != "pycocotools" or arguments.all]
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        if "start" in arguments.only:
-            start(folder, repeat)
-        if "upright" in arguments.only:
-            files = apart(make, folder, "upright", round(7000 * scale), 77)
-            compare("upright", *files, quick, repeat)
-        if "oriented" in arguments.only:
-            peers = [peer for peer in known if peer == "hotcoco"]
-            files = apart(make, folder, "oriented", round(850 * scale), 88)
-            compare("oriented", *files, peers, repeat)
-        if "growth" in arguments.only:
-            growth(folder, round(425 * scale), repeat)
-        if "nms" in arguments.only:
-            apart(suppression, round(50_000 * scale), RESULTS)
+    for kind in ("upright", "oriented"):
+        parser.add_argument(
+            f"--{kind}",
+            nargs="+",
+            type=Path,
+            action="append",
+            default=[],
+            metavar="FILE",
+            help="measure ANN PREDICTIONS [PEER_ANN PEER_PREDICTIONS], too; may be repeated",
+        )
+    return parser.parse_args()
 
 
-def start(folder: Path, repeat: int) -> None:
+def title(files: list[Path]) -> str:
+    """Name a case by its predictions."""
+    return files[1].stem.removesuffix("_found")
+
+
+def start(folder: Path, repeat: int, table: Table) -> None:
     """Time 60 images: with nothing compiled yet, and from then on."""
     small = apart(make, folder, "upright", 60, 1)
     command = ("-m", "sodkit", "eval", *map(str, small), "--json")
     for code in Path(__file__).parents[1].glob("sodkit/**/__pycache__/*.o"):
         code.unlink()
     first, again = run(*command), best(repeat, *command)
-    record("60 images, nothing compiled", "sodkit", first.wall, first.cpu, first.memory)
-    record("60 images", "sodkit", again.wall, again.cpu, again.memory)
+    table.add("60 images, nothing compiled", "sodkit", first.wall, first.cpu, first.memory)
+    table.add("60 images", "sodkit", again.wall, again.cpu, again.memory)
     print(f"60 images, s: {again.wall:.2f} wall, {again.cpu:.2f} CPU", end="")
     print(f" (the very first time {first.wall:.2f}, {first.cpu:.2f})", flush=True)
 
