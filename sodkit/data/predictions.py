@@ -159,10 +159,13 @@ def _scan(path: Path) -> Columns | None:
 
     fields = {"image_id": Field(INTEGER), "category_id": Field(INTEGER), "score": Field(NUMBERS)}
     fields |= {kind: Field(NUMBERS, width) for kind, width in KINDS.items()}
-    with path.open("rb") as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as mapped:
-        found = scan(np.frombuffer(mapped, np.uint8), fields, is_json=False)
-        if found is None and _is_json(mapped):
-            found = scan(np.frombuffer(mapped, np.uint8), fields, is_json=True)
+    with path.open("rb") as stream:
+        # Not closed by hand: an array still looks at it if Ctrl-C ends the scan.
+        mapped = mmap(stream.fileno(), 0, access=ACCESS_READ)
+    found = scan(np.frombuffer(mapped, np.uint8), fields, is_json=False)
+    if found is None and _is_json(mapped):
+        found = scan(np.frombuffer(mapped, np.uint8), fields, is_json=True)
+    del mapped
     if found is None:
         return None
     present = {name: column.any() for name, column in found.present.items() if column.any()}

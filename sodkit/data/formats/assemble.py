@@ -212,10 +212,11 @@ def _first(
 ) -> list[T]:
     """Return the first item of each key, telling of the others."""
     seen: dict[int | str, T] = {}
-    for item in items:
+    for position, item in enumerate(items):
         value = key(item)
         if value in seen:
-            tell(DataError(f"{what} {value} occurs twice", where=f"{path}: {at}"), "duplicate-id")
+            where = f"{path}: {at}" + (f"[{position}]" if at == "images" else "")
+            tell(DataError(f"{what} {value} occurs twice", where=where), "duplicate-id")
         else:
             seen[value] = item
     return list(seen.values())
