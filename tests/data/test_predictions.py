@@ -206,3 +206,22 @@ def test_rejects_what_is_no_archive(tmp_path: Path) -> None:
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such predictions file"):
         read_predictions(tmp_path / "none.json", annotations())
+
+
+def test_ctrl_c_while_a_large_file_is_scanned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scanner's view of the file is alive then: closing the file must not become the error."""
+    path = tmp_path / "large.json"
+    path.write_text('[{"image_id": 1, "category_id": 1, "score": 0.5, "bbox": [1, 2, 3, 4]}]')
+    seen = []
+
+    def interrupted(data: np.ndarray, *_: object, **__: object) -> None:
+        seen.append(data[:8])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(predictions, "_LARGE", 0)
+    monkeypatch.setattr("sodkit.data.json_scan.scan", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        predictions._read_json(path)
+    assert len(seen) == 1
