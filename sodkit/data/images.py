@@ -54,9 +54,9 @@ def read_image(
     """
     if size is not None:
         check_size(path, size)
-        if into is not None and into.shape == (size[1], size[0], 3):
-            if decode_into(path, into, order):
-                return into
+        fits = into is not None and into.shape == (size[1], size[0], 3)
+        if into is not None and fits and decode_into(path, into, order):
+            return into
     try:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
