@@ -54,7 +54,7 @@ def _cornered(annotations: Annotations) -> BoolArray:
     """Return (N,) true for regions of other than four corners: an object so drawn is one, too."""
     if annotations.polygons is None:
         return np.zeros(len(annotations), np.bool_)
-    return annotations.is_region & (np.diff(annotations.polygons.offsets) != 4)
+    return np.asarray(annotations.is_region & (np.diff(annotations.polygons.offsets) != 4))
 
 
 def _thin(annotations: Annotations) -> BoolArray:

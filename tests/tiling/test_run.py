@@ -106,7 +106,7 @@ def test_continues_with_what_is_there(
 
 
 KILLED = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from sodkit.data.formats import read_annotations
 from sodkit.tiling import run
@@ -116,6 +116,8 @@ def slow(*args, **options):
     time.sleep(0.02)
     real(*args, **options)
 run.write_image = slow
+# a shell's background jobs, and what they start, ignore it
+signal.signal(signal.SIGINT, signal.default_int_handler)
 source, out = map(Path, sys.argv[1:])
 rules = SplitSettings(size=100, stride=70)
 run.split_dataset(read_annotations(source), source.parent / "photos", out, rules, workers=2)
