@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from sodkit.data.decode_into import decode_into
 from sodkit.data.image_size import header_size
 from sodkit.errors import DataError
 from sodkit.files import write_bytes
@@ -30,7 +31,11 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def read_image(
-    path: Path, *, size: tuple[int, int] | None = None, order: Order = "rgb"
+    path: Path,
+    *,
+    size: tuple[int, int] | None = None,
+    order: Order = "rgb",
+    into: RgbImage | None = None,
 ) -> RgbImage:
     """Read an image as (H, W, 3) uint8; greyscale is repeated, alpha dropped.
 
@@ -41,12 +46,17 @@ def read_image(
         path: the file.
         size: (width, height) that the annotations state, None: not known.
         order: of the channels; "bgr" saves a pass if the image goes back to a file.
+        into: (H, W, 3) uint8, contiguous: memory that the pixels may be put into, which saves much
+            of the time; only with ``size``. The result is this array, or a new one.
 
     Raises:
         DataError: missing or undecodable file, or a size other than stated.
     """
     if size is not None:
         check_size(path, size)
+        fits = into is not None and into.shape == (size[1], size[0], 3)
+        if into is not None and fits and decode_into(path, into, order):
+            return into
     try:
         data = np.fromfile(path, np.uint8)
     except OSError as error:

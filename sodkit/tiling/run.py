@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Event
+from threading import Event, local
 
 import numpy as np
 
@@ -120,6 +120,7 @@ class _Job:
         self.rows = annotations.rows_by_image()
         self.stems = folder.stems(annotations.images)
         self.stop = Event()
+        self._memory = _Memory()
 
     def run(self, index: int) -> _Result:
         """Split one image and write the patches that are not there yet.
@@ -163,7 +164,8 @@ class _Job:
         """Write some patches of an image, in the order of OpenCV's channels all the way."""
         record, settings = self.annotations.images[index], self.settings
         path = self.images_dir / record.file_name
-        image = read_image(path, size=(record.width, record.height), order="bgr")
+        size = (record.width, record.height)
+        image = read_image(path, size=size, order="bgr", into=self._memory.of(size))
         painted = painted_rows(self.annotations, self.rows[index], settings)
         spared = np.setdiff1d(self.rows[index], painted)
         take = self.annotations.take
@@ -175,6 +177,23 @@ class _Job:
             pixels = _crop(image, patch.start or (0, 0), patch.width, settings.padding)
             target = self.out_dir / patch.file_name
             write_image(target, pixels, quality=settings.quality, order="bgr")
+
+
+class _Memory(local):
+    """Memory for an image's pixels, of each thread its own, used for one image after another.
+
+    New memory for each would cost more than cutting it up: the system zeroes it page by page.
+    """
+
+    def __init__(self) -> None:
+        self._bytes = np.empty(0, np.uint8)
+
+    def of(self, size: tuple[int, int]) -> RgbImage:
+        """Return an array for an image of (width, height), with any content."""
+        count = size[0] * size[1] * 3
+        if len(self._bytes) < count:
+            self._bytes = np.empty(count, np.uint8)
+        return self._bytes[:count].reshape(size[1], size[0], 3)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -106,3 +107,68 @@ def test_missing_image(tmp_path: Path) -> None:
     for read in (image_size, read_image):
         with pytest.raises(DataError, match=r"no such|cannot be read"):
             read(tmp_path / "none.jpg")
+
+
+def jpeg(path: Path, height: int = 64, width: int = 96) -> Path:
+    rng = np.random.default_rng(height)
+    write_image(path, rng.integers(0, 256, (height, width, 3), np.uint8))
+    return path
+
+
+@pytest.mark.parametrize("order", ["rgb", "bgr"])
+def test_reads_into_memory_given(tmp_path: Path, order: Literal["rgb", "bgr"]) -> None:
+    path, into = jpeg(tmp_path / "a.jpg"), np.zeros((64, 96, 3), np.uint8)
+    image = read_image(path, size=(96, 64), order=order, into=into)
+    assert image is into
+    np.testing.assert_array_equal(image, read_image(path, order=order))
+
+
+@pytest.mark.parametrize("kept", [0.9, 0.5])
+@pytest.mark.parametrize("end", [b"", b"\xff\xd9"])
+def test_memory_given_hides_no_damage(tmp_path: Path, kept: float, end: bytes) -> None:
+    """What the careful way says of a file is said with memory for its pixels, too."""
+    path, into = jpeg(tmp_path / "a.jpg"), np.zeros((64, 96, 3), np.uint8)
+    read_image(path, size=(96, 64), into=into)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * kept)] + end)
+    try:
+        careful = read_image(path)
+    except DataError:
+        with pytest.raises(DataError, match="cannot be decoded"):
+            read_image(path, size=(96, 64), into=into)
+    else:
+        np.testing.assert_array_equal(read_image(path, size=(96, 64), into=into), careful)
+
+
+def test_memory_given_does_not_keep_the_image_before(tmp_path: Path) -> None:
+    """A JPEG with sound frame and end, but broken tables: OpenCV leaves the memory as it was."""
+    path, into = jpeg(tmp_path / "a.jpg"), np.zeros((64, 96, 3), np.uint8)
+    read_image(path, size=(96, 64), into=into)
+    data = bytearray(path.read_bytes())
+    tables = data.index(b"\xff\xc4")
+    data[tables + 5 : tables + 21] = b"\xff" * 16  # more codes of each length than there can be
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="cannot be decoded"):
+        read_image(path, size=(96, 64), into=into)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_memory_given_and_rotated(tmp_path: Path, orientation: int) -> None:
+    path = exif(jpeg(tmp_path / "a.jpg", 64, 64), orientation, "big")
+    into = np.zeros((64, 64, 3), np.uint8)
+    image = read_image(path, size=(64, 64), into=into)
+    np.testing.assert_array_equal(image, read_image(path, size=(64, 64)))
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "ä.jpg"])
+def test_memory_given_and_other_files(tmp_path: Path, name: str) -> None:
+    path, into = jpeg(tmp_path / name), np.zeros((64, 96, 3), np.uint8)
+    np.testing.assert_array_equal(read_image(path, size=(96, 64), into=into), read_image(path))
+
+
+def test_memory_given_of_another_size(tmp_path: Path) -> None:
+    path = jpeg(tmp_path / "a.jpg")
+    turned, wrong = np.zeros((96, 64, 3), np.uint8), np.zeros((10, 96, 3), np.uint8)
+    assert read_image(path, size=(96, 64), into=wrong).shape == (64, 96, 3)
+    with pytest.raises(DataError, match="96 x 64 px"):
+        read_image(path, size=(64, 96), into=turned)
