@@ -39,7 +39,7 @@ class Detector(nn.Module):
         self.fpn = Fpn(config.fpn, self.backbone.channels)
         strides = [STRIDES[0] * 2**level for level in range(config.fpn.levels)]
         channels = config.fpn.channels
-        self.rpn: Crpn | Rpn | OrientedRpn
+        self.rpn: Crpn | Rpn
         if config.proposals == "crpn":
             self.rpn = Crpn(config.crpn, channels, strides)
         elif config.proposals == "rpn":

@@ -5,52 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from sodkit import settings
-from sodkit.data.batches import Batch
-from sodkit.models import anchors, losses, matchers, rotated_coders
-from sodkit.models.matchers import Order
+from sodkit.data.batches import Target
+from sodkit.models import rotated_coders
 from sodkit.models.nms import grouped_nms
-from sodkit.models.proposals import Proposals, Scored, Selection, by_location, init_heads
+from sodkit.models.proposals import Proposals, Scored, Selection, best_of_levels
 from sodkit.models.regression import oriented_truth
+from sodkit.models.rpn import Rpn
 
 
-class OrientedRpn(nn.Module):
-    """One convolution, objectness and midpoint offsets of several upright anchors a location.
+class OrientedRpn(Rpn):
+    """An RPN that regresses midpoint offsets of its upright anchors.
 
     Anchors are matched by the enclosing boxes of the objects.
-
-    Args:
-        config: anchors, matching, numbers kept.
-        channels: of the pyramid.
-        strides: of its levels.
     """
 
-    def __init__(self, config: settings.Rpn, channels: int, strides: Sequence[int]) -> None:
-        super().__init__()
-        self.config = config
-        self.strides = tuple(strides)
-        self.stds = (*config.stds, *config.midpoint_stds)
-        count = len(config.ratios)
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-        self.cls = nn.Conv2d(channels, count, 1)
-        self.reg = nn.Conv2d(channels, 6 * count, 1)
-        init_heads(self.conv, self.cls, self.reg)
+    columns = 6
 
-    def forward(
-        self, features: Sequence[Tensor], size: tuple[int, int], sizes: Sequence[tuple[int, int]]
-    ) -> Scored:
-        """Score all anchors; arguments as for ``Crpn.forward``; deltas are (B, A_l, 6)."""
-        c, count = self.config, len(sizes)
-        grid = anchors.grid(*size, self.strides, c.anchor_scale, c.ratios, features[0].device)
-        logits, deltas = [], []
-        for feature in features:
-            hidden = F.relu(self.conv(feature))
-            logits.append(by_location(self.cls(hidden), 1)[..., 0])
-            deltas.append(by_location(self.reg(hidden), 6))
-        return Scored([a.expand(count, -1, -1) for a in grid], logits, deltas)
+    def __init__(self, config: settings.Rpn, channels: int, strides: Sequence[int]) -> None:
+        super().__init__(config, channels, strides)
+        self.stds = (*config.stds, *config.midpoint_stds)
 
     @torch.no_grad()
     def proposals(
@@ -67,36 +44,16 @@ class OrientedRpn(nn.Module):
     def _select(
         self, scored: Scored, image: int, size: tuple[int, int], how: Selection
     ) -> Proposals:
-        boxes, scores, levels = [], [], []
-        for level, logits in enumerate(scored.logits):
-            score, rows = logits[image].float().sigmoid().sort(descending=True, stable=True)
-            score, rows = score[: how.pre], rows[: how.pre]
-            reference = scored.anchors[level][image][rows]
-            deltas = scored.deltas[level][image][rows]
-            boxes.append(rotated_coders.decode_midpoint(reference, deltas, self.stds))
-            scores.append(score)
-            levels.append(torch.full_like(rows, level))
-        box, score, group = torch.cat(boxes), torch.cat(scores), torch.cat(levels)
+        anchors, deltas, score, levels = best_of_levels(scored, image, how.pre)
+        box = rotated_coders.decode_midpoint(anchors, deltas, self.stds)
         kept = rotated_coders.centred_inside(box, size) & (box[:, 2:4] > 0).all(1)
-        box, score, group = box[kept], score[kept], group[kept]
-        keep = grouped_nms(rotated_coders.enclosing(box), score, group, how.nms)[: how.limit]
+        box, score, levels = box[kept], score[kept], levels[kept]
+        keep = grouped_nms(rotated_coders.enclosing(box), score, levels, how.nms)[: how.limit]
         return Proposals(box[keep], score[keep])
 
-    def losses(self, output: Scored, batch: Batch, order: Order) -> dict[str, Tensor]:
-        """Return ``loss_rpn_cls`` (cross-entropy) and ``loss_rpn_reg`` (L1), weighted."""
-        grid = torch.cat([a[0] for a in output.anchors])
-        logits, deltas = torch.cat(output.logits, 1).float(), torch.cat(output.deltas, 1).float()
-        cls = reg = logits.new_zeros(())
-        count, rule = 0, self.config.matching
-        for image, target in enumerate(batch.targets):
-            match = matchers.match_iou(grid, target.boxes, target.ignore_boxes, rule)
-            positives, negatives = matchers.sample(match.gt, rule, order)
-            truth = oriented_truth(target)[match.gt[positives]]
-            wanted = rotated_coders.encode_midpoint(grid[positives], truth, self.stds)
-            reg = reg + F.l1_loss(deltas[image, positives], wanted, reduction="sum")
-            cls = cls + losses.objectness(logits[image], positives, negatives)
-            count += max(1, len(positives)) + max(1, len(negatives))
-        return {
-            "loss_rpn_cls": cls * self.config.classification_weight / count,
-            "loss_rpn_reg": reg * self.config.regression_weight / count,
-        }
+    def _truth(self, target: Target) -> Tensor:
+        return oriented_truth(target)
+
+    def _regression(self, anchor: Tensor, deltas: Tensor, truth: Tensor) -> Tensor:
+        wanted = rotated_coders.encode_midpoint(anchor, truth, self.stds)
+        return F.l1_loss(deltas.float(), wanted, reduction="sum")

@@ -91,17 +91,25 @@ def select(
 def _select(
     scored: Scored, image: int, size: tuple[int, int], stds: Sequence[float], how: Selection
 ) -> Proposals:
-    boxes, scores, levels = [], [], []
-    for level, logits in enumerate(scored.logits):
-        score = logits[image].float().sigmoid()
-        score, rows = score.sort(descending=True, stable=True)
-        score, rows = score[: how.pre], rows[: how.pre]
-        deltas, anchors = scored.deltas[level][image], scored.anchors[level][image]
-        boxes.append(coders.clip(coders.decode(anchors[rows], deltas[rows], stds), size))
-        scores.append(score)
-        levels.append(torch.full_like(rows, level))
-    box, score = torch.cat(boxes), torch.cat(scores)
+    anchors, deltas, score, levels = best_of_levels(scored, image, how.pre)
+    box = coders.clip(coders.decode(anchors, deltas, stds), size)
     whole = ((box[:, 2:] - box[:, :2]) > 0).all(1)
-    box, score, groups = box[whole], score[whole], torch.cat(levels)[whole]
-    keep = grouped_nms(box, score, groups, how.nms)[: how.limit]
+    box, score, levels = box[whole], score[whole], levels[whole]
+    keep = grouped_nms(box, score, levels, how.nms)[: how.limit]
     return Proposals(box[keep], score[keep])
+
+
+def best_of_levels(scored: Scored, image: int, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the ``count`` best anchors of each level of an image, best first within a level.
+
+    Returns:
+        anchors (N, 4), their deltas (N, K), objectness (N,) in [0, 1] and level (N,).
+    """
+    parts = []
+    for level, logits in enumerate(scored.logits):
+        score, rows = logits[image].float().sigmoid().sort(descending=True, stable=True)
+        score, rows = score[:count], rows[:count]
+        anchors, deltas = scored.anchors[level][image], scored.deltas[level][image]
+        parts.append((anchors[rows], deltas[rows], score, torch.full_like(rows, level)))
+    anchors, deltas, score, levels = (torch.cat(part) for part in zip(*parts, strict=True))
+    return anchors, deltas, score, levels

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sodkit import settings
-from sodkit.data.batches import Batch
+from sodkit.data.batches import Batch, Target
 from sodkit.models import anchors, coders, proposals
 from sodkit.models.matchers import Order
 from sodkit.models.proposals import Proposals, Scored, Selection, by_location
@@ -24,6 +24,9 @@ class Rpn(nn.Module):
         strides: of its levels.
     """
 
+    columns = 4
+    """Numbers regressed for each anchor."""
+
     def __init__(self, config: settings.Rpn, channels: int, strides: Sequence[int]) -> None:
         super().__init__()
         self.config = config
@@ -31,20 +34,20 @@ class Rpn(nn.Module):
         count = len(config.ratios)
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
         self.cls = nn.Conv2d(channels, count, 1)
-        self.reg = nn.Conv2d(channels, 4 * count, 1)
+        self.reg = nn.Conv2d(channels, self.columns * count, 1)
         proposals.init_heads(self.conv, self.cls, self.reg)
 
     def forward(
         self, features: Sequence[Tensor], size: tuple[int, int], sizes: Sequence[tuple[int, int]]
     ) -> Scored:
-        """Score all anchors; arguments as for ``Crpn.forward``."""
+        """Score all anchors; arguments as for ``Crpn.forward``; deltas are (B, A_l, columns)."""
         c, device, count = self.config, features[0].device, len(sizes)
         grid = anchors.grid(*size, self.strides, c.anchor_scale, c.ratios, device)
         logits, deltas = [], []
         for feature in features:
             hidden = self.conv(feature).relu_()
             logits.append(by_location(self.cls(hidden), 1)[..., 0])
-            deltas.append(by_location(self.reg(hidden), 4))
+            deltas.append(by_location(self.reg(hidden), self.columns))
         return Scored([a.expand(count, -1, -1) for a in grid], logits, deltas)
 
     def proposals(
@@ -57,11 +60,16 @@ class Rpn(nn.Module):
     def losses(self, output: Scored, batch: Batch, order: Order) -> dict[str, Tensor]:
         """Return ``loss_rpn_cls`` (cross-entropy) and ``loss_rpn_reg`` (L1), weighted."""
         c = self.config
-        cls, reg = sampled_losses(output, batch.targets, c.matching, order, self._regression)
+        cls, reg = sampled_losses(
+            output, batch.targets, c.matching, order, self._regression, self._truth
+        )
         return {
             "loss_rpn_cls": cls * c.classification_weight,
             "loss_rpn_reg": reg * c.regression_weight,
         }
+
+    def _truth(self, target: Target) -> Tensor:
+        return target.boxes
 
     def _regression(self, anchor: Tensor, deltas: Tensor, truth: Tensor) -> Tensor:
         wanted = coders.encode(anchor, truth, self.config.stds)

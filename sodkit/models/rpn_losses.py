@@ -14,7 +14,10 @@ from sodkit.models.matchers import Order
 from sodkit.models.proposals import Scored
 
 Regression = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""From anchors, their deltas and their objects' boxes, all (P, 4), to the summed loss."""
+"""From anchors (P, 4), their deltas and their objects' boxes to the summed loss."""
+
+Boxes = Callable[[Target], Tensor]
+"""From a target to the boxes of its objects that are regressed, a row an object."""
 
 
 def sampled_losses(
@@ -23,6 +26,7 @@ def sampled_losses(
     rule: settings.IouMatching,
     order: Order,
     regression: Regression,
+    truth: Boxes = lambda target: target.boxes,
 ) -> tuple[Tensor, Tensor]:
     """Return the means of objectness and regression loss over the samples of a batch.
 
@@ -35,6 +39,7 @@ def sampled_losses(
         rule: matching and sampling.
         order: draws the samples.
         regression: the loss of the positives.
+        truth: what they are regressed to; they are matched by the upright boxes.
     """
     boxes, logits = torch.cat(scored.anchors, 1), torch.cat(scored.logits, 1).float()
     deltas = torch.cat(scored.deltas, 1)
@@ -43,8 +48,8 @@ def sampled_losses(
     for image, target in enumerate(targets):
         match = matchers.match_iou(boxes[image], target.boxes, target.ignore_boxes, rule)
         positives, negatives = matchers.sample(match.gt, rule, order)
-        truth = target.boxes[match.gt[positives]]
-        reg = reg + regression(boxes[image, positives], deltas[image, positives], truth)
+        objects = truth(target)[match.gt[positives]]
+        reg = reg + regression(boxes[image, positives], deltas[image, positives], objects)
         cls = cls + losses.objectness(logits[image], positives, negatives)
         count += max(1, len(positives)) + max(1, len(negatives))
     return cls / count, reg / count
