@@ -144,12 +144,29 @@ def encode_midpoint(references: Tensor, boxes: Tensor, stds: Sequence[float]) ->
     """
     around, points = enclosing(boxes), corners(boxes)
     plain = coders.encode(references, around, (1.0, 1.0, 1.0, 1.0))
-    x, y = points[..., 0], points[..., 1]
-    lowest = torch.full_like(x, -torch.inf)
-    top = torch.where(y - y.amin(-1, keepdim=True) <= _TIE, x, lowest).amax(-1)
-    right = torch.where(x.amax(-1, keepdim=True) - x <= _TIE, y, lowest).amax(-1)
-    offsets = (torch.stack([top, right], -1) - boxes[..., :2]) / (around[..., 2:] - around[..., :2])
+    top, right = _top_and_right(points)
+    ends = torch.cat([points[..., 0].gather(-1, top), points[..., 1].gather(-1, right)], -1)
+    offsets = (ends - boxes[..., :2]) / (around[..., 2:] - around[..., :2])
     return torch.cat([plain, offsets], -1) / plain.new_tensor(stds)
+
+
+def _top_and_right(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Return which corner is topmost and which rightmost, of (..., 4, 2), both (..., 1).
+
+    Two corners as high as each other but for ``_TIE`` are the upper side of an upright box: then
+    the right one of them is the top, and the lower one of the right side is the rightmost. The
+    release decides that for each side by itself. Where only one of them is tied, it may name two
+    corners that are not neighbours, or one twice, and the box decodes to a sliver.
+    """
+    x, y = points.unbind(-1)
+    high, far = y - y.amin(-1, keepdim=True) <= _TIE, x.amax(-1, keepdim=True) - x <= _TIE
+    top = x.masked_fill(~high, -torch.inf).argmax(-1)
+    right = y.masked_fill(~far, -torch.inf).argmax(-1)
+    top_tied, right_tied = high.sum(-1) > 1, far.sum(-1) > 1
+    # the corners go round clockwise: the rightmost one comes after the topmost
+    right = torch.where(top_tied, right, (top + 1) % 4)
+    top = torch.where(top_tied & ~right_tied, (right - 1) % 4, top)
+    return top[..., None], right[..., None]
 
 
 def decode_midpoint(references: Tensor, deltas: Tensor, stds: Sequence[float]) -> Tensor:
