@@ -3,15 +3,16 @@
 Each kind says which boxes of a target are its truth, what the deltas are compared with, and what
 they decode to. Everything else of the head is the same for all of them.
 
-``Upright``     upright RoI -> upright box (Faster R-CNN, CFINet on SODA-D)
-``Turned``      upright RoI -> oriented box (Rotated Faster R-CNN, CFINet on SODA-A)
-``Rotated``     oriented RoI -> oriented box (Oriented R-CNN)
-``Gliding``     upright RoI -> vertices on the sides of the enclosing box (Gliding Vertex)
+``Coded``    upright RoI -> upright box (Faster R-CNN, CFINet on SODA-D)
+             upright RoI -> oriented box: the angle of the nearer description, in turns
+             (Rotated Faster R-CNN, CFINet on SODA-A)
+             oriented RoI -> oriented box, in the frame of the RoI (Oriented R-CNN)
+``Gliding``  upright RoI -> vertices on the sides of the enclosing box (Gliding Vertex)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,6 +29,12 @@ from sodkit.models import coders, losses, rotated_coders
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """From deltas and targets (N, K) to the sum of the loss."""
+
+Coder = Callable[[Tensor, Tensor, Sequence[float]], Tensor]
+"""From RoIs, boxes or deltas, and the deltas' deviations to deltas or boxes."""
+
+Boxes = Callable[[Target], Tensor]
+"""From a target to its objects, a row each."""
 
 GLIDE_BETA = 1 / 3
 SHARE_WEIGHT = 16.0
@@ -64,81 +71,47 @@ class Regression(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Upright:
-    """Upright RoIs to upright boxes."""
+class Coded:
+    """A coder's deltas, all compared alike.
+
+    Attributes:
+        stds: the deltas' standard deviations, one a column.
+        compare: the loss of deltas and targets.
+        encode: from RoIs, objects and ``stds`` to targets.
+        decode_with: from RoIs, deltas and ``stds`` to boxes.
+        own_boxes: see ``own``.
+        true_boxes: see ``truth``.
+        oriented: the boxes are.
+    """
 
     stds: tuple[float, ...]
     compare: Loss
-    columns: int = 4
-    oriented: bool = False
+    encode: Coder
+    decode_with: Coder
+    own_boxes: Boxes
+    true_boxes: Boxes
+    oriented: bool
+
+    @property
+    def columns(self) -> int:
+        """Numbers a box."""
+        return len(self.stds)
 
     def own(self, target: Target) -> Tensor:
-        """Return the upright boxes."""
-        return target.boxes
+        """Return the objects as RoIs."""
+        return self.own_boxes(target)
 
     def truth(self, target: Target) -> Tensor:
-        """Return the upright boxes."""
-        return target.boxes
+        """Return the objects as they are regressed."""
+        return self.true_boxes(target)
 
     def loss(self, deltas: Tensor, rois: Tensor, truth: Tensor) -> Tensor:
         """Compare with the coder's deltas."""
-        return self.compare(deltas, coders.encode(rois, truth, self.stds))
+        return self.compare(deltas, self.encode(rois, truth, self.stds))
 
     def decode(self, rois: Tensor, deltas: Tensor) -> Tensor:
         """Apply the deltas."""
-        return coders.decode(rois, deltas, self.stds)
-
-
-@dataclass(frozen=True, slots=True)
-class Turned:
-    """Upright RoIs to oriented boxes: the angle of the nearer description, in turns."""
-
-    stds: tuple[float, ...]
-    compare: Loss
-    columns: int = 5
-    oriented: bool = True
-
-    def own(self, target: Target) -> Tensor:
-        """Return the enclosing boxes."""
-        return target.boxes
-
-    def truth(self, target: Target) -> Tensor:
-        """Return the oriented boxes."""
-        return oriented_truth(target)
-
-    def loss(self, deltas: Tensor, rois: Tensor, truth: Tensor) -> Tensor:
-        """Compare with the coder's deltas."""
-        return self.compare(deltas, rotated_coders.encode_upright(rois, truth, self.stds))
-
-    def decode(self, rois: Tensor, deltas: Tensor) -> Tensor:
-        """Apply the deltas."""
-        return rotated_coders.decode_upright(rois, deltas, self.stds)
-
-
-@dataclass(frozen=True, slots=True)
-class Rotated:
-    """Oriented RoIs to oriented boxes, in the frame of the RoI."""
-
-    stds: tuple[float, ...]
-    compare: Loss
-    columns: int = 5
-    oriented: bool = True
-
-    def own(self, target: Target) -> Tensor:
-        """Return the oriented boxes."""
-        return oriented_truth(target)
-
-    def truth(self, target: Target) -> Tensor:
-        """Return the oriented boxes."""
-        return oriented_truth(target)
-
-    def loss(self, deltas: Tensor, rois: Tensor, truth: Tensor) -> Tensor:
-        """Compare with the coder's deltas."""
-        return self.compare(deltas, rotated_coders.encode_rotated(rois, truth, self.stds))
-
-    def decode(self, rois: Tensor, deltas: Tensor) -> Tensor:
-        """Apply the deltas."""
-        return rotated_coders.decode_rotated(rois, deltas, self.stds)
+        return self.decode_with(rois, deltas, self.stds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,13 +153,21 @@ def regression(config: settings.RoiHead, boxes: BoxKind, proposals: str) -> Regr
     """Return the head's regression for a kind of box and of proposals."""
     compare: Loss = _smooth_l1 if config.loss == "smooth_l1" else _l1
     if boxes == "horizontal":
-        return Upright(config.stds, compare)
+        how = (coders.encode, coders.decode, upright_truth, upright_truth)
+        return Coded(config.stds, compare, *how, oriented=False)
     if config.regression == "gliding":
         return Gliding(config.stds, compare)
-    stds = (*config.stds, config.angle_std)
+    stds, r = (*config.stds, config.angle_std), rotated_coders
     if proposals == "oriented-rpn":
-        return Rotated(stds, compare)
-    return Turned(stds, compare)
+        how = (r.encode_rotated, r.decode_rotated, oriented_truth, oriented_truth)
+    else:
+        how = (r.encode_upright, r.decode_upright, upright_truth, oriented_truth)
+    return Coded(stds, compare, *how, oriented=True)
+
+
+def upright_truth(target: Target) -> Tensor:
+    """Return the upright boxes (G, 4) of a target; of oriented objects what encloses them."""
+    return target.boxes
 
 
 def oriented_truth(target: Target) -> Tensor:
