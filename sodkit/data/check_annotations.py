@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
-import shapely
 
 from sodkit.data.findings import Finding, Severity
 from sodkit.data.formats.assemble import Collected, enclosing, is_ignore
 from sodkit.data.formats.source import closest
+from sodkit.data.oddities import MIN_SIDE, crossing
 from sodkit.data.records import BoolArray, IntArray
 
 _RARE = 20
@@ -18,12 +18,6 @@ _RARE = 20
 
 _LIKE = 0.85
 """From this likeness on two names are nearly the same: large and small vehicle are not."""
-
-_TINY = 1.0
-"""A side shorter than this, in px, is a slip rather than an object."""
-
-_FAR = 1e9
-"""Corners this far out are not looked at: they overflow, and reading refuses them."""
 
 _SLACK = 0.01
 """Boxes may reach out of their image by so many px: rounding of the labelling tool."""
@@ -110,13 +104,7 @@ def _shapes(source: Collected) -> Iterator[Finding]:
         source, many, "warning", "many-corners",
         lambda row: f"the polygon has {corners[row]} corners, not 4: it becomes an ignore region",
     )  # fmt: skip
-    sound = (np.abs(enclosing(polygons)) < _FAR).all(axis=1)
-    usable = np.flatnonzero((corners >= 3) & sound)
-    some = polygons.take(usable)
-    counts = np.diff(some.offsets)
-    rings = shapely.linearrings(some.points, indices=np.repeat(np.arange(len(counts)), counts))
-    crossed = np.zeros(len(corners), np.bool_)
-    crossed[usable] = ~shapely.is_simple(rings)
+    crossed = crossing(polygons)
     # An object's corners in no order that goes round it are not the box that was meant; a region,
     # or what becomes one, is only painted or flagged.
     objects = ~many & ~np.isin(source.category_ids, regions)
@@ -136,7 +124,7 @@ def _borders(source: Collected) -> Iterator[Finding]:
         sound = known & np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
         out = np.maximum(np.maximum(-low, high - limit).max(axis=1), 0)
         partly = sound & (out > _SLACK) & (low < limit).all(axis=1) & (high > 0).all(axis=1)
-        tiny = sound & (boxes[:, 2:].min(axis=1, initial=np.inf) < _TINY)
+        tiny = sound & (boxes[:, 2:].min(axis=1, initial=np.inf) < MIN_SIDE)
     yield from _rows(
         source, partly, "warning", "partly-outside",
         lambda row: f"the box reaches {out[row]:.4g} px out of its image",

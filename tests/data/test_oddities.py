@@ -33,11 +33,11 @@ def test_sound_annotations_are_not_mentioned(tmp_path: Path) -> None:
 
 def test_each_kind_is_counted_and_the_first_is_named(tmp_path: Path) -> None:
     crossing, cornered, thin = _read(tmp_path, SQUARE, BOW_TIE, HOUSE, SLIVER, BOW_TIE)
-    assert crossing.startswith("2 objects cross themselves")
+    assert crossing.startswith("2 objects with crossing sides")
     assert "annotation 8 of a.png" in crossing
-    assert cornered.startswith("1 ignore regions have other than 4 corners")
+    assert cornered.startswith("1 region of other than 4 corners")
     assert "annotation 9 of a.png" in cornered
-    assert thin.startswith("1 objects have a side below 1 px")
+    assert thin.startswith("1 object with a side below 1 px")
     assert "annotation 10 of a.png" in thin
 
 
@@ -50,7 +50,7 @@ def test_upright_slivers(tmp_path: Path) -> None:
     file = tmp_path / "ann.json"
     file.write_text(json.dumps(data))
     (sentence,) = oddities(read_annotations(file))
-    assert sentence.startswith("1 objects have a side below 1 px")
+    assert sentence.startswith("1 object with a side below 1 px")
 
 
 def test_splitting_says_it(tmp_path: Path) -> None:
@@ -66,4 +66,4 @@ def test_splitting_says_it(tmp_path: Path) -> None:
     plan = SplitPlan(lambda name: DEFAULT, say=said.append)
     split_source(tmp_path / "ann.json", tmp_path / "out", plan)
     assert len(said) == 1
-    assert "1 objects cross themselves" in said[0]
+    assert "1 object with crossing sides" in said[0]
