@@ -9,6 +9,7 @@ not believed: the array is marked, and what still bears the mark has not been de
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -19,9 +20,6 @@ import numpy.typing as npt
 from sodkit.data.image_size import orientation
 
 _START, _END = b"\xff\xd8", b"\xff\xd9"
-
-_MARK = np.random.default_rng(0).integers(0, 256, 3 * 65_536, np.uint8)
-"""What no image has in its first and last row: noise."""
 
 
 def decode_into(path: Path, into: npt.NDArray[np.uint8], order: Literal["rgb", "bgr"]) -> bool:
@@ -38,7 +36,7 @@ def decode_into(path: Path, into: npt.NDArray[np.uint8], order: Literal["rgb", "
     """
     if not len(into) or not _is_plain(path):
         return False
-    mark = _MARK[: into.shape[1] * 3].reshape(-1, 3)
+    mark = _noise()[: into.shape[1] * 3].reshape(-1, 3)
     into[0, : len(mark)] = into[-1, : len(mark)] = mark
     color = cv2.IMREAD_COLOR_RGB if order == "rgb" else cv2.IMREAD_COLOR_BGR
     try:
@@ -62,3 +60,9 @@ def _is_plain(path: Path) -> bool:
             return file.read(2) == _END and orientation(path) == 1
     except OSError:
         return False
+
+
+@cache
+def _noise() -> npt.NDArray[np.uint8]:
+    """Return what no image has in its first and last row."""
+    return np.random.default_rng(0).integers(0, 256, 3 * 65_536, np.uint8)
