@@ -111,7 +111,7 @@ def _make_data(options: argparse.Namespace) -> Path:
     for subset, count in (("train", options.images), ("test", options.test_images)):
         if not (data / f"{subset}.json").is_file():
             size = {"width": options.width, "height": options.width * 3 // 4}
-            make_dataset(data, images=count, seed=0, subset=subset, **size)
+            make_dataset(data, images=count, seed=0, boxes=recipe.boxes, subset=subset, **size)
         settings = SplitSettings(size=recipe.input.patch, stride=recipe.input.stride)
         scenes = read_annotations(data / f"{subset}.json")
         split_dataset(scenes, data, options.out / "patches" / subset, settings)
