@@ -6,8 +6,8 @@
 Trains the demo's recipe (ResNet-18 from random weights, patches of 384 px) on synthetic scenes. The
 scenes are the same for all runs; a seed decides weights, order and sampling. AP is measured on
 whole held-out scenes, proposals (AR at 300, high-quality ones an object: the paper's Figure 4) on
-their patches, 300 a patch. Writes OUT/ablation.csv: a row a run, then mean and spread (the standard
-deviation over the seeds) of every variant.
+their patches, 300 a patch, of oriented objects by enclosing boxes. Writes OUT/ablation.csv: a row a
+run, then mean and spread (the standard deviation over the seeds) of every variant.
 """
 
 from __future__ import annotations
@@ -165,6 +165,8 @@ def _measure(options: argparse.Namespace, checkpoint: Path, data: Path) -> dict[
         loaded.detector, loaded.recipe, patches.images, folder, device=device,
         options=replace(own, proposals=300, score=0.0),
     )  # fmt: skip
+    # CRPN and RPN propose upright boxes: of oriented objects what encloses them is to be found
+    patches, proposals = replace(patches, obb=None), replace(proposals, obb=None)
     return metrics | evaluate_proposals(patches, proposals, protocol, (300,)).metrics
 
 
