@@ -17,6 +17,9 @@ LOW, MIDDLE, HIGH = 0, 1, 2
 EXEMPLAR = -1
 """The image of an exemplar: of none in the batch, so all may compare with it."""
 
+CELLS = 2**22
+"""Pairs of an object and a sample looked at together: bounds the memory of crowded images."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Objects:
@@ -40,6 +43,21 @@ class Samples:
     labels: Tensor
     image: Tensor
     source: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chosen:
+    """What each object is compared with: S = ``config.samples`` places an object.
+
+    Attributes:
+        columns: (G, S) int64 the sample in each place; 0 where there is none.
+        members: (G, S) bool: there is a sample in this place.
+        positives: (G, S) bool: it is a positive.
+    """
+
+    columns: Tensor
+    members: Tensor
+    positives: Tensor
 
 
 def groups(iq: Tensor, count: Tensor, config: settings.Imitation) -> Tensor:
@@ -70,9 +88,7 @@ def copies(boxes: Tensor, config: settings.Imitation) -> Tensor:
     return torch.cat([centre - half, centre + half], 2)
 
 
-def choose(
-    objects: Objects, samples: Samples, config: settings.Imitation, order: Order
-) -> tuple[Tensor, Tensor]:
+def choose(objects: Objects, samples: Samples, config: settings.Imitation, order: Order) -> Chosen:
     """Choose what each object is compared with.
 
     Positives are exemplars of its class, or its own copies if its quality is high; negatives are
@@ -84,26 +100,44 @@ def choose(
         samples: P candidates.
         config: sample numbers.
         order: draws the permutation.
-
-    Returns:
-        members and positives, both (G, P) bool, the second a subset of the first.
     """
     turn = order(len(samples.labels)).to(samples.labels.device)
-    label, image, source = samples.labels[turn], samples.image[turn], samples.source[turn]
-    exemplar = image == EXEMPLAR
-    high = (objects.group == HIGH)[:, None]
-    same = objects.labels[:, None] == label
-    number = torch.arange(len(objects.labels), device=turn.device)[:, None]
-    wanted = torch.where(high, source == number, same & exemplar)
-    share = torch.where(
-        objects.group == LOW, config.low_positive_share, config.middle_positive_share
-    )
-    cap = torch.where(objects.group == HIGH, config.samples, (share * config.samples).long())
+    turned = Samples(samples.labels[turn], samples.image[turn], samples.source[turn])
+    shape = len(objects.labels), config.samples
+    columns = turn.new_zeros(shape)
+    found = torch.zeros(shape, dtype=torch.bool, device=turn.device)
+    positive = found.clone()
+    for rows in blocks(len(objects.labels), len(turn)):
+        members, positives = _masks(objects, turned, config, rows)
+        row, column = torch.nonzero(members, as_tuple=True)
+        place = members.cumsum(1)[row, column] - 1
+        here = (row + rows.start, place)
+        columns[here], found[here] = turn[column], True
+        positive[here] = positives[row, column]
+    return Chosen(columns, found, positive)
+
+
+def blocks(rows: int, columns: int) -> list[slice]:
+    """Cut a table into slices of rows with at most ``CELLS`` cells, but one row at least."""
+    step = max(1, CELLS // max(1, columns))
+    return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
+
+
+def _masks(
+    objects: Objects, samples: Samples, config: settings.Imitation, rows: slice
+) -> tuple[Tensor, Tensor]:
+    """Return members and positives (G', P) bool of some objects, the first samples before later."""
+    labels, group = objects.labels[rows], objects.group[rows]
+    exemplar = samples.image == EXEMPLAR
+    same = labels[:, None] == samples.labels
+    number = torch.arange(rows.start, rows.stop, device=labels.device)[:, None]
+    high = (group == HIGH)[:, None]
+    wanted = torch.where(high, samples.source == number, same & exemplar)
+    share = torch.where(group == LOW, config.low_positive_share, config.middle_positive_share)
+    cap = torch.where(group == HIGH, config.samples, (share * config.samples).long())
     positives = _first(wanted, cap)
-    others = ~same & (exemplar | (objects.image[:, None] == image))
-    members = positives | _first(others, config.samples - positives.sum(1))
-    back = turn.argsort()
-    return members[:, back], positives[:, back]
+    others = ~same & (exemplar | (objects.image[rows, None] == samples.image))
+    return positives | _first(others, config.samples - positives.sum(1)), positives
 
 
 def _first(mask: Tensor, count: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Feature imitation (paper 3.2): instance quality, Feat2Embed, contrast with exemplars.
 
 Everything here works on a whole batch: objects, sampled proposals and exemplars are columns over
-it, and masks (objects, samples) say who is compared with whom.
+it, and each object has a few of them that it is compared with.
 """
 
 from __future__ import annotations
@@ -166,8 +166,9 @@ class Imitation(nn.Module):
             torch.cat([table.samples.image, torch.full_like(label, EXEMPLAR)]),
             torch.cat([table.samples.source, torch.full_like(label, -1)]),
         )
-        members, positives = contrast.choose(objects, samples, self.config, order)
-        used = members.any(0)
+        chosen = contrast.choose(objects, samples, self.config, order)
+        used = torch.zeros_like(samples.labels, dtype=torch.bool)
+        used[chosen.columns[chosen.members]] = True
         used[table.own] = True
         columns, size = torch.nonzero(used)[:, 0], len(table.samples.labels)
         current = columns[columns < size]
@@ -176,9 +177,10 @@ class Imitation(nn.Module):
         values = torch.cat(
             [self.feat2embed.embed(compressed), self._teach(label[teachers], slot[teachers])]
         )
-        query = (used.cumsum(0) - 1)[table.own]
-        logits = values[query] @ values.T / self.config.temperature
-        each, counted = losses.contrastive(logits, members[:, columns], positives[:, columns])
+        place = used.cumsum(0) - 1
+        query = place[table.own]
+        logits = _similarities(values, query, place[chosen.columns]) / self.config.temperature
+        each, counted = losses.contrastive(logits, chosen.members, chosen.positives)
         self._collect(rows, table, truth, group, compressed[query])
         weights = self.config.group_weights
         weight = each.new_tensor([weights.low, weights.middle, weights.high])[group]
@@ -251,6 +253,18 @@ class Imitation(nn.Module):
     def _push(self, features: Tensor, labels: Tensor) -> None:
         """Push exemplars of all processes: each call is a meeting of them, so it is never left."""
         self.exemplars.push(*from_all_ranks(features.detach().float(), labels))
+
+
+def _similarities(values: Tensor, query: Tensor, columns: Tensor) -> Tensor:
+    """Return the products (G, S) of the rows ``query`` (G,) of ``values`` with rows (G, S) of it.
+
+    In blocks: all objects with all samples would be a table that grows with their square.
+    """
+    parts = [
+        (values[query[rows]] @ values.T).gather(1, columns[rows].clamp(min=0))
+        for rows in contrast.blocks(len(query), len(values))
+    ]
+    return torch.cat(parts)
 
 
 def _norm(x: Tensor, norm: nn.GroupNorm) -> Tensor:

@@ -54,12 +54,23 @@ OBJECTS = Objects(
 )
 
 
+def choose(order):
+    """Return members and positives as masks (objects, samples)."""
+    found = contrast.choose(OBJECTS, samples(), CONFIG, order)
+    masks = torch.zeros(2, 4, 15, dtype=torch.bool)
+    for mask, places in zip(masks, (found.members, found.positives), strict=True):
+        row, place = torch.nonzero(places, as_tuple=True)
+        mask[row, found.columns[row, place]] = True
+        assert mask.sum() == places.sum()  # nothing twice
+    return masks
+
+
 def rows(mask):
     return torch.nonzero(mask)[:, 0].tolist()
 
 
 def test_who_is_compared_with_whom():
-    members, positives = contrast.choose(OBJECTS, samples(), CONFIG, golden.in_order)
+    members, positives = choose(golden.in_order)
     assert rows(positives[0]) == [7, 8, 9, 10]  # half of 8
     assert rows(members[0]) == [1, 2, 3, 7, 8, 9, 10, 12]
     assert rows(positives[1]) == [12]
@@ -72,7 +83,7 @@ def test_who_is_compared_with_whom():
 def test_nothing_of_another_image():
     for seed in range(20):
         order = matchers.random_order(torch.Generator().manual_seed(seed))
-        members, positives = contrast.choose(OBJECTS, samples(), CONFIG, order)
+        members, positives = choose(order)
         assert not members[:2, 4:7].any()
         assert not members[:2, 13:].any()
         assert not members[2:, :4].any()
@@ -86,5 +97,20 @@ def test_each_draw_is_uniform():
     order = matchers.random_order(torch.Generator().manual_seed(0))
     hits = torch.zeros(15)
     for _ in range(500):
-        hits += contrast.choose(OBJECTS, samples(), CONFIG, order)[1][0]
+        hits += choose(order)[1][0]
     assert hits[7:12].tolist() == [pytest.approx(400, abs=40)] * 5
+
+
+def test_in_blocks_or_at_once(monkeypatch):
+    """Crowded images are looked at in parts, with the same result."""
+
+    def order(count):
+        return torch.randperm(count, generator=torch.Generator().manual_seed(3))
+
+    at_once = contrast.choose(OBJECTS, samples(), CONFIG, order)
+    for cells in (1, 15, 40):
+        monkeypatch.setattr(contrast, "CELLS", cells)
+        assert len(contrast.blocks(4, 15)) == {1: 4, 15: 4, 40: 2}[cells]
+        parts = contrast.choose(OBJECTS, samples(), CONFIG, order)
+        for name in ("columns", "members", "positives"):
+            assert torch.equal(getattr(parts, name), getattr(at_once, name))
