@@ -197,6 +197,43 @@ def cut(state: dict[str, Any], classes: int) -> dict[str, Any]:
     }
 
 
+def faster_rcnn() -> dict[str, Any]:
+    """Return a state of mmdetection's Faster R-CNN whose RPN finds every third anchor, shifted."""
+    parts = ("rpn_head", "roi_head.fc_", "roi_head.comp")
+    state = {k: v for k, v in golden.weights("keys_r18").items() if not k.startswith(parts)}
+    for name, rows_ in (("conv", 256), ("cls", 3), ("reg", 12)):
+        size = 3 if name == "conv" else 1
+        state[f"rpn_head.rpn_{name}.weight"] = torch.zeros(rows_, 256, size, size)
+        state[f"rpn_head.rpn_{name}.bias"] = torch.zeros(rows_)
+    state["rpn_head.rpn_cls.bias"][2] = 4.0
+    state["rpn_head.rpn_reg.bias"][8:] = torch.tensor([0.5, 0.25, 0.0, 0.1])
+    return state
+
+
+def test_mmdetections_faster_rcnn(tmp_path: Path) -> None:
+    """Its anchors: height / width .5, 1, 2 at each place; four deltas an anchor, one after other.
+
+    The third of 8 px is 8 / sqrt(2) wide and 8 sqrt(2) high, about the place's upper left corner.
+    """
+    out = tmp_path / "faster.safetensors"
+    file = save(tmp_path / "epoch_12.pth", faster_rcnn(), CLASSES=NAMES)
+    code, stdout, err = run("import-weights", file, "--out", out, "--json")
+    assert code == 0, err
+    assert json.loads(stdout)["recipe"] == "faster-rcnn-r50-soda-d"
+    detector = load_checkpoint(out, torch.device("cpu")).detector
+    batch = golden.Batch(torch.zeros(1, 3, 64, 64), ((64, 64),), ((1.0, 1.0),))
+    (found,) = detector.propose(batch, 1000)
+    boxes = found.boxes[found.scores > 0.9].double().numpy()
+    width, height = 8 / 2**0.5, 8 * 2**0.5
+    centre = np.array([32 + 0.5 * width, 32 + 0.25 * height])
+    half = np.array([width, height * np.exp(0.1)]) / 2
+    want = np.concatenate([centre - half, centre + half])
+    assert np.abs(boxes - want).max(axis=1).min() < 1e-4
+    image = tmp_path / "scene.png"
+    cv2.imwrite(str(image), np.random.default_rng(0).integers(0, 255, (60, 70, 3)).astype(np.uint8))
+    predict(out, image, tmp_path / "found.json")
+
+
 def test_other_classes_need_names(tmp_path: Path) -> None:
     file = save(tmp_path / "x.pth", cut(golden.weights("keys_r18"), 3))
     out = tmp_path / "x.safetensors"
