@@ -38,7 +38,7 @@ Boxes = Callable[[Target], Tensor]
 
 GLIDE_BETA = 1 / 3
 SHARE_WEIGHT = 16.0
-"""Gliding Vertex: SmoothL1's beta of glides and share, and the weight of the share (release)."""
+"""Gliding Vertex: SmoothL1's beta of glides and share, and the weight of the share (mmrotate)."""
 
 
 class Regression(Protocol):
