@@ -195,6 +195,23 @@ def _slot(layer: int, column: int, row: int, group: int, mask: int) -> int:
     return key & mask
 
 
+def _lies_in(
+    xyxy: FloatArray, j: int, cells: FloatArray, layer: int, column: int, row: int
+) -> bool:
+    """Tell whether box j is in this cell, or only in another one with the same slot.
+
+    Of two cells in one slot both are scanned, so without this a box would be listed twice, and the
+    list outgrow its place.
+    """
+    side = max(xyxy[j, 2] - xyxy[j, 0], xyxy[j, 3] - xyxy[j, 1])
+    if (layer > 0 and side <= cells[layer - 1]) or (layer < _LAYERS - 1 and side > cells[layer]):
+        return False
+    return (
+        math.floor((xyxy[j, 0] + xyxy[j, 2]) / 2 / cells[layer]) == column
+        and math.floor((xyxy[j, 1] + xyxy[j, 3]) / 2 / cells[layer]) == row
+    )
+
+
 def _neighbours(
     xyxy: FloatArray,
     areas: FloatArray,
@@ -246,7 +263,9 @@ def _neighbours(
                     if exact:
                         if inter / (areas[j] + own - inter) > iou:
                             return 1
-                    elif inter * (1 + iou) >= iou * (areas[j] + own) * (1 - _SLACK):
+                    elif inter * (1 + iou) >= iou * (areas[j] + own) * (1 - _SLACK) and (
+                        everything or _lies_in(xyxy, j, cells, layer, column, row)
+                    ):
                         near[close] = j
                         close += 1
         if everything:

@@ -5,6 +5,7 @@ import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sodkit import geometry
 from sodkit.geometry.nms import nms, nms_rotated
 from sodkit.geometry.overlap import rotated_iou
 from sodkit.geometry.rotated import canonical, obb_to_xyxy
@@ -128,3 +129,24 @@ def test_rejects_bad_input(
     chosen = None if groups is None else np.array(groups)
     with pytest.raises(ValueError, match=message):
         nms(np.array(boxes), np.array(scores), 0.5, chosen)
+
+
+@given(st.integers(0, 100_000), st.integers(3, 12))
+def test_few_boxes_side_by_side_stay_in_their_room(seed: int, count: int) -> None:
+    """Moored ships: cells that share a slot of a small hash table must not be listed twice.
+
+    Not compiled, so that numpy checks every index.
+    """
+    rng = np.random.default_rng(seed)
+    length, angle = rng.uniform(20, 60), rng.uniform(-np.pi / 2, np.pi / 2)
+    beside = np.array([-np.sin(angle), np.cos(angle)]) * length / 4 * rng.uniform(0.6, 1)
+    centre = rng.uniform(100, 500, 2) + np.arange(count)[:, None] * beside
+    sides = np.tile([length, length / 4, angle], (count, 1))
+    boxes, scores = np.hstack([centre, sides]), rng.uniform(size=count)
+    kernel = geometry.nms._greedy
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(geometry.nms, "_greedy", kernel.function)
+        slow = nms_rotated(boxes, scores, 0.1)
+    np.testing.assert_array_equal(slow, nms_rotated(boxes, scores, 0.1))
+    groups = np.zeros(count, np.int64)
+    assert slow.tolist() == greedy(rotated_iou(boxes, boxes), scores, 0.1, groups)
