@@ -20,6 +20,9 @@ from sodkit.models import coders
 RATIO_LIMIT = coders.RATIO_LIMIT
 _TIE = 0.1
 """Vertices within this many px of the topmost or rightmost coordinate count as such (release)."""
+_LEVEL = 1e-6
+"""Gliding Vertex: corners within this many px are equally high."""
+
 UPRIGHT_SHARE = 0.8
 """Gliding Vertex: an object that fills more of its enclosing box than this is taken as upright."""
 
@@ -205,7 +208,11 @@ def encode_gliding(boxes: Tensor) -> Tensor:
     around, points = enclosing(boxes), corners(boxes)
     size = around[..., 2:] - around[..., :2]
     x, y = points[..., 0], points[..., 1]
-    rows = torch.stack([y.argmin(-1), x.argmax(-1), y.argmax(-1), x.argmin(-1)], -1)
+    # Corners go round clockwise, so the rightmost comes after the topmost, and so on: taken one by
+    # one, the level sides of an upright box would mix glides of 0 and of 1. The release gives it 1.
+    level = y - y.amin(-1, keepdim=True) <= _LEVEL
+    top = x.masked_fill(~level, -torch.inf).argmax(-1)
+    rows = (top[..., None] + torch.arange(4, device=top.device)) % 4
     glide_x = (x.gather(-1, rows[..., 0::2]) - around[..., 0:1]) / size[..., 0:1]
     glide_y = (y.gather(-1, rows[..., 1::2]) - around[..., 1:2]) / size[..., 1:2]
     share = boxes[..., 2] * boxes[..., 3] / size.prod(-1)
