@@ -21,6 +21,7 @@ from sodkit.engine.log import Row
 from sodkit.engine.predict import predict_images
 from sodkit.engine.run import DataPaths, RunPlan, execute
 from sodkit.engine.train import StepReport
+from sodkit.errors import UsageError
 from sodkit.evaluation.evaluate import Evaluation, evaluate
 from sodkit.evaluation.protocol import protocol_for
 from sodkit.files import require_new_folder
@@ -73,13 +74,19 @@ def run_demo(
     """Run the whole pipeline.
 
     Args:
-        plan: what to do; ``plan.out`` must not hold anything.
+        plan: what to do; ``plan.out`` must not hold anything, the recipe must learn
+            ``plan.boxes``.
         say: told what is being done.
         on_step: told of every training step.
         on_epoch: told of every epoch.
     """
     name = plan.recipe or RECIPES[plan.boxes]
     recipe = load_recipe(name, [f"seed={plan.seed}", *plan.overrides])
+    if recipe.boxes != plan.boxes:
+        raise UsageError(
+            f"the recipe {name} learns {recipe.boxes} boxes, not {plan.boxes} ones",
+            hint=f"give --boxes {recipe.boxes}, or another --recipe",
+        )
     device = pick_device(plan.device)
     require_new_folder(plan.out, hint="remove it, or give another --out")
     data, run, pictures = (plan.out / name for name in ("data", "run", "pictures"))

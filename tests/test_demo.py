@@ -46,3 +46,11 @@ def test_the_folder_must_be_new(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="exists already"):
         run_demo(DemoPlan(tmp_path))
+
+
+def test_recipe_and_scenes_must_agree(tmp_path: Path) -> None:
+    plan = DemoPlan(tmp_path / "demo", boxes="oriented", recipe="cfinet-r18-demo")
+    with pytest.raises(UsageError, match="learns horizontal boxes") as error:
+        run_demo(plan)
+    assert "--boxes horizontal" in (error.value.hint or "")
+    assert not (tmp_path / "demo").exists()
