@@ -145,9 +145,11 @@ def zoom_windows(
 ) -> list[tuple[tuple[float, float, float], str]]:
     """Choose windows (left, top, side) around the smallest objects, and their captions.
 
+    Where no object is annotated, around the smallest detections.
     Objects that already show well inside another window get none of their own.
     """
-    objects = content.truth if content.truth is not None else content.found
+    truth, found = content.truth, content.found
+    objects = truth if truth is not None and (len(truth) or found is None) else found
     if objects is None:
         return []
     sides = objects.xywh[:, 2:] if objects.obb is None else objects.obb[:, 2:4]

@@ -65,11 +65,12 @@ def visualize(
     rows = annotations.rows_by_image()
     found = _rows_by_id(records, detections)
     style = Style(score, ignore, zoom)
+    annotated = detections is None or len(annotations) > 0  # else a bare list of images
     paths = []
     for index, record in enumerate(records):
         image = read_image(images_dir / record.file_name, size=(record.width, record.height))
         mine = None if detections is None else detections.take(found[index])
-        truth = annotations.take(rows[index])
+        truth = annotations.take(rows[index]) if annotated else None
         picture = draw_picture(image, annotations.categories, truth, mine, style)
         paths.append(out_dir / names[index])
         _write(paths[-1], picture)

@@ -44,6 +44,19 @@ def test_limit(data, tmp_path):
     assert len(visualize(annotations, folder, tmp_path / "out", limit=2)) == 2
 
 
+def test_zoom_on_detections_where_nothing_is_annotated(data, tmp_path):
+    """A bare list of images, as predict writes it beside its detections."""
+    folder, annotations = data
+    bare = annotations.take(np.zeros(len(annotations), bool))
+    box = np.array([[100.0, 100, 30, 30]])
+    found = Detections(np.array([annotations.images[0].id]), np.array([0]), np.array([0.9]), box)
+    plain, zoomed = (
+        visualize(bare, folder, tmp_path / str(zoom), detections=found, zoom=zoom, limit=1)[0]
+        for zoom in (0, 2)
+    )
+    assert pixels(zoomed).shape[0] > pixels(plain).shape[0]
+
+
 def test_detections_go_to_their_image(data, tmp_path):
     folder, annotations = data
     ids = annotations.images[1].id
