@@ -19,7 +19,8 @@ class Target:
     Attributes:
         boxes: (G, 4) float32 xyxy, w and h > 0; of oriented objects the enclosing boxes.
         labels: (G,) int64 class indices 0..C-1.
-        ignore_boxes: (I, 4) float32 xyxy: ignored objects and ignore regions.
+        ignore_boxes: float32 ignored objects and ignore regions: (I, 4) xyxy, of oriented data
+            (I, 5).
         obb: (G, 5) float32 oriented boxes, None if horizontal.
     """
 

@@ -37,7 +37,7 @@ class Sample:
         image: (H, W, 3) uint8 RGB.
         boxes: (G, 4) xyxy of the objects, in pixels of ``image``; of oriented ones the enclosing.
         labels: (G,) class indices.
-        ignore_boxes: (I, 4) xyxy of ignored objects and regions.
+        ignore_boxes: of ignored objects and regions, (I, 4) xyxy, of oriented data (I, 5).
         scale: resize factors (x, y).
         image_id: the image's id.
         obb: (G, 5) oriented boxes, None if the data are horizontal.
@@ -52,6 +52,12 @@ class Sample:
     obb: FloatArray | None = None
 
 
+def learnable(annotations: Annotations) -> BoolArray:
+    """Tell (N,) which annotations are learnt: not ignored, no side below ``MIN_SIDE``."""
+    boxes = annotations.xywh[:, 2:] if annotations.obb is None else annotations.obb[:, 2:4]
+    return np.asarray(~annotations.ignore & (boxes.min(axis=1, initial=np.inf) >= MIN_SIDE))
+
+
 class TrainingSet(Dataset[Sample]):
     """Annotated images as samples, addressed by ``Key``.
 
@@ -60,7 +66,7 @@ class TrainingSet(Dataset[Sample]):
         images: the folder where ``file_name`` starts.
         settings: resizing, normalisation, flips.
         seed: of the flips.
-        keep_empty: keep images without objects, as negatives.
+        keep_empty: keep images without learnable objects, as negatives.
     """
 
     def __init__(
@@ -77,8 +83,11 @@ class TrainingSet(Dataset[Sample]):
         self._settings = settings
         self._seed = seed
         self._rows = annotations.rows_by_image()
+        self._learnable = learnable(annotations)
         self._kept = [
-            index for index, rows in enumerate(self._rows) if keep_empty or self._has_object(rows)
+            index
+            for index, rows in enumerate(self._rows)
+            if keep_empty or self._learnable[rows].any()
         ]
 
     def __len__(self) -> int:
@@ -90,29 +99,19 @@ class TrainingSet(Dataset[Sample]):
         index = self._kept[number]
         record, rows = self._annotations.images[index], self._rows[index]
         image = read_image(self._folder / record.file_name, size=(record.width, record.height))
-        learn = self._learnable(rows)
+        learn = self._learnable[rows]
         image, scale = transforms.resize(image, self._settings.scale)
         xyxy = transforms.scale_boxes(self._annotations.xyxy[rows], scale)
         obb = self._annotations.obb
         turned = None if obb is None else rotated.scale(obb[rows], scale)
         rng = np.random.default_rng((self._seed, epoch, number))
         image, xyxy, turned = self._flip(image, xyxy, turned, rng)
-        boxes, labels = xyxy[learn], self._annotations.labels[rows]
-        if turned is not None:
-            # what encloses the box that is learnt: an annotated polygon may be bent
-            turned = turned[learn]
-            boxes = rotated.obb_to_xyxy(turned)
-        return Sample(image, boxes, labels[learn], xyxy[~learn], scale, record.id, turned)
-
-    def _learnable(self, rows: IntArray) -> BoolArray:
-        """Tell which annotations are learnt: not ignored, no side below ``MIN_SIDE``."""
-        obb = self._annotations.obb
-        sides = self._annotations.xywh[rows, 2:] if obb is None else obb[rows, 2:4]
-        thick = sides.min(axis=1, initial=np.inf) >= MIN_SIDE
-        return np.asarray(~self._annotations.ignore[rows] & thick)
-
-    def _has_object(self, rows: IntArray) -> bool:
-        return bool((~self._annotations.ignore[rows]).any())
+        boxes, labels = xyxy[learn], self._annotations.labels[rows][learn]
+        if turned is None:
+            return Sample(image, boxes, labels, xyxy[~learn], scale, record.id)
+        # what encloses the box that is learnt: an annotated polygon may be bent
+        boxes = rotated.obb_to_xyxy(turned[learn])
+        return Sample(image, boxes, labels, turned[~learn], scale, record.id, turned[learn])
 
     def _flip(
         self,

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from sodkit.config import dump_recipe
 from sodkit.data.batches import Batch
-from sodkit.data.dataset import Batches, TrainingSet
+from sodkit.data.dataset import Batches, TrainingSet, learnable
+from sodkit.data.oddities import MIN_SIDE
 from sodkit.data.records import Annotations
 from sodkit.engine import checkpoint as ckpt
 from sodkit.engine.device import autocast
@@ -239,8 +240,11 @@ def check_kind(recipe: Recipe, annotations: Annotations) -> None:
 def _check_learnable(annotations: Annotations) -> None:
     if not len(annotations.images):
         raise DataError("there are no images to train on")
-    if annotations.ignore.all():
-        raise DataError("there are no objects to train on", hint="all annotations are ignored")
+    if not learnable(annotations).any():
+        raise DataError(
+            "there are no objects to train on",
+            hint=f"all annotations are ignored, or have a side below {MIN_SIDE:g} px",
+        )
 
 
 def _generator(seed: int, step: int) -> torch.Generator:

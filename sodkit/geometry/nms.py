@@ -206,10 +206,9 @@ def _lies_in(
     side = max(xyxy[j, 2] - xyxy[j, 0], xyxy[j, 3] - xyxy[j, 1])
     if (layer > 0 and side <= cells[layer - 1]) or (layer < _LAYERS - 1 and side > cells[layer]):
         return False
-    return (
-        math.floor((xyxy[j, 0] + xyxy[j, 2]) / 2 / cells[layer]) == column
-        and math.floor((xyxy[j, 1] + xyxy[j, 3]) / 2 / cells[layer]) == row
-    )
+    x: int = math.floor((xyxy[j, 0] + xyxy[j, 2]) / 2 / cells[layer])
+    y: int = math.floor((xyxy[j, 1] + xyxy[j, 3]) / 2 / cells[layer])
+    return x == column and y == row
 
 
 def _neighbours(

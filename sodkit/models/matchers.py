@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sodkit import settings
+from sodkit.models.ignored import inside, intersection
 
 NEGATIVE = -1
 IGNORED = -2
@@ -70,14 +71,14 @@ def match_dynamic(
     Args:
         anchors: (N, 4) xyxy.
         boxes: (G, 4) xyxy, sides > 0.
-        ignore_boxes: (I, 4) xyxy.
+        ignore_boxes: (I, 4) xyxy, or (I, 5) oriented.
         thresholds: (G,) from ``dynamic_threshold``.
         negative: anchors whose best IoU is below are ``NEGATIVE`` (release: .15), those between
             it and the threshold ``IGNORED``; the coarse stage uses neither.
         match_best: an object that got no anchor takes the best one that is still free (objects
             below 3.6 px reach no threshold at all).
     """
-    ignored = _inside(anchors, ignore_boxes)
+    ignored = inside(anchors, ignore_boxes)
     best = anchors.new_zeros(len(anchors))
     reached = anchors.new_zeros(len(anchors))
     gt = torch.full_like(best, NEGATIVE, dtype=torch.int64)
@@ -112,12 +113,12 @@ def match_region(
     Args:
         anchors: (N, 4) xyxy, square, one a location, of all levels.
         boxes: (G, 4) xyxy, sides > 0.
-        ignore_boxes: (I, 4) xyxy.
+        ignore_boxes: (I, 4) xyxy, or (I, 5) oriented.
         region: the shares of a box's sides that make the two regions.
         scale: the anchors' sides in strides.
         strides: of the levels, each twice the one before.
     """
-    ignored = _inside(anchors, ignore_boxes)
+    ignored = inside(anchors, ignore_boxes)
     best = anchors.new_zeros(len(anchors))
     last = torch.full_like(best, NEGATIVE, dtype=torch.int64)
     positive, beside = last.clone(), torch.zeros_like(ignored)
@@ -164,10 +165,10 @@ def match_iou(
     Args:
         boxes: (N, 4) xyxy anchors or proposals.
         gt_boxes: (G, 4) xyxy.
-        ignore_boxes: (I, 4) xyxy.
+        ignore_boxes: (I, 4) xyxy, or (I, 5) oriented.
         rule: the thresholds.
     """
-    ignored = _inside(boxes, ignore_boxes)
+    ignored = inside(boxes, ignore_boxes)
     best = boxes.new_zeros(len(boxes))
     index = torch.full_like(best, NEGATIVE, dtype=torch.int64)
     low = torch.full_like(index, NEGATIVE)
@@ -215,26 +216,9 @@ def _blocks(boxes: Tensor, gt_boxes: Tensor) -> Iterator[tuple[int, Tensor]]:
     area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
     for start in range(0, len(gt_boxes), count):
         part = gt_boxes[start : start + count]
-        inter = _intersection(part, boxes)
+        inter = intersection(part, boxes)
         union = (part[:, 2:] - part[:, :2]).prod(1)[:, None] + area - inter
         yield start, inter / union.clamp(min=_TINY)
-
-
-def _intersection(a: Tensor, b: Tensor) -> Tensor:
-    """Return intersection areas (A, B), column by column of coordinates: no (A, B, 2) arrays."""
-    width = torch.minimum(a[:, 2, None], b[:, 2]) - torch.maximum(a[:, 0, None], b[:, 0])
-    height = torch.minimum(a[:, 3, None], b[:, 3]) - torch.maximum(a[:, 1, None], b[:, 1])
-    return width.clamp_(min=0).mul_(height.clamp_(min=0))
-
-
-def _inside(boxes: Tensor, regions: Tensor) -> Tensor:
-    """Return (N,) bool: more than half of the box's area is inside one region."""
-    inside = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
-    half = (boxes[:, 2:] - boxes[:, :2]).prod(1) / 2
-    count = max(1, _BLOCK // max(1, len(boxes)))
-    for start in range(0, len(regions), count):
-        inside |= (_intersection(regions[start : start + count], boxes) > half).any(0)
-    return inside
 
 
 def _low_quality(iou: Tensor, minimum: float, start: int) -> Tensor:

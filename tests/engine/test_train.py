@@ -115,7 +115,8 @@ def test_best_checkpoint_follows_the_metric(recipe: Recipe, data: Data, tmp_path
 def test_nothing_to_learn_is_said(recipe: Recipe, data: Data, tmp_path: Path) -> None:
     annotations, folder = data
     ignored = replace(annotations, ignore=np.ones(len(annotations), np.bool_))
-    for nothing in (ignored, annotations.take(np.zeros(len(annotations), np.bool_))):
+    thin = replace(annotations, xywh=annotations.xywh * [1, 1, 1, 0.001])
+    for nothing in (ignored, thin, annotations.take(np.zeros(len(annotations), np.bool_))):
         with pytest.raises(DataError, match="no objects"):
             train(recipe, nothing, folder, tmp_path, device=CPU, workers=0)
     with pytest.raises(DataError, match="no images"):
