@@ -36,6 +36,8 @@ def inside(boxes: Tensor, regions: Tensor) -> Tensor:
         part = slice(start, start + count)
         near = intersection(region_around[part], around) > half
         result |= (near & plain[part, None]).any(0)
+        if plain[part].all():
+            continue
         region, box = torch.nonzero(near & ~plain[part, None] & ~result, as_tuple=True)
         shared = _intersection_of_pairs(regions[part][region], boxes[box])
         result[box[shared > half[box]]] = True
