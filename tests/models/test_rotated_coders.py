@@ -44,6 +44,7 @@ def test_targets_from_upright_rois(golden):
     )
     back = coders.decode_upright(golden["rois"], found, HEAD)
     assert_same_rectangles(back, golden["gt"])
+    assert_same_rectangles(back, golden["hbb_roundtrip"])
 
 
 def test_decoding_from_upright_rois(golden):
@@ -115,6 +116,24 @@ def test_gliding_vertices(golden):
     tilted = torch.cat([found[:, :4], torch.zeros_like(found[:, 4:])], 1)
     quads = coders.decode_gliding(golden["gt_xyxy"], tilted)
     assert_same_rectangles(torch.from_numpy(corners_to_obb(quads.numpy())), golden["gt"])
+
+
+def test_decoding_gliding_vertices(golden):
+    tilted = torch.cat([golden["gliding_delta"], torch.zeros(len(golden["gt"]), 1)], 1)
+    quads = coders.decode_gliding(golden["gt_xyxy"], tilted)
+    found = torch.from_numpy(corners_to_obb(quads.numpy()))
+    assert_same_rectangles(found, golden["gliding_decoded"])
+
+
+def test_polygons_are_the_release(golden):
+    """The release's own conversion of four corners gave NaN in six rows."""
+    polygons = golden["gt_poly"].reshape(-1, 4, 2).numpy()
+    np.testing.assert_allclose(np.sort(vertices(golden["gt"]), 1), np.sort(polygons, 1), atol=1e-9)
+    whole = golden["poly_to_obb"].isfinite().all(1)
+    assert int((~whole).sum()) == 6
+    found = torch.from_numpy(corners_to_obb(polygons))
+    assert_same_rectangles(found[whole], golden["poly_to_obb"][whole])
+    assert_same_rectangles(found, golden["gt"])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
