@@ -87,6 +87,24 @@ def test_two_processes_share_the_first_compilation(tmp_path: Path) -> None:
     assert len(list((tmp_path / "__pycache__").glob("*.o"))) == 3
 
 
+@pytest.mark.parametrize("damage", ["cut", "empty", "zeros", "one bit"])
+def test_a_damaged_file_is_compiled_anew(tmp_path: Path, damage: str) -> None:
+    """Running it would crash the process, and every later one."""
+    (tmp_path / "many.py").write_text(MANY, "utf-8")
+    folder = Path(__file__).parents[1]
+    environment = {"PYTHONPATH": f"{folder}:{tmp_path}", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", "import many; many.one(many.np.zeros(1))"]
+    subprocess.run(command, check=True, env=environment)
+    (path,) = (tmp_path / "__pycache__").glob("*.o")
+    sound = path.read_bytes()
+    middle = len(sound) // 2
+    flipped = sound[:middle] + bytes([sound[middle] ^ 1]) + sound[middle + 1 :]
+    bad = {"cut": sound[:middle], "empty": b"", "zeros": bytes(len(sound)), "one bit": flipped}
+    path.write_bytes(bad[damage])
+    subprocess.run(command, check=True, env=environment)
+    assert path.read_bytes() == sound
+
+
 MANY = """
 import numpy as np
 from sodkit import compiled as module

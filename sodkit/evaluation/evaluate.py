@@ -16,6 +16,7 @@ from sodkit.compiled import prepare
 from sodkit.data.records import (
     CROWD,
     IGNORED,
+    REGION,
     Annotations,
     BoolArray,
     Detections,
@@ -274,6 +275,13 @@ def check_inputs(
     count = len(annotations.categories)
     if not labelled:
         return
+    if annotations.labels.min(initial=0) < REGION or annotations.labels.max(initial=-1) >= count:
+        unknown = (annotations.labels < REGION) | (annotations.labels >= count)
+        row = int(np.argmax(unknown))
+        raise DataError(
+            f"label {annotations.labels[row]} is no class ({count} classes)",
+            where=f"annotation {annotations.ids[row]}",
+        )
     if detections.labels.min(initial=0) < 0 or detections.labels.max(initial=-1) >= count:
         unknown = (detections.labels < 0) | (detections.labels >= count)
         row = int(np.argmax(unknown))

@@ -34,6 +34,8 @@ def absorbed(annotations: Annotations, detections: Table) -> BoolArray:
         image = rank[annotations.image_index[region]]
         first, last = int(bounds[image]), int(bounds[image + 1])
         polygon = np.ascontiguousarray(points[corners[i] : corners[i + 1]])
+        if len(polygon) == 0:
+            continue
         # A cut adds at most one corner for each edge that crosses the line.
         room = np.empty((2, 2, 32 * len(polygon)))
         _mark_inside(boxes, turn, first, last, polygon, room, inside)

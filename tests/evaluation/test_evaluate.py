@@ -259,6 +259,15 @@ def test_regions_are_dropped_and_counted() -> None:
     assert after.counts.objects == before.counts.objects
 
 
+@pytest.mark.parametrize("label", [-2, 9])
+def test_rejects_labels_that_are_no_class(label: int) -> None:
+    annotations, detections = horizontal(golden("d_tiny"))
+    labels = annotations.labels.copy()
+    labels[-1] = label
+    with pytest.raises(DataError, match=f"label {label} is no class"):
+        evaluate(replace(annotations, labels=labels), detections, SODA_D)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
