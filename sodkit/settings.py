@@ -20,7 +20,9 @@ Four = tuple[float, float, float, float]
 class Settings(BaseModel):
     """Base of all settings: unknown keys and wrong types are errors, values cannot change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, ser_json_inf_nan="constants"
+    )
 
 
 class TrainTest(Settings):

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from sodkit._version import __version__
 from sodkit.config import recipe_from_dict
 from sodkit.data.records import Category
-from sodkit.errors import ModelError, UsageError
+from sodkit.errors import ModelError, SodkitError, UsageError
 from sodkit.files import atomic_path
 from sodkit.models.detector import Detector
 from sodkit.models.zoo import build
@@ -102,11 +102,13 @@ class Progress:
     Attributes:
         epoch: epochs done.
         scale: the loss scale (float16).
+        growth: steps since the loss scale last changed.
         best: the best validation AP so far.
     """
 
     epoch: int = 0
     scale: float = 65536.0
+    growth: int = 0
     best: float | None = None
 
 
@@ -122,7 +124,11 @@ def save_state(
         if isinstance(parameter, nn.Parameter) and isinstance(value, Tensor)
     }
     weights = {f"weights.{name}": value for name, value in detector.state_dict().items()}
-    metadata = {"sodkit": __version__, "progress": json.dumps(asdict(progress))}
+    metadata = {
+        "sodkit": __version__,
+        "optimizer": type(optimizer).__name__,
+        "progress": json.dumps(asdict(progress)),
+    }
     _save(path, weights | moments, metadata)
 
 
@@ -130,13 +136,20 @@ def load_state(path: Path, detector: nn.Module, optimizer: torch.optim.Optimizer
     """Put weights and moments back as ``save_state`` found them.
 
     Raises:
-        ModelError: the file is missing, not a training state, or of another recipe.
+        ModelError: the file is missing, not a training state, or of another recipe or optimiser.
     """
     tensors, metadata = _load(path)
     try:
         progress = Progress(**json.loads(metadata["progress"]))
     except (KeyError, ValueError, TypeError) as error:
         raise ModelError("not a training state of sodkit", where=path) from error
+    now = type(optimizer).__name__
+    if metadata.get("optimizer", now) != now:
+        raise ModelError(
+            f"the run was trained with {metadata['optimizer']}, the recipe now says {now}",
+            where=path,
+            hint="resume without changing schedule.optimizer, or start another run",
+        )
     _fill(detector, _part(tensors, "weights."), path)
     moments = _part(tensors, "optimizer.")
     for name, parameter in detector.named_parameters():
@@ -177,7 +190,12 @@ def _fill(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
 def _save(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
     plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     with atomic_path(path) as temporary:
-        save_file(plain, temporary, metadata=metadata)
+        try:
+            save_file(plain, temporary, metadata=metadata)
+        except SafetensorError as error:  # it wraps the system's errors: a full disk, say
+            raise SodkitError(
+                f"cannot be written: {error}", where=path, hint="is there room on the disk?"
+            ) from error
 
 
 def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

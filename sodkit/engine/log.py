@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import io
 from pathlib import Path
 from typing import Any
+
+from sodkit.files import write_bytes
 
 Row = dict[str, float | int | None]
 
@@ -47,7 +50,7 @@ class RunLog:
 
 def _append(path: Path, row: Row) -> None:
     """Append one row; the first one writes the header."""
-    new = not path.exists()
+    new = not path.exists() or path.stat().st_size == 0
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(row))
         if new:
@@ -56,17 +59,33 @@ def _append(path: Path, row: Row) -> None:
 
 
 def _cut(path: Path, epoch: int) -> None:
-    """Keep only the rows of epochs before ``epoch``."""
+    """Keep only the whole rows of epochs up to ``epoch``; without any there is no file.
+
+    A run that was killed may leave half a row, or NUL bytes, at the end.
+    """
     if not path.exists():
         return
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        rows = [row for row in reader if int(row["epoch"]) <= epoch]
-        fields = list(reader.fieldnames or ())
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=fields)
-        writer.writeheader()
-        writer.writerows(rows)
+    text = path.read_bytes().decode("utf-8", errors="replace")
+    whole = text[: text.rfind("\n") + 1].replace("\0", "")
+    reader = csv.DictReader(io.StringIO(whole, newline=""))
+    fields = list(reader.fieldnames or ())
+    rows = [row for row in reader if _is_of(row, epoch)]
+    if not rows:
+        path.unlink()
+        return
+    stream = io.StringIO(newline="")
+    writer = csv.DictWriter(stream, fieldnames=fields)
+    writer.writeheader()
+    writer.writerows(rows)
+    write_bytes(path, stream.getvalue().encode())
+
+
+def _is_of(row: dict[str | Any, str | Any], epoch: int) -> bool:
+    """Tell whether a row has all its fields and is of an epoch up to ``epoch``."""
+    number = row.get("epoch") or ""
+    if None in row or None in row.values() or not number.isdigit():
+        return False
+    return int(number) <= epoch
 
 
 def _tensorboard(folder: Path) -> Any | None:

@@ -96,7 +96,7 @@ def train(
     detector = _new_detector(recipe, len(annotations.categories), device)
     optimizer = make_optimizer(detector, schedule)
     done = ckpt.load_state(state, detector, optimizer) if resume else ckpt.Progress()
-    scaler = _scaler(schedule, device, done.scale)
+    scaler = restore_scale(_scaler(schedule, device), done)
     write_text(out / "recipe.yaml", dump_recipe(recipe))
     log = RunLog(out, resume_epoch=done.epoch)
     loop = _Loop(recipe, detector, optimizer, scaler, batches, log, on_step)
@@ -112,9 +112,9 @@ def train(
             done = replace(done, best=float(ap))
             ckpt.save_checkpoint(best, detector, recipe, annotations.categories)
         ckpt.save_checkpoint(last, detector, recipe, annotations.categories)
-        done = replace(done, epoch=epoch + 1, scale=float(scaler.get_scale()))
+        done = replace(note_scale(scaler, done), epoch=epoch + 1)
+        log.epoch(row)  # before the state: an epoch that is done would never be logged again
         ckpt.save_state(state, detector, optimizer, done)
-        log.epoch(row)
         on_epoch(row)
     return detector.eval()
 
@@ -253,7 +253,23 @@ def _generator(seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state >> np.uint64(1)))
 
 
-def _scaler(schedule: Schedule, device: torch.device, scale: float) -> torch.amp.GradScaler:
+def _scaler(schedule: Schedule, device: torch.device) -> torch.amp.GradScaler:
     """Return the dynamic loss scale of float16; on other types and devices it does nothing."""
     enabled = schedule.precision == "float16" and device.type == "cuda"
-    return torch.amp.GradScaler(device.type, init_scale=scale, enabled=enabled)
+    return torch.amp.GradScaler(device.type, enabled=enabled)
+
+
+def restore_scale(scaler: torch.amp.GradScaler, done: ckpt.Progress) -> torch.amp.GradScaler:
+    """Return the scaler as it was when ``done`` was noted."""
+    if scaler.is_enabled():
+        state = scaler.state_dict()
+        scaler.load_state_dict(state | {"scale": done.scale, "_growth_tracker": done.growth})
+    return scaler
+
+
+def note_scale(scaler: torch.amp.GradScaler, done: ckpt.Progress) -> ckpt.Progress:
+    """Return ``done`` with the scaler's state; a scaler that does nothing leaves it alone."""
+    if not scaler.is_enabled():
+        return done
+    state = scaler.state_dict()
+    return replace(done, scale=float(state["scale"]), growth=int(state["_growth_tracker"]))

@@ -4,13 +4,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from sodkit.data.records import Category
-from sodkit.engine.checkpoint import load_checkpoint, load_state, save_checkpoint
-from sodkit.engine.train import make_optimizer
-from sodkit.errors import ModelError
+from sodkit.engine import checkpoint
+from sodkit.engine.checkpoint import (
+    Progress,
+    load_checkpoint,
+    load_state,
+    save_checkpoint,
+    save_state,
+)
+from sodkit.engine.train import make_optimizer, note_scale, restore_scale
+from sodkit.errors import ModelError, SodkitError
 from sodkit.models.zoo import build
 from sodkit.settings import Recipe
 
@@ -88,3 +95,43 @@ def test_state_of_nothing(recipe: Recipe, path: Path) -> None:
     optimizer = make_optimizer(detector, recipe.schedule)
     with pytest.raises(ModelError, match="not a training state"):
         load_state(path, detector, optimizer)
+
+
+def test_no_upper_end_survives(recipe: Recipe, tmp_path: Path) -> None:
+    """JSON has no infinity of its own."""
+    areas = {"all": (0.0, float("inf"))}
+    endless = recipe.model_copy(
+        update={"evaluation": recipe.evaluation.model_copy(update={"areas": areas})}
+    )
+    save_checkpoint(tmp_path / "a.safetensors", build(recipe.model, 2), endless, CLASSES)
+    assert load_checkpoint(tmp_path / "a.safetensors", CPU).recipe.evaluation.areas == areas
+
+
+def test_moments_of_another_optimiser(recipe: Recipe, tmp_path: Path) -> None:
+    kinds = ("sgd", "adamw")
+    first, second = (recipe.schedule.model_copy(update={"optimizer": kind}) for kind in kinds)
+    detector = build(recipe.model, 2)
+    save_state(tmp_path / "s.safetensors", detector, make_optimizer(detector, first), Progress())
+    with pytest.raises(ModelError, match="trained with SGD, the recipe now says AdamW"):
+        load_state(tmp_path / "s.safetensors", detector, make_optimizer(detector, second))
+
+
+def test_a_full_disk_is_said(path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left (os error 28)")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    before = path.read_bytes()
+    with pytest.raises(SodkitError, match="cannot be written") as error:
+        save_checkpoint(path, build(recipe.model, 2), recipe, CLASSES)
+    assert "disk" in (error.value.hint or "")
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_the_loss_scale_goes_on_where_it_was() -> None:
+    off = torch.amp.GradScaler("cpu", enabled=False)
+    done = Progress(scale=1024.0, growth=7)
+    assert note_scale(restore_scale(off, done), done) == done
+    on = torch.amp.GradScaler("cpu", enabled=True)
+    assert note_scale(restore_scale(on, done), Progress()) == done

@@ -1,0 +1,57 @@
+"""Logs of a run: appended, cut when it is resumed, and whole after whatever killed it."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from sodkit.engine.log import RunLog
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    log = RunLog(tmp_path)
+    for epoch in (1, 2, 3):
+        log.step({"epoch": epoch, "step": epoch * 2, "loss": 0.5})
+        log.epoch({"epoch": epoch, "step": epoch * 2, "loss": 0.25, "AP": None})
+    return tmp_path
+
+
+def test_resuming_drops_what_comes_again(folder: Path) -> None:
+    log = RunLog(folder, resume_epoch=2)
+    assert [row["epoch"] for row in read(folder / "losses.csv")] == ["1", "2"]
+    log.epoch({"epoch": 3, "step": 6, "loss": 0.125, "AP": 0.5})
+    assert [(r["epoch"], r["AP"]) for r in read(folder / "metrics.csv")] == [
+        ("1", ""), ("2", ""), ("3", "0.5")
+    ]  # fmt: skip
+
+
+def test_another_recipe_gets_its_own_header(folder: Path) -> None:
+    log = RunLog(folder, resume_epoch=0)
+    log.step({"epoch": 1, "step": 1, "loss_rpn_cls": 5.0, "loss": 6.0})
+    assert read(folder / "losses.csv") == [
+        {"epoch": "1", "step": "1", "loss_rpn_cls": "5.0", "loss": "6.0"}
+    ]
+
+
+@pytest.mark.parametrize(
+    "torn", [b"1", b"1,7", b"12,24,0.", b"\0\0\0\0", b"3,6,0.5\0\0\r\n", b"x,y,z\r\n"]
+)
+def test_half_a_row_is_dropped(folder: Path, torn: bytes) -> None:
+    path = folder / "losses.csv"
+    path.write_bytes(path.read_bytes() + torn)
+    RunLog(folder, resume_epoch=2).step({"epoch": 3, "step": 6, "loss": 0.75})
+    assert [row["step"] for row in read(path)] == ["2", "4", "6"]
+    assert read(path)[-1]["loss"] == "0.75"
+
+
+def test_an_empty_file_gets_its_header(tmp_path: Path) -> None:
+    (tmp_path / "losses.csv").touch()
+    log = RunLog(tmp_path)
+    log.step({"epoch": 1, "step": 1, "loss": 1.0})
+    assert read(tmp_path / "losses.csv")[0]["loss"] == "1.0"
