@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,8 @@ _FAILURES = (
     IndexError,
     TypeError,
     AttributeError,
+    AssertionError,
+    struct.error,
     pickle.UnpicklingError,
     zipfile.BadZipFile,
 )

@@ -283,7 +283,7 @@ class _Evil:
         return Path.touch, (Path("evil"),)
 
 
-@pytest.mark.parametrize("kind", ["absent", "text", "empty", "list", "evil", "cut", "folder"])
+@pytest.mark.parametrize("kind", ["absent", "text", "empty", "list", "evil", "cut", "old", "folder"])
 def test_files_that_are_no_checkpoints(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -300,6 +300,10 @@ def test_files_that_are_no_checkpoints(
     elif kind == "cut":
         torch.save({"state_dict": {"a": torch.zeros(1000)}}, file)
         file.write_bytes(file.read_bytes()[:-700])
+    elif kind == "old":  # torch's first format, cut within its header
+        state = {"state_dict": {"a": torch.zeros(9)}}
+        torch.save(state, file, _use_new_zipfile_serialization=False)
+        file.write_bytes(file.read_bytes()[:18])
     elif kind == "folder":
         file.mkdir()
     code, _, err = run("import-weights", file, "--out", tmp_path / "out.safetensors")
