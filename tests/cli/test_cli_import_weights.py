@@ -283,7 +283,9 @@ class _Evil:
         return Path.touch, (Path("evil"),)
 
 
-@pytest.mark.parametrize("kind", ["absent", "text", "empty", "list", "evil", "cut", "old", "folder"])
+@pytest.mark.parametrize(
+    "kind", ["absent", "text", "empty", "list", "evil", "cut", "old", "folder"]
+)
 def test_files_that_are_no_checkpoints(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
