@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sodkit.geometry.overlap import rotated_iou_pairs
-from sodkit.models.rotated_coders import enclosing
+from sodkit.models.rotated_coders import enclosing, upright
 
 _BLOCK = 1 << 20
 """Pairs looked at together: memory stays bounded in crowds."""
@@ -56,7 +56,7 @@ def intersection(a: Tensor, b: Tensor) -> Tensor:
 
 def _intersection_of_pairs(a: Tensor, b: Tensor) -> Tensor:
     """Return the intersection areas (N,) of boxes row by row, upright or oriented."""
-    first, second = _oriented(a), _oriented(b)
+    first, second = (boxes if boxes.shape[1] == 5 else upright(boxes) for boxes in (a, b))
     iou = rotated_iou_pairs(first.double().cpu().numpy(), second.double().cpu().numpy())
     share = torch.from_numpy(iou / (1 + iou)).to(b)
     return share * (_area(a) + _area(b))
@@ -70,11 +70,3 @@ def _area(boxes: Tensor) -> Tensor:
     if boxes.shape[1] == 5:
         return boxes[:, 2] * boxes[:, 3]
     return (boxes[:, 2:] - boxes[:, :2]).prod(1)
-
-
-def _oriented(boxes: Tensor) -> Tensor:
-    """Return boxes as (N, 5); of upright ones w may be below h."""
-    if boxes.shape[1] == 5:
-        return boxes
-    centre, size = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
-    return torch.cat([centre, size, torch.zeros_like(size[:, :1])], 1)

@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sodkit import settings
-from sodkit.data.batches import Target
 from sodkit.models import rotated_coders
 from sodkit.models.nms import grouped_nms
 from sodkit.models.proposals import Proposals, Scored, Selection, best_of_levels
@@ -24,6 +23,7 @@ class OrientedRpn(Rpn):
     """
 
     columns = 6
+    _truth = staticmethod(oriented_truth)
 
     def __init__(self, config: settings.Rpn, channels: int, strides: Sequence[int]) -> None:
         super().__init__(config, channels, strides)
@@ -50,9 +50,6 @@ class OrientedRpn(Rpn):
         box, score, levels = box[kept], score[kept], levels[kept]
         keep = grouped_nms(rotated_coders.enclosing(box), score, levels, how.nms)[: how.limit]
         return Proposals(box[keep], score[keep])
-
-    def _truth(self, target: Target) -> Tensor:
-        return oriented_truth(target)
 
     def _regression(self, anchor: Tensor, deltas: Tensor, truth: Tensor) -> Tensor:
         wanted = rotated_coders.encode_midpoint(anchor, truth, self.stds)

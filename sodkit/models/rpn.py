@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sodkit import settings
-from sodkit.data.batches import Batch, Target
+from sodkit.data.batches import Batch
 from sodkit.models import anchors, coders, proposals
 from sodkit.models.matchers import Order
 from sodkit.models.proposals import Proposals, Scored, Selection, by_location
+from sodkit.models.regression import upright_truth
 from sodkit.models.rpn_losses import sampled_losses
 
 
@@ -26,6 +27,8 @@ class Rpn(nn.Module):
 
     columns = 4
     """Numbers regressed for each anchor."""
+
+    _truth = staticmethod(upright_truth)
 
     def __init__(self, config: settings.Rpn, channels: int, strides: Sequence[int]) -> None:
         super().__init__()
@@ -67,9 +70,6 @@ class Rpn(nn.Module):
             "loss_rpn_cls": cls * c.classification_weight,
             "loss_rpn_reg": reg * c.regression_weight,
         }
-
-    def _truth(self, target: Target) -> Tensor:
-        return target.boxes
 
     def _regression(self, anchor: Tensor, deltas: Tensor, truth: Tensor) -> Tensor:
         wanted = coders.encode(anchor, truth, self.config.stds)

@@ -12,12 +12,10 @@ from sodkit.data.batches import Target
 from sodkit.models import losses, matchers
 from sodkit.models.matchers import Order
 from sodkit.models.proposals import Scored
+from sodkit.models.regression import Boxes, upright_truth
 
 Regression = Callable[[Tensor, Tensor, Tensor], Tensor]
 """From anchors (P, 4), their deltas and their objects' boxes to the summed loss."""
-
-Boxes = Callable[[Target], Tensor]
-"""From a target to the boxes of its objects that are regressed, a row an object."""
 
 
 def sampled_losses(
@@ -26,7 +24,7 @@ def sampled_losses(
     rule: settings.IouMatching,
     order: Order,
     regression: Regression,
-    truth: Boxes = lambda target: target.boxes,
+    truth: Boxes = upright_truth,
 ) -> tuple[Tensor, Tensor]:
     """Return the means of objectness and regression loss over the samples of a batch.
 
