@@ -9,7 +9,7 @@ import csv
 import importlib.util
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from sodkit.files import write_bytes
 
@@ -17,7 +17,7 @@ Row = dict[str, float | int | None]
 
 
 class RunLog:
-    """Appends rows to the CSV files of a run.
+    """Appends rows to the CSV files of a run; a context manager that ends TensorBoard's thread.
 
     Args:
         folder: the run's folder.
@@ -29,6 +29,13 @@ class RunLog:
         self._board = _tensorboard(folder)
         for name in ("losses.csv", "metrics.csv"):
             _cut(folder / name, resume_epoch)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._board is not None:
+            self._board.close()
 
     def step(self, row: Row) -> None:
         """Log one training step; the first key is ``epoch``, ``step`` counts over epochs."""

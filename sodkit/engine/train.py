@@ -98,24 +98,23 @@ def train(
     done = ckpt.load_state(state, detector, optimizer) if resume else ckpt.Progress()
     scaler = restore_scale(_scaler(schedule, device), done)
     write_text(out / "recipe.yaml", dump_recipe(recipe))
-    log = RunLog(out, resume_epoch=done.epoch)
-    loop = _Loop(recipe, detector, optimizer, scaler, batches, log, on_step)
-
-    for epoch in range(done.epoch, schedule.epochs):
-        row = _train_epoch(loop, epoch)
-        if validate is not None:
-            due = (epoch + 1) % schedule.evaluate_every == 0 or epoch + 1 == schedule.epochs
-            metrics = validate(detector.eval()) if due else {}
-            row |= {name: metrics.get(name) for name in ("AP", "AP50", "AP75")}
-        ap = row.get("AP")
-        if ap is not None and (done.best is None or ap > done.best):
-            done = replace(done, best=float(ap))
-            ckpt.save_checkpoint(best, detector, recipe, annotations.categories)
-        ckpt.save_checkpoint(last, detector, recipe, annotations.categories)
-        done = replace(note_scale(scaler, done), epoch=epoch + 1)
-        log.epoch(row)  # before the state: an epoch that is done would never be logged again
-        ckpt.save_state(state, detector, optimizer, done)
-        on_epoch(row)
+    with RunLog(out, resume_epoch=done.epoch) as log:
+        loop = _Loop(recipe, detector, optimizer, scaler, batches, log, on_step)
+        for epoch in range(done.epoch, schedule.epochs):
+            row = _train_epoch(loop, epoch)
+            if validate is not None:
+                due = (epoch + 1) % schedule.evaluate_every == 0 or epoch + 1 == schedule.epochs
+                metrics = validate(detector.eval()) if due else {}
+                row |= {name: metrics.get(name) for name in ("AP", "AP50", "AP75")}
+            ap = row.get("AP")
+            if ap is not None and (done.best is None or ap > done.best):
+                done = replace(done, best=float(ap))
+                ckpt.save_checkpoint(best, detector, recipe, annotations.categories)
+            ckpt.save_checkpoint(last, detector, recipe, annotations.categories)
+            done = replace(note_scale(scaler, done), epoch=epoch + 1)
+            log.epoch(row)  # before the state: an epoch that is done would never be logged again
+            ckpt.save_state(state, detector, optimizer, done)
+            on_epoch(row)
     return detector.eval()
 
 

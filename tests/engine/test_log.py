@@ -1,6 +1,7 @@
 """Logs of a run: appended, cut when it is resumed, and whole after whatever killed it."""
 
 import csv
+import threading
 from pathlib import Path
 
 import pytest
@@ -15,25 +16,25 @@ def read(path: Path) -> list[dict[str, str]]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    log = RunLog(tmp_path)
-    for epoch in (1, 2, 3):
-        log.step({"epoch": epoch, "step": epoch * 2, "loss": 0.5})
-        log.epoch({"epoch": epoch, "step": epoch * 2, "loss": 0.25, "AP": None})
+    with RunLog(tmp_path) as log:
+        for epoch in (1, 2, 3):
+            log.step({"epoch": epoch, "step": epoch * 2, "loss": 0.5})
+            log.epoch({"epoch": epoch, "step": epoch * 2, "loss": 0.25, "AP": None})
     return tmp_path
 
 
 def test_resuming_drops_what_comes_again(folder: Path) -> None:
-    log = RunLog(folder, resume_epoch=2)
-    assert [row["epoch"] for row in read(folder / "losses.csv")] == ["1", "2"]
-    log.epoch({"epoch": 3, "step": 6, "loss": 0.125, "AP": 0.5})
+    with RunLog(folder, resume_epoch=2) as log:
+        assert [row["epoch"] for row in read(folder / "losses.csv")] == ["1", "2"]
+        log.epoch({"epoch": 3, "step": 6, "loss": 0.125, "AP": 0.5})
     assert [(r["epoch"], r["AP"]) for r in read(folder / "metrics.csv")] == [
         ("1", ""), ("2", ""), ("3", "0.5")
     ]  # fmt: skip
 
 
 def test_another_recipe_gets_its_own_header(folder: Path) -> None:
-    log = RunLog(folder, resume_epoch=0)
-    log.step({"epoch": 1, "step": 1, "loss_rpn_cls": 5.0, "loss": 6.0})
+    with RunLog(folder, resume_epoch=0) as log:
+        log.step({"epoch": 1, "step": 1, "loss_rpn_cls": 5.0, "loss": 6.0})
     assert read(folder / "losses.csv") == [
         {"epoch": "1", "step": "1", "loss_rpn_cls": "5.0", "loss": "6.0"}
     ]
@@ -45,13 +46,21 @@ def test_another_recipe_gets_its_own_header(folder: Path) -> None:
 def test_half_a_row_is_dropped(folder: Path, torn: bytes) -> None:
     path = folder / "losses.csv"
     path.write_bytes(path.read_bytes() + torn)
-    RunLog(folder, resume_epoch=2).step({"epoch": 3, "step": 6, "loss": 0.75})
+    with RunLog(folder, resume_epoch=2) as log:
+        log.step({"epoch": 3, "step": 6, "loss": 0.75})
     assert [row["step"] for row in read(path)] == ["2", "4", "6"]
     assert read(path)[-1]["loss"] == "0.75"
 
 
 def test_an_empty_file_gets_its_header(tmp_path: Path) -> None:
     (tmp_path / "losses.csv").touch()
-    log = RunLog(tmp_path)
-    log.step({"epoch": 1, "step": 1, "loss": 1.0})
+    with RunLog(tmp_path) as log:
+        log.step({"epoch": 1, "step": 1, "loss": 1.0})
     assert read(tmp_path / "losses.csv")[0]["loss"] == "1.0"
+
+
+def test_no_thread_is_left_behind(tmp_path: Path) -> None:
+    before = threading.active_count()
+    with RunLog(tmp_path) as log:
+        log.step({"epoch": 1, "step": 1, "loss": 1.0})
+    assert threading.active_count() == before
