@@ -81,17 +81,22 @@ def note(message: str) -> None:
 def print_table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, left: int = 1
 ) -> None:
-    """Print a table on stdout: ``left`` columns flush left, the others right; None is a dash."""
+    """Print a table on stdout: ``left`` columns flush left, the others right; None is a dash.
+
+    The title is a line of its own, never folded: it may hold a path that somebody copies.
+    """
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table()
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index < left else "right", overflow="fold")
     for row in rows:
         table.add_row(*("-" if cell is None else str(cell) for cell in row))
     width = None if sys.stdout.isatty() else 160
-    Console(width=width, highlight=False).print(table)
+    console = Console(width=width, highlight=False)
+    console.print(title, style="bold", markup=False, soft_wrap=True)
+    console.print(table)
 
 
 def print_json(data: dict[str, Any]) -> None:
