@@ -6,14 +6,17 @@ at any number of workers, and after resuming.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from torch.multiprocessing import get_sharing_strategy
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from sodkit.data import transforms
@@ -21,12 +24,15 @@ from sodkit.data.batches import Batch, Target
 from sodkit.data.images import RgbImage, read_image
 from sodkit.data.oddities import MIN_SIDE
 from sodkit.data.records import Annotations, BoolArray, FloatArray, IntArray
-from sodkit.errors import SodkitError
+from sodkit.errors import SodkitError, UsageError
 from sodkit.geometry import rotated
 from sodkit.settings import Input
 
 Key = tuple[int, int]
 """(epoch, index into the data set's images)."""
+
+SOCKET_NAME = 107
+"""Bytes that the name of a Unix socket may have."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -208,11 +214,16 @@ class Batches:
         batch: samples a batch; the last one of an epoch may be smaller.
         seed: of the order.
         workers: processes, 0 to read in this one.
+
+    Raises:
+        UsageError: the folder for temporary files has too long a name for worker processes.
     """
 
     def __init__(
         self, dataset: TrainingSet, settings: Input, *, batch: int, seed: int, workers: int
     ) -> None:
+        if workers > 0:
+            _check_socket_name()
         self._sampler = EpochBatches(len(dataset), batch, seed=seed)
         self._loader = DataLoader(
             _Carrying(dataset),
@@ -262,6 +273,24 @@ def _collate_or_carry(
             return item
         samples.append(item)
     return collate(samples, settings=settings)
+
+
+def _check_socket_name() -> None:
+    """Refuse where a worker could not name its socket: torch would wait for it without end.
+
+    Tensors come from a worker through a socket in the folder for temporary files, as
+    ``listener-`` and eight letters; Linux takes 107 bytes for the whole name.
+    """
+    if get_sharing_strategy() != "file_descriptor":  # type: ignore[no-untyped-call]
+        return
+    folder = get_temp_dir()
+    longest = SOCKET_NAME - len("/listener-12345678")
+    if len(os.fsencode(folder)) > longest:
+        raise UsageError(
+            f"the name is too long: worker processes cannot open a socket in it ({longest} bytes)",
+            where=folder,
+            hint="set TMPDIR to a folder with a shorter name, /tmp say; --workers 0 needs none",
+        )
 
 
 def _start_worker(_: int) -> None:

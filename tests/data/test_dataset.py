@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
+from functools import partial
+from multiprocessing import process
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from sodkit.data.dataset import Batches, TrainingSet
+from sodkit.data.dataset import SOCKET_NAME, Batches, TrainingSet
 from sodkit.data.images import write_image
 from sodkit.data.records import REGION, Annotations, Category, ImageRecord
-from sodkit.errors import DataError
+from sodkit.errors import DataError, UsageError
 from sodkit.geometry import rotated
 from sodkit.settings import Input
 
@@ -114,6 +117,24 @@ def test_an_unreadable_image_is_our_error(data: tuple[Annotations, Path], worker
     batches = Batches(TrainingSet(*data, INPUT, seed=0), INPUT, batch=2, seed=0, workers=workers)
     with pytest.raises(DataError, match=r"2\.png: image cannot be decoded"):
         list(batches.epoch(0))
+
+
+@pytest.mark.parametrize("too_long", [0, 1])
+def test_workers_need_a_short_name_for_temporary_files(
+    data: tuple[Annotations, Path], monkeypatch: pytest.MonkeyPatch, too_long: int
+) -> None:
+    length = SOCKET_NAME - len("/listener-12345678") + too_long
+    with tempfile.TemporaryDirectory(dir="/tmp") as parent:
+        folder = Path(parent, "x" * (length - len(parent) - 1))
+        folder.mkdir()
+        monkeypatch.setitem(process.current_process()._config, "tempdir", str(folder))
+        batches = partial(Batches, TrainingSet(*data, INPUT, seed=0), INPUT, batch=5, seed=0)
+        assert len(list(batches(workers=0).epoch(0))) == 1
+        if too_long:
+            with pytest.raises(UsageError, match=r"set TMPDIR .* --workers 0"):
+                batches(workers=1)
+        else:
+            assert len(list(batches(workers=1).epoch(0))) == 1
 
 
 def test_a_size_that_contradicts_the_annotations(data: tuple[Annotations, Path]) -> None:
