@@ -42,6 +42,11 @@ def guarded(command: Callable[P, R], *, debug: bool) -> Callable[P, R]:
                 raise
             print_error(error)
             raise typer.Exit(error.exit_code) from None
+        except MemoryError as error:
+            if debug:
+                raise
+            print_error(SodkitError(f"the memory is full: {error}"))
+            raise typer.Exit(SodkitError.exit_code) from None
         except KeyboardInterrupt:
             if debug:
                 raise

@@ -57,6 +57,7 @@ def predict(
     from sodkit.cli.common import print_json, print_table, progress
     from sodkit.engine.checkpoint import load_checkpoint
     from sodkit.engine.device import pick_device
+    from sodkit.engine.failures import explained
     from sodkit.engine.predict import PredictOptions, predict_images
     from sodkit.errors import UsageError
 
@@ -75,7 +76,7 @@ def predict(
         merge_nms=default.merge_nms if merge_nms is None else merge_nms,
         batch=batch or default.batch, score=score, proposals=proposals,
     )  # fmt: skip
-    with progress("predicting") as report:
+    with explained("give a smaller --batch or --size"), progress("predicting") as report:
         found = predict_images(
             loaded.detector, loaded.recipe, annotations.images, folder,
             device=target, options=options, progress=report,

@@ -5,6 +5,7 @@ Coordinates are pixels of the *resized* image; ``scales`` lead back: resized = p
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -28,6 +29,12 @@ class Target:
     labels: Tensor
     ignore_boxes: Tensor
     obb: Tensor | None = None
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Yield all tensors."""
+        yield from (self.boxes, self.labels, self.ignore_boxes)
+        if self.obb is not None:
+            yield self.obb
 
     def to(self, device: torch.device) -> Self:
         """Move to ``device``."""
@@ -57,6 +64,12 @@ class Batch:
     scales: tuple[tuple[float, float], ...]
     targets: tuple[Target, ...] = ()
     image_ids: tuple[int, ...] = ()
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Yield all tensors, those of the targets too."""
+        yield self.images
+        for target in self.targets:
+            yield from target.tensors()
 
     def to(self, device: torch.device) -> Self:
         """Move to ``device``."""

@@ -1,38 +1,29 @@
-"""Annotations and image files as training samples and batches.
+"""Annotations and image files as training samples.
 
-Every random choice comes from (seed, epoch, index), none from a worker's state: the same batches
+Every random choice comes from (seed, epoch, index), none from a worker's state: the same samples
 at any number of workers, and after resuming.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from multiprocessing.util import get_temp_dir
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
-from torch.multiprocessing import get_sharing_strategy
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset
 
 from sodkit.data import transforms
 from sodkit.data.batches import Batch, Target
 from sodkit.data.images import RgbImage, read_image
 from sodkit.data.oddities import MIN_SIDE
 from sodkit.data.records import Annotations, BoolArray, FloatArray, IntArray
-from sodkit.errors import SodkitError, UsageError
 from sodkit.geometry import rotated
 from sodkit.settings import Input
 
 Key = tuple[int, int]
 """(epoch, index into the data set's images)."""
-
-SOCKET_NAME = 107
-"""Bytes that the name of a Unix socket may have."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,25 +129,6 @@ class TrainingSet(Dataset[Sample]):
         return image, xyxy, obb
 
 
-class EpochBatches(Sampler[list[Key]]):
-    """The batches of one epoch: a permutation drawn from (seed, epoch), cut into batches.
-
-    ``epoch`` is set before each pass; it travels in the keys, so workers need no telling.
-    """
-
-    def __init__(self, count: int, batch: int, *, seed: int) -> None:
-        self._count, self._batch, self._seed = count, batch, seed
-        self.epoch = 0
-
-    def __len__(self) -> int:
-        return -(-self._count // self._batch)
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        order = np.random.default_rng((self._seed, self.epoch)).permutation(self._count)
-        for start in range(0, self._count, self._batch):
-            yield [(self.epoch, int(index)) for index in order[start : start + self._batch]]
-
-
 def collate(samples: Sequence[Sample], *, settings: Input) -> Batch:
     """Normalise samples and pad them to one size."""
     targets = tuple(
@@ -203,96 +175,3 @@ def pad_images(
         part = transforms.normalise(image, settings.mean, settings.std)
         pixels[row, :, : part.shape[1], : part.shape[2]] = torch.from_numpy(part)
     return Batch(pixels, sizes, tuple(scales), targets, image_ids)
-
-
-class Batches:
-    """A training set as batches, epoch by epoch, read by worker processes that live on.
-
-    Args:
-        dataset: the samples.
-        settings: how they are normalised and padded.
-        batch: samples a batch; the last one of an epoch may be smaller.
-        seed: of the order.
-        workers: processes, 0 to read in this one.
-
-    Raises:
-        UsageError: the folder for temporary files has too long a name for worker processes.
-    """
-
-    def __init__(
-        self, dataset: TrainingSet, settings: Input, *, batch: int, seed: int, workers: int
-    ) -> None:
-        if workers > 0:
-            _check_socket_name()
-        self._sampler = EpochBatches(len(dataset), batch, seed=seed)
-        self._loader = DataLoader(
-            _Carrying(dataset),
-            batch_sampler=self._sampler,
-            collate_fn=partial(_collate_or_carry, settings=settings),
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_start_worker,
-        )
-
-    def __len__(self) -> int:
-        return len(self._sampler)
-
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """Yield the batches of ``epoch``; raises DataError for an image that cannot be read."""
-        self._sampler.epoch = epoch
-        for item in self._loader:
-            if isinstance(item, SodkitError):
-                raise item
-            yield item
-
-
-class _Carrying(Dataset[Sample | SodkitError]):
-    """Returns errors of ours instead of raising them: torch's workers would garble them."""
-
-    def __init__(self, dataset: TrainingSet) -> None:
-        self._dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self._dataset)
-
-    def __getitem__(self, key: Key) -> Sample | SodkitError:
-        try:
-            return self._dataset[key]
-        except SodkitError as error:
-            return error
-
-
-def _collate_or_carry(
-    items: Sequence[Sample | SodkitError], *, settings: Input
-) -> Batch | SodkitError:
-    """Collate samples, or pass the first error on."""
-    samples = []
-    for item in items:
-        if isinstance(item, SodkitError):
-            return item
-        samples.append(item)
-    return collate(samples, settings=settings)
-
-
-def _check_socket_name() -> None:
-    """Refuse where a worker could not name its socket: torch would wait for it without end.
-
-    Tensors come from a worker through a socket in the folder for temporary files, as
-    ``listener-`` and eight letters; Linux takes 107 bytes for the whole name.
-    """
-    if get_sharing_strategy() != "file_descriptor":  # type: ignore[no-untyped-call]
-        return
-    folder = get_temp_dir()
-    longest = SOCKET_NAME - len("/listener-12345678")
-    if len(os.fsencode(folder)) > longest:
-        raise UsageError(
-            f"the name is too long: worker processes cannot open a socket in it ({longest} bytes)",
-            where=folder,
-            hint="set TMPDIR to a folder with a shorter name, /tmp say; --workers 0 needs none",
-        )
-
-
-def _start_worker(_: int) -> None:
-    """Keep OpenCV to one thread: the workers are the parallelism."""
-    cv2.setNumThreads(0)

@@ -18,11 +18,13 @@ from torch import Tensor, nn
 
 from sodkit.config import dump_recipe
 from sodkit.data.batches import Batch
-from sodkit.data.dataset import Batches, TrainingSet, learnable
+from sodkit.data.dataset import TrainingSet, learnable
+from sodkit.data.loader import Batches
 from sodkit.data.oddities import MIN_SIDE
 from sodkit.data.records import Annotations
 from sodkit.engine import checkpoint as ckpt
 from sodkit.engine.device import autocast
+from sodkit.engine.failures import explained
 from sodkit.engine.log import Row, RunLog
 from sodkit.errors import DataError, SodkitError
 from sodkit.files import write_text
@@ -32,6 +34,8 @@ from sodkit.settings import Recipe, Schedule
 
 Validate = Callable[[Detector], dict[str, float | None]]
 """Evaluates a detector (in evaluation mode) and returns metrics by name, ``AP`` among them."""
+
+LESS_MEMORY = "a smaller schedule.batch needs less memory, and so does schedule.precision=bfloat16"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,8 @@ def train(
     Raises:
         DataError: no objects to learn, boxes of another kind than the recipe's, or an image that
             cannot be read.
-        SodkitError: a loss that is not finite; the message names the images.
+        SodkitError: a loss that is not finite, the message names the images; memory that is full;
+            a worker process that was killed.
     """
     schedule = recipe.schedule
     check_kind(recipe, annotations)
@@ -98,7 +103,7 @@ def train(
     done = ckpt.load_state(state, detector, optimizer) if resume else ckpt.Progress()
     scaler = restore_scale(_scaler(schedule, device), done)
     write_text(out / "recipe.yaml", dump_recipe(recipe))
-    with RunLog(out, resume_epoch=done.epoch) as log:
+    with explained(LESS_MEMORY), RunLog(out, resume_epoch=done.epoch) as log:
         loop = _Loop(recipe, detector, optimizer, scaler, batches, log, on_step)
         for epoch in range(done.epoch, schedule.epochs):
             row = _train_epoch(loop, epoch)

@@ -41,6 +41,10 @@ def test_an_error_is_what_where_and_hint() -> None:
     assert run(error)[1] == "error: a.json: annotations[3] (id 7): box is [inverted]\n  swap them\n"
 
 
+def test_full_memory_is_an_error_of_ours() -> None:
+    assert run(MemoryError("8 GiB")) == (1, "error: the memory is full: 8 GiB\n")
+
+
 def test_debug_lets_the_error_through() -> None:
     app = typer.Typer(pretty_exceptions_enable=False)
 
