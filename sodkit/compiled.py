@@ -21,7 +21,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -255,7 +255,9 @@ def _compile(kernel: Kernel[P, R], name: str) -> bytes:
     return b"%b\n%b" % (" ".join(helpers).encode(), _machine().emit_object(module))
 
 
-def _jitted(function: FunctionType, done: dict[str, Any]) -> Any:
+def _jitted(
+    function: FunctionType, done: dict[str, Any], options: Mapping[str, object] = _INNER
+) -> Any:
     """Return numba's version of a function, and of the functions it names."""
     from numba import njit
 
@@ -265,10 +267,10 @@ def _jitted(function: FunctionType, done: dict[str, Any]) -> Any:
         for name in function.__code__.co_names:
             value = _unwrapped(space.get(name))
             if isinstance(value, FunctionType):
-                space[name] = _jitted(value, done)
+                space[name] = _jitted(value, done, options)
         copy = FunctionType(function.__code__, space, function.__name__, function.__defaults__)
         compile_: Any = njit
-        done[key] = compile_(no_rewrites=True, **_INNER)(copy)
+        done[key] = compile_(no_rewrites=True, **options)(copy)
     return done[key]
 
 

@@ -2,11 +2,38 @@
 
 One thread for torch: the models of the tests are small, and threads would only wait. Hypothesis
 draws the same examples in every run, and waits as long as a first compilation takes.
+
+``pytest --check-bounds`` runs the compiled loops with every index checked: a loop that reads or
+writes beside an array raises IndexError, where its machine code might go on with garbage.
 """
 
+from typing import Any
+
+import pytest
 import torch
 from hypothesis import settings
+
+from sodkit import compiled
 
 torch.set_num_threads(1)
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--check-bounds", action="store_true", help="check the compiled loops' indices"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--check-bounds"):
+        compiled.Kernel.__call__ = _checked  # type: ignore[method-assign]
+
+
+def _checked(kernel: compiled.Kernel[..., Any], *args: object) -> object:
+    """Run a kernel as numba does when it is asked to check indices."""
+    options = {"error_model": "numpy", "boundscheck": True}
+    if not hasattr(kernel, "checked"):
+        kernel.checked = compiled._jitted(kernel.function, {}, options)  # type: ignore[attr-defined]
+    return kernel.checked(*args)  # type: ignore[attr-defined]
