@@ -11,14 +11,12 @@ import torch
 from torch import Tensor
 
 from sodkit import settings
+from sodkit.models.blocks import blocks
 from sodkit.models.matchers import Order
 
 LOW, MIDDLE, HIGH = 0, 1, 2
 EXEMPLAR = -1
 """The image of an exemplar: of none in the batch, so all may compare with it."""
-
-CELLS = 2**22
-"""Pairs of an object and a sample looked at together: bounds the memory of crowded images."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,12 +113,6 @@ def choose(objects: Objects, samples: Samples, config: settings.Imitation, order
         columns[here], found[here] = turn[column], True
         positive[here] = positives[row, column]
     return Chosen(columns, found, positive)
-
-
-def blocks(rows: int, columns: int) -> list[slice]:
-    """Cut a table into slices of rows with at most ``CELLS`` cells, but one row at least."""
-    step = max(1, CELLS // max(1, columns))
-    return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
 
 
 def _masks(

@@ -6,10 +6,8 @@ import torch
 from torch import Tensor
 
 from sodkit.geometry.overlap import rotated_iou_pairs
+from sodkit.models.blocks import blocks
 from sodkit.models.rotated_coders import enclosing, upright
-
-_BLOCK = 1 << 20
-"""Pairs looked at together: memory stays bounded in crowds."""
 
 _UPRIGHT = 1e-6
 """An oriented box that fills all but this share of its enclosing box is taken as that box."""
@@ -31,9 +29,7 @@ def inside(boxes: Tensor, regions: Tensor) -> Tensor:
     around, region_around = _around(boxes), _around(regions)
     half = _area(boxes) / 2
     plain = (_area(regions) >= (1 - _UPRIGHT) * _area(region_around)) & (boxes.shape[1] == 4)
-    count = max(1, _BLOCK // max(1, len(boxes)))
-    for start in range(0, len(regions), count):
-        part = slice(start, start + count)
+    for part in blocks(len(regions), len(boxes)):
         near = intersection(region_around[part], around) > half
         result |= (near & plain[part, None]).any(0)
         if plain[part].all():

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from sodkit import settings
 from sodkit.models import contrast, losses
+from sodkit.models.blocks import blocks
 from sodkit.models.contrast import EXEMPLAR, HIGH, Objects, Samples
 from sodkit.models.exemplars import Exemplars, from_all_ranks
 from sodkit.models.matchers import Order
@@ -262,7 +263,7 @@ def _similarities(values: Tensor, query: Tensor, columns: Tensor) -> Tensor:
     """
     parts = [
         (values[query[rows]] @ values.T).gather(1, columns[rows].clamp(min=0))
-        for rows in contrast.blocks(len(query), len(values))
+        for rows in blocks(len(query), len(values))
     ]
     return torch.cat(parts)
 

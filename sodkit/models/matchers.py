@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from sodkit import settings
+from sodkit.models.blocks import blocks
 from sodkit.models.ignored import inside, intersection
 
 NEGATIVE = -1
 IGNORED = -2
-_BLOCK = 1 << 22
 _TINY = 1e-6
 
 Order = Callable[[int], Tensor]
@@ -212,13 +212,12 @@ def _choose(mask: Tensor, count: int, order: Order) -> Tensor:
 
 def _blocks(boxes: Tensor, gt_boxes: Tensor) -> Iterator[tuple[int, Tensor]]:
     """Yield the first row and the IoUs (k, N) of k ground-truth boxes at a time."""
-    count = max(1, _BLOCK // max(1, len(boxes)))
     area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
-    for start in range(0, len(gt_boxes), count):
-        part = gt_boxes[start : start + count]
+    for rows in blocks(len(gt_boxes), len(boxes)):
+        part = gt_boxes[rows]
         inter = intersection(part, boxes)
         union = (part[:, 2:] - part[:, :2]).prod(1)[:, None] + area - inter
-        yield start, inter / union.clamp(min=_TINY)
+        yield rows.start, inter / union.clamp(min=_TINY)
 
 
 def _low_quality(iou: Tensor, minimum: float, start: int) -> Tensor:

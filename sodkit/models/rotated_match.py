@@ -8,12 +8,10 @@ from torch import Tensor
 
 from sodkit import settings
 from sodkit.geometry.overlap import rotated_iou_pairs
+from sodkit.models.blocks import blocks
 from sodkit.models.ignored import inside
 from sodkit.models.matchers import IGNORED, NEGATIVE, Matches
 from sodkit.models.rotated_coders import enclosing
-
-_BLOCK = 1 << 20
-"""Pairs of a proposal and an object looked at together."""
 
 
 def match_rotated(
@@ -34,15 +32,13 @@ def match_rotated(
     objects = gt_boxes.double().cpu().numpy()
     around, gt_around = enclosing(boxes), enclosing(gt_boxes)
     best, index = boxes.new_zeros(len(boxes)), torch.full((len(boxes),), NEGATIVE)
-    count = max(1, _BLOCK // max(1, len(gt_boxes)))
-    for start in range(0, len(boxes), count):
-        part = slice(start, start + count)
+    for part in blocks(len(boxes), len(gt_boxes)):
         row, column = _touching(around[part], gt_around)
         iou = rotated_iou_pairs(boxes[part].double().cpu().numpy()[row], objects[column])
         # of each proposal the pair with the greatest IoU, of equal ones the first object
         order = np.lexsort((-column, iou, row))
         last = order[np.append(np.diff(row[order]) != 0, True)] if len(order) else order
-        rows = torch.from_numpy(row[last] + start)
+        rows = torch.from_numpy(row[last] + part.start)
         best[rows.to(best.device)] = torch.from_numpy(iou[last]).to(best)
         index[rows] = torch.from_numpy(column[last])
     index = index.to(boxes.device)

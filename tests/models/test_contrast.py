@@ -4,6 +4,7 @@ import torch
 
 from sodkit import settings
 from sodkit.models import contrast, matchers
+from sodkit.models.blocks import blocks
 from sodkit.models.contrast import EXEMPLAR, HIGH, LOW, MIDDLE, Objects, Samples
 
 CONFIG = settings.Imitation(samples=8, low_positive_share=0.5, middle_positive_share=0.25)
@@ -109,8 +110,8 @@ def test_in_blocks_or_at_once(monkeypatch):
 
     at_once = contrast.choose(OBJECTS, samples(), CONFIG, order)
     for cells in (1, 15, 40):
-        monkeypatch.setattr(contrast, "CELLS", cells)
-        assert len(contrast.blocks(4, 15)) == {1: 4, 15: 4, 40: 2}[cells]
+        monkeypatch.setattr("sodkit.models.blocks.CELLS", cells)
+        assert len(blocks(4, 15)) == {1: 4, 15: 4, 40: 2}[cells]
         parts = contrast.choose(OBJECTS, samples(), CONFIG, order)
         for name in ("columns", "members", "positives"):
             assert torch.equal(getattr(parts, name), getattr(at_once, name))

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sodkit.geometry.rotated import obb_to_corners
-from sodkit.models import ignored
 from sodkit.models.ignored import inside
 
 
@@ -58,7 +57,7 @@ def test_in_blocks_or_at_once(monkeypatch, columns):
     at_once = inside(boxes, regions)
     assert at_once.any()
     assert not at_once.all()
-    monkeypatch.setattr(ignored, "_BLOCK", 60)
+    monkeypatch.setattr("sodkit.models.blocks.CELLS", 60)
     assert torch.equal(inside(boxes, regions), at_once)
 
 

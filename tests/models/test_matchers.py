@@ -174,7 +174,7 @@ def test_blocks_give_what_one_matrix_gives(count, monkeypatch):
         matchers.match_dynamic(GRID, objects, region, thresholds, match_best=True),
         matchers.match_iou(GRID, objects, region, RULE),
     ]
-    monkeypatch.setattr(matchers, "_BLOCK", 7 * len(GRID))
+    monkeypatch.setattr("sodkit.models.blocks.CELLS", 7 * len(GRID))
     again = [
         matchers.match_dynamic(GRID, objects, region, thresholds, match_best=True),
         matchers.match_iou(GRID, objects, region, RULE),

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from sodkit.geometry.overlap import rotated_iou
-from sodkit.models import matchers, rotated_match
+from sodkit.models import matchers
 from sodkit.models.rotated_match import match_rotated
 from sodkit.settings import IouMatching
 
@@ -54,7 +54,7 @@ def test_in_blocks_or_at_once(monkeypatch):
     near[:12] = objects + torch.tensor([0.3, 0.3, 0.3, 0.3, 0.0])
     at_once = match_rotated(near, objects, torch.zeros(0, 4), RULE)
     assert at_once.gt[:12].tolist() == list(range(12))
-    monkeypatch.setattr(rotated_match, "_BLOCK", 30)
+    monkeypatch.setattr("sodkit.models.blocks.CELLS", 30)
     parts = match_rotated(near, objects, torch.zeros(0, 4), RULE)
     assert torch.equal(parts.gt, at_once.gt)
     assert torch.equal(parts.iou, at_once.iou)

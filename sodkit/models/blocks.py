@@ -1,0 +1,12 @@
+"""Comparing everything with everything in bounded memory: a table is cut into blocks of rows."""
+
+from __future__ import annotations
+
+CELLS = 2**20
+"""Pairs looked at together: 4 MB of float32, which a core's cache holds, are quickest too."""
+
+
+def blocks(rows: int, columns: int) -> list[slice]:
+    """Cut a table into slices of rows with at most ``CELLS`` cells, but one row at least."""
+    step = max(1, CELLS // max(1, columns))
+    return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
