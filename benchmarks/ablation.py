@@ -6,9 +6,9 @@
 Trains the demo's recipe (ResNet-18 from random weights, patches of 384 px) on synthetic scenes. The
 scenes are the same for all runs; a seed decides weights, order and sampling. AP is measured on
 whole held-out scenes, proposals (AR at 300, high-quality ones an object: the paper's Figure 4) on
-their patches, 300 a patch after the same NMS, of oriented objects by enclosing boxes. Writes
-OUT/ablation.csv: a row a run, then mean and spread (the standard deviation over the seeds) of every
-variant.
+their patches, 300 a patch after the same NMS, of oriented objects by enclosing boxes, and once more
+for the two halves of eS, below and above the side of CRPN's anchor on P2. Writes OUT/ablation.csv:
+a row a run, then mean and spread (the standard deviation over the seeds) of every variant.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from sodkit.engine.predict import PredictOptions, predict_images
 from sodkit.engine.run import STATE, DataPaths, RunPlan, execute
 from sodkit.evaluation.evaluate import evaluate
 from sodkit.evaluation.proposals import evaluate_proposals
-from sodkit.evaluation.protocol import protocol_for
+from sodkit.evaluation.protocol import AreaRange, protocol_for
 from sodkit.files import write_text
 from sodkit.settings import Recipe
 from sodkit.tiling.run import split_dataset
@@ -49,6 +49,9 @@ PROPOSAL_NMS = 0.7
 """Proposals are compared after this; by their recipes CRPN's pass .5, the RPN's .7."""
 
 SIZES = ("eS", "rS", "gS", "N")
+HALVES = (AreaRange("below8", 0.0, 8.0**2), AreaRange("8to12", 8.0**2, 12.0**2))
+"""Of eS, by the side of a square of the object's area in px."""
+
 SMOKE = (
     "input.patch=128",
     "input.stride=96",
@@ -62,6 +65,7 @@ METRICS = (
     *(f"AP_{size}" for size in SIZES),
     "AR@300",
     *(f"AR_{size}@300" for size in SIZES),
+    *(f"AR_{half.name}@300" for half in HALVES),
     *(f"good_{size}@300" for size in SIZES),
     "seconds",
 )
@@ -175,6 +179,7 @@ def proposal_metrics(loaded: Checkpoint, folder: Path) -> dict[str, float | None
         device=torch.device("cpu"), options=options,
     )  # fmt: skip
     protocol = protocol_for(patches.kind)
+    protocol = replace(protocol, areas=(*protocol.areas, *HALVES))
     # CRPN and RPN propose upright boxes: of oriented objects what encloses them is to be found
     patches, proposals = replace(patches, obb=None), replace(proposals, obb=None)
     return dict(evaluate_proposals(patches, proposals, protocol, (300,)).metrics)
