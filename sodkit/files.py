@@ -38,7 +38,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         the path to write to.
 
     Raises:
-        UsageError: if ``path`` is a folder, or its folder cannot be made or written to.
+        UsageError: if ``path`` is a folder, or its folder cannot be made or written to, or another
+            process removed the temporary file.
         SodkitError: if the disk is full.
     """
     if path.is_dir():
@@ -69,7 +70,14 @@ def _moved_when_done(
             raise UsageError(f"cannot be written: {error.strerror}", where=path) from error
         try:
             yield temporary
-            os.replace(temporary, path)
+            try:
+                os.replace(temporary, path)
+            except FileNotFoundError as error:
+                raise UsageError(
+                    "what was written has been removed: another command writes to this folder",
+                    where=path,
+                    hint="give it another --out, or wait for it",
+                ) from error
         finally:
             remove(temporary)
 

@@ -78,3 +78,13 @@ def test_a_full_disk_is_named(tmp_path: Path) -> None:
     with pytest.raises(SodkitError, match="No space left"):
         fill()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_another_command_removed_what_was_written(tmp_path: Path) -> None:
+    """Two splits into one folder: the later one tidies away what the earlier one began."""
+    with (
+        pytest.raises(UsageError, match="another command writes to this folder"),
+        atomic_path(tmp_path / "a.json") as temporary,
+    ):
+        temporary.unlink()
+    assert list(tmp_path.iterdir()) == []
