@@ -275,20 +275,23 @@ def check_inputs(
     count = len(annotations.categories)
     if not labelled:
         return
-    if annotations.labels.min(initial=0) < REGION or annotations.labels.max(initial=-1) >= count:
-        unknown = (annotations.labels < REGION) | (annotations.labels >= count)
-        row = int(np.argmax(unknown))
+    if (wrong := _first_outside(annotations.labels, REGION, count)) is not None:
         raise DataError(
-            f"label {annotations.labels[row]} is no class ({count} classes)",
-            where=f"annotation {annotations.ids[row]}",
+            f"label {annotations.labels[wrong]} is no class ({count} classes)",
+            where=f"annotation {annotations.ids[wrong]}",
         )
-    if detections.labels.min(initial=0) < 0 or detections.labels.max(initial=-1) >= count:
-        unknown = (detections.labels < 0) | (detections.labels >= count)
-        row = int(np.argmax(unknown))
+    if (wrong := _first_outside(detections.labels, 0, count)) is not None:
         raise DataError(
-            f"label {detections.labels[row]} is no class of the annotations ({count} classes)",
-            where=f"detection {row} (image_id {detections.image_ids[row]})",
+            f"label {detections.labels[wrong]} is no class of the annotations ({count} classes)",
+            where=f"detection {wrong} (image_id {detections.image_ids[wrong]})",
         )
+
+
+def _first_outside(labels: IntArray, low: int, end: int) -> int | None:
+    """Return the first row whose label is not in ``low`` .. ``end - 1``, None if all are."""
+    if labels.min(initial=low) >= low and labels.max(initial=end - 1) < end:
+        return None
+    return int(np.argmax((labels < low) | (labels >= end)))
 
 
 def count_up(
