@@ -45,7 +45,8 @@ def guarded(command: Callable[P, R], *, debug: bool) -> Callable[P, R]:
         except MemoryError as error:
             if debug:
                 raise
-            print_error(SodkitError(f"the memory is full: {error}"))
+            what = f"the memory is full: {error}".removesuffix(": ")
+            print_error(SodkitError(what, hint="close other programs, or give fewer images"))
             raise typer.Exit(SodkitError.exit_code) from None
         except KeyboardInterrupt:
             if debug:

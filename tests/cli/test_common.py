@@ -42,7 +42,9 @@ def test_an_error_is_what_where_and_hint() -> None:
 
 
 def test_full_memory_is_an_error_of_ours() -> None:
-    assert run(MemoryError("8 GiB")) == (1, "error: the memory is full: 8 GiB\n")
+    hint = "\n  close other programs, or give fewer images\n"
+    assert run(MemoryError("8 GiB")) == (1, f"error: the memory is full: 8 GiB{hint}")
+    assert run(MemoryError()) == (1, f"error: the memory is full{hint}")
 
 
 def test_debug_lets_the_error_through() -> None:
