@@ -24,7 +24,7 @@ def test_batches_are_the_same_at_any_number_of_workers(
     def read(workers: int) -> list[torch.Tensor]:
         dataset = TrainingSet(*data, INPUT, seed=1)
         batches = Batches(dataset, INPUT, batch=2, seed=1, workers=workers)
-        return [t for b in batches.epoch(epoch) for t in (b.images, *(x.boxes for x in b.targets))]
+        return [t for b in batches.epoch(epoch) for t in b.tensors()]
 
     for alone, shared in zip(read(0), read(2), strict=True):
         assert torch.equal(alone, shared)
