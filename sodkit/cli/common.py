@@ -5,6 +5,7 @@ stdout carries results only; progress, logs and errors go to stderr.
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import sys
@@ -14,7 +15,7 @@ from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import typer
 
-from sodkit.errors import SodkitError
+from sodkit.errors import SodkitError, UsageError
 
 SCHEMA_VERSION = 1
 INTERRUPTED = 130
@@ -55,6 +56,11 @@ def guarded(command: Callable[P, R], *, debug: bool) -> Callable[P, R]:
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             _leave_broken_pipe()
+        except OSError as error:
+            if debug or error.errno != errno.ENAMETOOLONG:
+                raise
+            print_error(UsageError("the name is too long for a file", where=error.filename))
+            raise typer.Exit(UsageError.exit_code) from None
 
     return run
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from sodkit.data.formats.folders import IMAGE_SUFFIXES
+from sodkit.data.formats.folders import IMAGE_SUFFIXES, is_folder
 from sodkit.data.images import image_size
 from sodkit.data.records import ImageRecord
 from sodkit.errors import DataError
@@ -26,7 +26,7 @@ def list_images(paths: Iterable[Path]) -> tuple[tuple[ImageRecord, ...], Path]:
     """
     files: list[Path] = []
     for path in paths:
-        found = _images_in(path) if path.is_dir() else [path]
+        found = _images_in(path) if is_folder(path) else [path]
         if not found:
             raise DataError("there are no images in this folder", where=path)
         files += found

@@ -17,11 +17,12 @@ from typing import Any
 import msgspec
 
 from sodkit.data.formats import PATCHES
+from sodkit.data.formats.folders import fitting
 from sodkit.data.records import Annotations, ImageRecord
 from sodkit.errors import UsageError
 from sodkit.files import TEMPORARY, write_bytes
 from sodkit.tiling.settings import SplitSettings
-from sodkit.tiling.split import IMAGES
+from sodkit.tiling.split import IMAGES, patch_name
 
 REPORT = "split.json"
 _RUNNING = ".split.json"
@@ -93,17 +94,31 @@ def fingerprint(annotations: Annotations, settings: SplitSettings) -> str:
     return digest.hexdigest()
 
 
-def stems(images: Sequence[ImageRecord]) -> list[str]:
+def stems(images: Sequence[ImageRecord], settings: SplitSettings) -> list[str]:
     """Return what the names of each image's patches start with: its own name without suffix.
 
-    Its folders stay; where two images differ only by suffix or case the image's id is added.
+    Its folders stay; where two images differ only by suffix or case the image's id is added. A name
+    that leaves too little room for what the patches' names end in is cut.
     """
     plain = [str(PurePosixPath(image.file_name).with_suffix("")) for image in images]
     counts = Counter(stem.casefold() for stem in plain)
-    return [
+    own = [
         stem if counts[stem.casefold()] == 1 else f"{stem}-{image.id}"
         for stem, image in zip(plain, images, strict=True)
     ]
+    return [
+        fitting(stem, _longest_end(image, settings))
+        for stem, image in zip(own, images, strict=True)
+    ]
+
+
+def _longest_end(image: ImageRecord, settings: SplitSettings) -> int:
+    """Return how long that is at most which follows the stem in the names of an image's patches."""
+    ends = []
+    for scale in settings.scales:
+        last = max(0, image.width - scale.size), max(0, image.height - scale.size)
+        ends.append(len(patch_name("", scale.size, last, scale.format)))
+    return max(ends)
 
 
 def _read_claim(out: Path) -> _Claim | None:

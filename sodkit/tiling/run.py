@@ -118,7 +118,7 @@ class _Job:
         self.settings = settings
         self.skip_bad = skip_bad
         self.rows = annotations.rows_by_image()
-        self.stems = folder.stems(annotations.images)
+        self.stems = folder.stems(annotations.images, settings)
         self.stop = Event()
         self._memory = _Memory()
 

@@ -131,11 +131,16 @@ def _records(
     size, suffix = settings.size, settings.format
     return tuple(
         ImageRecord(
-            0, f"{IMAGES}/{stem}__{size}__{x}___{y}.{suffix}",
+            0, f"{IMAGES}/{patch_name(stem, size, (x, y), suffix)}",
             size, size, image.id, image.file_name, (x, y),
         )
         for x, y in cuts.starts.tolist()
     )  # fmt: skip
+
+
+def patch_name(stem: str, size: int, start: tuple[int, int], suffix: str) -> str:
+    """Return the file name of the patch at ``start``, as the releases name theirs."""
+    return f"{stem}__{size}__{start[0]}___{start[1]}.{suffix}"
 
 
 def _shift(own: Annotations, start: FloatArray, image: ImageRecord, size: int) -> Annotations:

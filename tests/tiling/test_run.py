@@ -78,6 +78,25 @@ def test_names_that_differ_by_suffix_do_not_collide(source: Path, tmp_path: Path
     assert "images/sub/c__100__0___0.jpg" in names
 
 
+def test_names_that_are_too_long_for_patches_are_cut(source: Path, tmp_path: Path) -> None:
+    """Names of 251 and 255 bytes that begin alike; a name whose patches' just fit stays."""
+    data = json.loads(source.read_text())
+    names = ["a" * 247 + ".jpg", "a" * 251 + ".png", "sub/" + "ä" * 118 + ".jpg"]
+    for image, name in zip(data["images"], names, strict=False):
+        (source.parent / "photos" / image["file_name"]).rename(source.parent / "photos" / name)
+        image["file_name"] = name
+    source.write_text(json.dumps(data))
+    report = split(source, tmp_path / "out")
+    own = read_annotations(tmp_path / "out")
+    assert report.patches == len(own.images) == len({image.file_name for image in own.images})
+    for image in own.images:
+        assert (tmp_path / "out" / image.file_name).is_file()
+        assert len(Path(image.file_name).name.encode()) <= 255
+    assert set(names) <= {image.ori_file_name for image in own.images}
+    assert f"images/sub/{'ä' * 118}__100__0___0.jpg" in {image.file_name for image in own.images}
+    assert split(source, tmp_path / "out").patches == report.patches
+
+
 @pytest.mark.parametrize("workers", [2, 5])
 def test_any_number_of_workers_writes_the_same(source: Path, tmp_path: Path, workers: int) -> None:
     rules = replace(RULES, ignore="fill", empty=0.5)

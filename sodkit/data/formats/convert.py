@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 
 from sodkit.data.formats import coco_write, dota, soda_a, voc, yolo
 from sodkit.data.formats.dota import four_corners
-from sodkit.data.formats.folders import IMAGE_SUFFIXES, numbers, stem_of
+from sodkit.data.formats.folders import IMAGE_SUFFIXES, LONGEST_NAME, numbers, stem_of
 from sodkit.data.records import Annotations, BoolArray
 from sodkit.errors import DataError, UsageError
 from sodkit.files import atomic_folder
@@ -66,14 +67,14 @@ def convert(annotations: Annotations, format: str, out: Path) -> list[str]:
 
     Raises:
         UsageError: ``out`` is taken or cannot be written, or a class name cannot stand in it.
-        DataError: two images would share one label file.
+        DataError: two images would share one label file, or its name would be too long.
     """
     if format == "coco":
         if out.exists():
             raise UsageError("exists already", where=out, hint="give another file by --out")
         coco_write.write(out, annotations)
         return []
-    _check_stems(annotations)
+    _check_stems(annotations, ".json" if format == "soda-a" else ".txt")
     with atomic_folder(out) as folder:
         HOLDS[format].write(folder, annotations)
     return list(losses(annotations, HOLDS[format]))
@@ -148,10 +149,17 @@ def _outside(own: Annotations) -> BoolArray:
     return np.asarray((box[:, :2] < 0).any(axis=1) | (box[:, 2:] > limit).any(axis=1))
 
 
-def _check_stems(annotations: Annotations) -> None:
-    """Raise if two images would share a label file."""
+def _check_stems(annotations: Annotations, suffix: str) -> None:
+    """Raise if two images would share a label file, or one's would have too long a name."""
     counts = Counter(stem_of(image.file_name).casefold() for image in annotations.images)
     for image in annotations.images:
+        last = stem_of(image.file_name).rpartition("/")[2]
+        if len(os.fsencode(last)) > LONGEST_NAME - len(suffix):
+            raise DataError(
+                f"its label file would have a name of more than {LONGEST_NAME} bytes",
+                where=image.file_name,
+                hint="give the image a shorter name, in its folder and in ANN; or convert to coco",
+            )
         if counts[stem_of(image.file_name).casefold()] > 1:
             raise DataError(
                 "another image differs from it only by suffix or case: they would share labels",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -11,6 +12,43 @@ from sodkit.data.records import Annotations
 _LOWER = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 IMAGE_SUFFIXES = (*_LOWER, *(suffix.upper() for suffix in _LOWER))
 """Suffixes of image files, likeliest first."""
+
+LONGEST_NAME = 255
+"""Bytes that file systems take for a name."""
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether there is such a file; there is none by a name that no system takes."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether there is such a folder; there is none by a name that no system takes."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def fitting(stem: str, room: int) -> str:
+    """Return the stem of a file to be written: its last part at most ``LONGEST_NAME - room`` bytes.
+
+    One that is longer is cut, and ends in a digest of the whole, so that different ones stay so.
+
+    Args:
+        stem: relative, with forward slashes.
+        room: bytes of what follows it in the file's name.
+    """
+    folder, slash, last = stem.rpartition("/")
+    most = LONGEST_NAME - room
+    if len(os.fsencode(last)) <= most:
+        return stem
+    digest = hashlib.blake2b(stem.encode(errors="surrogatepass"), digest_size=8).hexdigest()
+    kept = os.fsencode(last)[: most - len(digest) - 1].decode(errors="ignore")
+    return f"{folder}{slash}{kept}-{digest}"
 
 
 def image_folders(path: Path) -> list[Path]:
@@ -41,7 +79,7 @@ def find_images(path: Path, annotations: Annotations) -> Path:
     if not annotations.images:
         return folders[0]
     name = annotations.images[0].file_name
-    return next((folder for folder in folders if (folder / name).is_file()), folders[0])
+    return next((folder for folder in folders if is_file(folder / name)), folders[0])
 
 
 def images_below(folder: Path) -> dict[str, str]:

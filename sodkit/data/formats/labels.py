@@ -22,7 +22,13 @@ from sodkit.data.formats.assemble import (
     is_ignore,
     polygons_from_lists,
 )
-from sodkit.data.formats.folders import IMAGE_SUFFIXES, image_folders, images_below, numbers
+from sodkit.data.formats.folders import (
+    IMAGE_SUFFIXES,
+    image_folders,
+    images_below,
+    is_file,
+    numbers,
+)
 from sodkit.data.formats.source import MissingImageError, Tell, closest, read_lines
 from sodkit.data.images import image_size
 from sodkit.data.records import Category, ImageRecord
@@ -91,7 +97,7 @@ class ImageFinder:
         folders = image_folders(path) if images is None else [images]
         for folder in folders:
             for stem in stems[:_PROBED]:
-                if any((folder / (stem + suffix)).is_file() for suffix in IMAGE_SUFFIXES):
+                if any(is_file(folder / (stem + suffix)) for suffix in IMAGE_SUFFIXES):
                     return cls(folder, images_below(folder))
         return cls(folders[0], images_below(folders[0]) if images is not None else {})
 

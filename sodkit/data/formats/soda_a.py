@@ -20,7 +20,7 @@ import numpy as np
 from sodkit.data.formats.assemble import IGNORE_NAME, Collected, box_corners, polygons_from_lists
 from sodkit.data.formats.coco import Coordinate, Side
 from sodkit.data.formats.coco_columns import Id
-from sodkit.data.formats.folders import IMAGE_SUFFIXES, image_folders, numbers, stem_of
+from sodkit.data.formats.folders import IMAGE_SUFFIXES, image_folders, is_file, numbers, stem_of
 from sodkit.data.formats.labels import guessed_image, label_files
 from sodkit.data.formats.source import (
     MissingImageError,
@@ -197,7 +197,7 @@ def _record(content: _File, path: Path, stem: str, number: int, folders: list[Pa
     name = safe_name(name, str(path))
     width, height = content.width or image.width, content.height or image.height
     if width is None or height is None:
-        file = next((folder / name for folder in folders if (folder / name).is_file()), None)
+        file = next((folder / name for folder in folders if is_file(folder / name)), None)
         width, height = image_size(file or folders[0] / name)
     if content.ori_id is None:
         return ImageRecord(number, name, width, height)
@@ -212,7 +212,7 @@ def _find_image(path: Path, stem: str, folders: list[Path]) -> str:
     """Return the name of the image that belongs to an annotation file."""
     for folder in folders:
         for suffix in IMAGE_SUFFIXES:
-            if (folder / (stem + suffix)).is_file():
+            if is_file(folder / (stem + suffix)):
                 return stem + suffix
     raise MissingImageError(
         "states no image, and there is none of its name",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
@@ -16,11 +17,15 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from sodkit.data.formats.folders import LONGEST_NAME
 from sodkit.errors import DataError
 
 T = TypeVar("T")
 
 _PLAIN_NAME = re.compile(r"\w[\w-]*(\.\w[\w-]*)*(/\w[\w-]*(\.\w[\w-]*)*)*", re.ASCII)
+
+_LONGEST_PATH = 4095
+"""Bytes that systems take for a path."""
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -175,9 +180,11 @@ def safe_name(name: str, where: str) -> str:
     """Return the name of an image file, relative and with forward slashes.
 
     Raises:
-        DataError: if it is empty, absolute or leads out of its folder.
+        DataError: if it is empty, absolute, leads out of its folder or is too long for a file.
     """
-    if _PLAIN_NAME.fullmatch(name):  # nearly all; taking paths apart is slow
+    if len(name) <= LONGEST_NAME and _PLAIN_NAME.fullmatch(
+        name
+    ):  # nearly all; taking paths apart is slow
         return name
     clean = name.replace("\\", "/")
     parts = PurePosixPath(clean).parts
@@ -189,7 +196,20 @@ def safe_name(name: str, where: str) -> str:
             where=where,
             hint="file names are relative to the folder given by --images, without '..'",
         )
+    long = next((part for part in parts if len(os.fsencode(part)) > LONGEST_NAME), None)
+    if long is not None or len(os.fsencode(clean)) > _LONGEST_PATH:
+        most = _LONGEST_PATH if long is None else LONGEST_NAME
+        raise DataError(
+            f"the file name {_shown(long or clean)} has more than {most} bytes: no file has",
+            where=where,
+            hint="give the image a shorter name, in its folder and here",
+        )
     return clean
+
+
+def _shown(name: str) -> str:
+    """Return a long name for a message: its start and its end."""
+    return repr(f"{name[:40]}...{name[-20:]}")
 
 
 def _malformed(data: bytes, message: str, path: Path) -> DataError:

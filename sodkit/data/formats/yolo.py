@@ -29,7 +29,7 @@ import yaml
 
 from sodkit.data.formats.assemble import IGNORE_NAME, Collected
 from sodkit.data.formats.dota import four_corners
-from sodkit.data.formats.folders import images_below, numbers, stem_of
+from sodkit.data.formats.folders import images_below, is_file, is_folder, numbers, stem_of
 from sodkit.data.formats.labels import (
     CLASSES_FILE,
     ImageFinder,
@@ -97,7 +97,11 @@ def collect(path: Path, *, images: Path | None = None, tell: Tell = stop) -> Col
 
 
 def _any_there(data: YoloYaml, root: Path) -> bool:
-    return any((root / path).exists() for paths in data.subsets.values() for path in paths)
+    return any(
+        is_file(root / path) or is_folder(root / path)
+        for paths in data.subsets.values()
+        for path in paths
+    )
 
 
 def _collect_yaml(data: YoloYaml, images: Path | None, tell: Tell) -> Collected:
@@ -115,7 +119,7 @@ def _collect_yaml(data: YoloYaml, images: Path | None, tell: Tell) -> Collected:
         try:
             size = image_size(root / name)
             record = ImageRecord(ids[stem_of(name)], name, *size)
-            rows = _rows(label, size, data.names, tell) if label.is_file() else []
+            rows = _rows(label, size, data.names, tell) if is_file(label) else []
         except DataError as error:
             tell(error, "form")
             continue
@@ -307,9 +311,9 @@ def subset_images(data: YoloYaml, subset: str, root: Path) -> Iterator[Path]:
     for value in data.subsets[subset]:
         where = f"{data.path}: {subset}"
         place = _inside(value, root, where)
-        if place.is_dir():
+        if is_folder(place):
             yield from (place / name for name in sorted(images_below(place).values()))
-        elif place.is_file():
+        elif is_file(place):
             for line, text in enumerate(read_lines(place), start=1):
                 if text.strip():
                     yield _inside(text.strip(), root, f"{place}:{line}")
@@ -324,7 +328,7 @@ def subset_images(data: YoloYaml, subset: str, root: Path) -> Iterator[Path]:
 def _inside(value: str, root: Path, where: str) -> Path:
     """Return a path below the root; ``../train/images`` of exported data means the root's own."""
     place = Path(os.path.normpath(root / value))
-    if place.is_relative_to(root) and place.exists():
+    if place.is_relative_to(root) and (is_file(place) or is_folder(place)):
         return place
     own = value
     while own.startswith("../"):
@@ -340,9 +344,9 @@ def _label_of(root: Path, name: str) -> Path:
     spots = [i for i, part in enumerate(parts[:-1]) if part == IMAGES]
     if spots:
         swapped = [*parts[: spots[-1]], LABELS, *parts[spots[-1] + 1 :]]
-        if root.joinpath(*swapped).is_file():
+        if is_file(root.joinpath(*swapped)):
             return root.joinpath(*swapped)
-    if root.name == IMAGES and (root.parent / LABELS).joinpath(*parts).is_file():
+    if root.name == IMAGES and is_file((root.parent / LABELS).joinpath(*parts)):
         return (root.parent / LABELS).joinpath(*parts)
     return root.joinpath(*parts)
 

@@ -170,6 +170,17 @@ def test_two_images_of_one_stem_are_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("format", "most"), [("yolo", 251), ("voc", 251), ("soda-a", 250)])
+def test_a_name_too_long_for_its_label_file(tmp_path: Path, format: str, most: int) -> None:
+    fits, longer = ("a" * length + ".b" for length in (most, most + 1))
+    own = make([ImageRecord(1, fits, 9, 9)], [], "horizontal")
+    convert(own, format, tmp_path / "fits")
+    with pytest.raises(DataError, match="more than 255 bytes") as error:
+        convert(make([ImageRecord(1, longer, 9, 9)], [], "horizontal"), format, tmp_path / "out")
+    assert error.value.where == longer
+    assert not (tmp_path / "out").exists()
+
+
 def test_nothing_is_overwritten_or_left_half_written(tmp_path: Path) -> None:
     own = make([ImageRecord(1, "a.png", 9, 9)], [], "horizontal")
     (tmp_path / "taken").mkdir()
