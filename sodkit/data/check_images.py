@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sodkit.data.findings import Finding
-from sodkit.data.image_size import orientation
+from sodkit.data.formats.folders import is_file
+from sodkit.data.image_size import orientation, read_header
 from sodkit.data.images import read_image
 from sodkit.data.records import ImageRecord
 from sodkit.errors import DataError
@@ -79,7 +80,7 @@ def _looks(
 
 def _look(image: ImageRecord, folder: Path) -> _Look:
     path = folder / image.file_name
-    if not path.is_file():
+    if not is_file(path):
         return _Look((Finding("error", "missing", "no such image", str(path)),), None)
     findings = []
     try:
@@ -87,6 +88,11 @@ def _look(image: ImageRecord, folder: Path) -> _Look:
         exif = orientation(path)
         if exif != 1:
             findings.append(_rotated(path, exif, image))
+        header = read_header(path)
+        if header is not None and header.bits == 16:
+            what = "has 16 bits a channel, of which the upper 8 are read"
+            hint = "scale it to 8 bits, if its values do not reach 65535"
+            findings.append(Finding("warning", "bits", what, str(path), hint))
         digest = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
     except DataError as error:
         kind = "size" if "its annotation says" in error.what else "unreadable"

@@ -126,9 +126,7 @@ def _zoom_strip(
 ) -> RgbImage:
     """Return the strip of zoom-ins, as wide as the image."""
     total = image.shape[1]
-    side = max(64, min(total // style.zoom, max(360, total // 8)))
-    size = max(11, side // 14)
-    columns = max(1, total // side)
+    side, size, columns = _strip_layout(total, style.zoom)
     tiles = [
         _zoom_tile(image, window, caption, content, style.ignore, min(side, total), size)
         for window, caption in zoom_windows(image.shape, categories, content, style.zoom)
@@ -138,6 +136,28 @@ def _zoom_strip(
         row = np.concatenate(tiles[start : start + columns], axis=1)
         strip = np.concatenate([strip, _widen(row, total)])
     return strip
+
+
+def _strip_layout(total: int, zoom: int) -> tuple[int, int, int]:
+    """Return side and text size of the zoom-ins, and how many stand beside each other."""
+    side = max(64, min(total // zoom, max(360, total // 8)))
+    return side, max(11, side // 14), max(1, total // side)
+
+
+def most_below(width: int, zoom: int, classes: int) -> int:
+    """Return how many px a picture of ``width`` px is at most higher than its image.
+
+    Args:
+        width: of the image in px.
+        zoom: how many zoom-ins it has.
+        classes: how many the legend may name.
+    """
+    size = _legend_size(width)
+    legend = (classes + 2) * (line_height(size) + size // 2)  # at most a line an entry
+    if not zoom:
+        return legend
+    side, size, columns = _strip_layout(width, zoom)
+    return legend - (-zoom // columns) * (min(side, width) + line_height(size))
 
 
 def zoom_windows(
@@ -198,7 +218,7 @@ def _zoom_tile(
 
 def _legend(width: int, categories: Sequence[Category], content: Content, style: Style) -> RgbImage:
     """Return the legend, as wide as the image: what the lines mean, counts by class."""
-    size = int(np.clip(width / 90, 11, 44))
+    size = _legend_size(width)
     entries = [
         _entry(text, colour, size) for text, colour in legend_entries(categories, content, style)
     ]
@@ -212,6 +232,10 @@ def _legend(width: int, categories: Sequence[Category], content: Content, style:
         paste(rows[-1], entry, at, size // 4)
         at += entry.shape[1] + gap
     return np.concatenate(rows)
+
+
+def _legend_size(width: int) -> int:
+    return int(np.clip(width / 90, 11, 44))
 
 
 def legend_entries(

@@ -9,11 +9,13 @@ from pathlib import Path, PurePosixPath
 import cv2
 import numpy as np
 
-from sodkit.data.images import RgbImage, read_image
+from sodkit.data.formats.folders import fitting, is_file
+from sodkit.data.image_size import LONGEST_WRITTEN
+from sodkit.data.images import RgbImage, encode, read_image
 from sodkit.data.records import Annotations, Detections, ImageRecord, IntArray
 from sodkit.errors import DataError, UsageError
 from sodkit.files import require_new_folder, write_bytes
-from sodkit.viz.picture import IgnoreMode, Style, draw_picture
+from sodkit.viz.picture import IgnoreMode, Style, draw_picture, most_below
 
 QUALITY = 95
 
@@ -33,8 +35,8 @@ def visualize(
 ) -> list[Path]:
     """Draw ground truth, and predictions if given, on every image; one JPEG an image.
 
-    One image at a time is in memory. Pictures are named after the images; images of one name in
-    several folders get their id appended.
+    One image at a time is in memory. A picture that a JPEG cannot hold is a PNG. Pictures are named
+    after the images; images of one name in several folders get their id appended.
 
     Args:
         annotations: the data set.
@@ -61,7 +63,7 @@ def visualize(
         require_new_folder(out_dir, hint="give another folder, or allow overwriting")
     records = annotations.images[:limit]
     _check_images_exist(records, images_dir)
-    names = picture_names(annotations.images)
+    names = picture_names(annotations.images, zoom, len(annotations.categories))
     rows = annotations.rows_by_image()
     found = _rows_by_id(records, detections)
     style = Style(score, ignore, zoom)
@@ -79,19 +81,38 @@ def visualize(
     return paths
 
 
-def picture_names(images: Sequence[ImageRecord]) -> list[str]:
-    """Return a file name for each image's picture; no two are the same."""
+def picture_names(images: Sequence[ImageRecord], zoom: int = 0, classes: int = 0) -> list[str]:
+    """Return a file name for each image's picture; no two are the same.
+
+    A name that is too long with its suffix is cut. A picture that a JPEG might not hold is a PNG.
+
+    Args:
+        images: what is drawn on.
+        zoom: how many zoom-ins are below each.
+        classes: how many the legend may name.
+    """
     stems = [PurePosixPath(image.file_name.replace("\\", "/")).stem for image in images]
     often = Counter(stem.casefold() for stem in stems)
-    return [
-        f"{stem}.jpg" if often[stem.casefold()] == 1 else f"{stem}_{image.id}.jpg"
+    own = [
+        stem if often[stem.casefold()] == 1 else f"{stem}_{image.id}"
         for stem, image in zip(stems, images, strict=True)
     ]
+    return [
+        fitting(stem, len(".jpg")) + (".jpg" if _fits_jpeg(image, zoom, classes) else ".png")
+        for stem, image in zip(own, images, strict=True)
+    ]
+
+
+def _fits_jpeg(image: ImageRecord, zoom: int, classes: int) -> bool:
+    """Tell whether a JPEG holds an image's picture, whatever is drawn below it."""
+    longest = LONGEST_WRITTEN[".jpg"]
+    height = image.height + most_below(image.width, zoom, classes)
+    return image.width <= longest and height <= longest
 
 
 def _check_images_exist(records: Sequence[ImageRecord], folder: Path) -> None:
     """Raise before anything is drawn, not after an hour."""
-    missing = [r for r in records if not (folder / r.file_name).is_file()]
+    missing = [r for r in records if not is_file(folder / r.file_name)]
     if missing:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         raise DataError(
@@ -113,14 +134,13 @@ def _rows_by_id(records: Sequence[ImageRecord], detections: Detections | None) -
 
 
 def _write(path: Path, picture: RgbImage) -> None:
-    """Write a JPEG whose colours are not halved in resolution: thin lines need it."""
-    options = [
+    """Write a PNG, or a JPEG whose colours are not halved in resolution: thin lines need it."""
+    jpeg = [
         cv2.IMWRITE_JPEG_QUALITY,
         QUALITY,
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
     ]
-    done, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[:, :, ::-1]), options)
-    if not done:
-        raise DataError("picture cannot be encoded", where=path)
+    options = jpeg if path.suffix == ".jpg" else []
+    data = encode(path.suffix, np.ascontiguousarray(picture[:, :, ::-1]), options, path)
     write_bytes(path, data.tobytes())

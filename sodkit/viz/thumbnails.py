@@ -13,7 +13,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from sodkit.data.images import RgbImage, read_image
+from sodkit.data.formats.folders import is_file
+from sodkit.data.images import RgbImage, encode, read_image
 from sodkit.data.records import Annotations, Detections, FloatArray
 from sodkit.errors import DataError
 from sodkit.evaluation.study import Study
@@ -63,7 +64,7 @@ def thumbnails(
         DataError: an image is missing, undecodable or of another size than annotated.
     """
     paths = [images / annotations.images[one.index].file_name for one in study.worst]
-    missing = [path for path in paths if not path.is_file()]
+    missing = [path for path in paths if not is_file(path)]
     if missing:
         raise DataError(
             "image not found", where=missing[0], hint="--images says where the file names start"
@@ -153,8 +154,6 @@ def _draw(canvas: RgbImage, view: View, drawn: Marks, width: int) -> None:
 
 def _encode(image: RgbImage, text: str) -> Thumbnail:
     options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
-    done, data = cv2.imencode(".jpg", np.ascontiguousarray(image[:, :, ::-1]), options)
-    if not done:
-        raise DataError("picture cannot be encoded", where=text)
+    data = encode(".jpg", np.ascontiguousarray(image[:, :, ::-1]), options, text)
     content = base64.b64encode(data.tobytes()).decode()
     return Thumbnail(f"data:image/jpeg;base64,{content}", image.shape[1], image.shape[0], text)

@@ -130,6 +130,22 @@ def stated_bomb(folder: Path) -> Path:
     return path
 
 
+def long_chunk(path: Path, data: bytes) -> None:
+    """A PNG whose second chunk claims 4 GB."""
+    path.write_bytes(data[:33] + b"\xff\0\x05\x2d" + data[37:])
+
+
+def flat_jpeg(folder: Path) -> Path:
+    """A JPEG of a few kB whose header, and annotation, state 900 megapixels."""
+    size = {"width": 30_000, "height": 30_000}
+    path = coco(folder, lambda d: d["images"][0].update(file_name="a.jpg", **size))
+    data = bytearray(picture(folder / "images" / "a.jpg"))
+    frame = data.index(b"\xff\xc0") + 5
+    data[frame : frame + 4] = struct.pack(">HH", 30_000, 30_000)
+    (folder / "images" / "a.jpg").write_bytes(data)
+    return path
+
+
 def circle(folder: Path) -> Path:
     os.symlink(folder / "b.json", folder / "a.json")
     os.symlink(folder / "a.json", folder / "b.json")
@@ -185,6 +201,9 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "absolute name": (image(file_name="/etc/x.png"), r"images\[0\] \(id 1\): .*leads out"),
     "drive letter": (image(file_name="C:\\x.png"), r"images\[0\] \(id 1\): .*leads out"),
     "zero byte in name": (image(file_name="a\0.png"), r"images\[0\] \(id 1\): .*not a file name"),
+    "long name": (image(file_name="a" * 300), r"images\[0\] \(id 1\): .*more than 255 bytes"),
+    "long name, letters": (image(file_name="ä" * 130), r"images\[0\] \(id 1\): .*than 255 bytes"),
+    "long path": (image(file_name="aaa/" * 1100 + "a"), r"\(id 1\): .*more than 4095 bytes"),
     "no side": (image(width=0), r"images\[0\].width"),
     "half a patch": (image(ori_id=3), r"images\[0\] \(id 1\): a patch without start_coord"),
     "other size": (image(width=99), r"a.png: .*has 100 x 80 px, its annotation says 99 x 80"),
@@ -197,6 +216,9 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "image of rubbish": (spoilt(lambda path, data: path.write_bytes(b"rubbish" * 99)), r"a.png: "),
     "image in a circle": (spoilt(circle_of_image), r"a.png: "),
     "bomb": (spoilt(bomb), r"a.png: .*60000 x 60000 px"),
+    "PNG chunk": (spoilt(long_chunk), r"a.png: .*'IDAT' states 4278191405 bytes"),
+    "flat JPEG": (flat_jpeg, r"a.jpg: .*states 30000 x 30000 px, but \d+ bytes"),
+    "a video": (spoilt(lambda p, data: p.write_bytes(b"\0\0\0\x20ftypisom" * 9)), r"a video"),
     "bomb as stated": (stated_bomb, r"a.png: .*decoded"),
     # DOTA
     "DOTA, short line": (label(GOOD + b"1 2 3 4 ship 0\n"), r"a.txt:2: the line has 6 values"),

@@ -172,3 +172,25 @@ def test_memory_given_of_another_size(tmp_path: Path) -> None:
     assert read_image(path, size=(96, 64), into=wrong).shape == (64, 96, 3)
     with pytest.raises(DataError, match="96 x 64 px"):
         read_image(path, size=(64, 96), into=turned)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_16_bits_are_not_read_as_black(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    values = np.linspace(0, 4095, 64 * 96).reshape(64, 96).astype(np.uint16)
+    cv2.imwrite(str(path), values)
+    with pytest.raises(DataError, match=r"no value above 4095.*black"):
+        read_image(path)
+    cv2.imwrite(str(path), values * 16)
+    assert read_image(path).max() == 255
+
+
+@pytest.mark.parametrize(("suffix", "longest"), [(".jpg", 65_500), (".webp", 16_383)])
+def test_what_a_format_cannot_hold_is_not_encoded(
+    tmp_path: Path, suffix: str, longest: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    with pytest.raises(DataError, match=f"cannot be written as {suffix}, it holds {longest} px"):
+        write_image(path, np.zeros((2, longest + 1, 3), np.uint8))
+    assert not path.exists()
+    assert capfd.readouterr().err == ""

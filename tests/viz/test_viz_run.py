@@ -8,9 +8,10 @@ import pytest
 
 from sodkit.data.formats import read_annotations
 from sodkit.data.images import write_image
-from sodkit.data.records import Detections, ImageRecord
+from sodkit.data.records import Annotations, Detections, ImageRecord
 from sodkit.data.synthetic import make_dataset
 from sodkit.errors import DataError, UsageError
+from sodkit.viz.picture import Style, draw_picture, most_below
 from sodkit.viz.run import picture_names, visualize
 
 
@@ -119,3 +120,41 @@ def test_pictures_of_one_name_get_their_id():
     records = [ImageRecord(k, name, 10, 10) for k, name in enumerate(files)]
     names = picture_names(records)
     assert names == ["1_0.jpg", "1_1.jpg", "2.jpg", "X_3.jpg", "x_4.jpg", "up.jpg"]
+
+
+def test_names_of_pictures_fit_and_differ():
+    """A name of 255 bytes leaves no room for an id or another suffix."""
+    long = ["a" * 251 + ".jpg", "b/" + "a" * 251 + ".png", "ä" * 120 + "x.b", "c" * 253 + ".b"]
+    names = picture_names([ImageRecord(k, name, 10, 10) for k, name in enumerate(long)])
+    assert len(set(names)) == len(names)
+    assert max(len(name.encode()) for name in names) <= 255
+    assert names[2] == "ä" * 120 + "x.jpg"
+
+
+def test_what_a_jpeg_cannot_hold_becomes_a_png():
+    sizes = [(65_500, 100), (65_501, 100), (100, 65_500), (64, 60_000)]
+    records = [ImageRecord(k, f"{k}.bmp", *size) for k, size in enumerate(sizes)]
+    assert picture_names(records) == ["0.jpg", "1.png", "2.png", "3.jpg"]
+    # 200 zoom-ins of 64 px below each other
+    assert picture_names(records, zoom=200)[3] == "3.png"
+
+
+@pytest.mark.parametrize(("width", "zoom"), [(64, 3), (320, 1), (320, 7), (2000, 40)])
+def test_room_for_what_is_below(data, width, zoom):
+    _, annotations = data
+    image = np.zeros((50, width, 3), np.uint8)
+    truth = annotations.take(annotations.image_index == 0)
+    picture = draw_picture(image, truth.categories, truth, None, Style(zoom=zoom))
+    assert picture.shape[0] - 50 <= most_below(width, zoom, len(truth.categories))
+
+
+def test_a_picture_wider_than_a_jpeg(tmp_path):
+    write_image(tmp_path / "a.png", np.zeros((8, 65_600, 3), np.uint8))
+    image = ImageRecord(1, "a.png", 65_600, 8)
+    none = Annotations(
+        (image,), (), *(np.zeros(0, np.int64) for _ in range(3)),
+        np.zeros((0, 4)), np.zeros(0), np.zeros(0, bool),
+    )  # fmt: skip
+    (path,) = visualize(none, tmp_path, tmp_path / "out")
+    assert path.name == "a.png"
+    assert pixels(path).shape[1] == 65_600

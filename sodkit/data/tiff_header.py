@@ -1,0 +1,78 @@
+"""A TIFF's first directory: the image's size, and whether its samples are such as can be decoded.
+
+TIFF 6.0 and BigTIFF, whose counts and offsets have 8 bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import BinaryIO
+
+STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _BANDS, _FORMAT = 256, 257, 258, 259, 277, 339
+_NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
+"""Types of a field that hold a whole number, as ``struct`` names them."""
+_COMPRESSIONS = frozenset((1, 2, 3, 4, 5, 7, 8, 32773, 32946))
+"""None, the CCITT ones, LZW, JPEG, deflate, PackBits."""
+_KINDS = {2: "signed whole", 3: "floating-point", 5: "complex whole", 6: "complex"}
+_MOST_FIELDS = 4096
+
+
+def tiff_frame(file: BinaryIO) -> tuple[int, int, int, str | None]:
+    """Return width, height, bits of a sample, and why it cannot be decoded (None if it can).
+
+    Raises:
+        struct.error: if the file ends before the directory, or is broken.
+    """
+    fields = _fields(file)
+    if _WIDTH not in fields or _HEIGHT not in fields:
+        raise struct.error("no size")
+    bits, bands = fields.get(_BITS, 1), fields.get(_BANDS, 1)
+    return fields[_WIDTH], fields[_HEIGHT], bits, _trouble(fields, bits, bands)
+
+
+def _trouble(fields: dict[int, int], bits: int, bands: int) -> str | None:
+    kind = _KINDS.get(fields.get(_FORMAT, 1))
+    if bands not in (1, 2, 3, 4):
+        return f"the image has {bands} bands"
+    if kind is not None:
+        return f"the image has {kind} samples of {bits} bits"
+    if bits not in (1, 2, 4, 8, 16):
+        return f"the image has samples of {bits} bits"
+    if fields.get(_COMPRESSION, 1) not in _COMPRESSIONS:
+        return (
+            f"the TIFF is compressed in a way that cannot be read (number {fields[_COMPRESSION]})"
+        )
+    return None
+
+
+def _fields(file: BinaryIO) -> dict[int, int]:
+    """Return the first value of every field of whole numbers, by tag."""
+    file.seek(0)
+    start = file.read(16)
+    order = "<" if start[:2] == b"II" else ">"
+    big = start[2:4] in (b"+\0", b"\0+")
+    place, size = ("Q", 8) if big else ("I", 4)
+    (offset,) = struct.unpack_from(order + place, start, 8 if big else 4)
+    file.seek(offset)
+    head = order + ("Q" if big else "H")
+    (count,) = struct.unpack(head, file.read(struct.calcsize(head)))
+    if count > _MOST_FIELDS:
+        raise struct.error("too many fields")
+    entry = 4 + 2 * size
+    table = file.read(count * entry)
+    fields: dict[int, int] = {}
+    for index in range(count):
+        tag, kind, number = struct.unpack_from(f"{order}HH{place}", table, index * entry)
+        if kind not in _NUMBERS or number == 0:
+            continue
+        code = order + _NUMBERS[kind]
+        length = struct.calcsize(code)
+        at = index * entry + 4 + size
+        if number * length <= size:
+            fields[tag] = int(struct.unpack_from(code, table, at)[0])
+        else:
+            file.seek(struct.unpack_from(order + place, table, at)[0])
+            fields[tag] = int(struct.unpack(code, file.read(length))[0])
+    return fields
