@@ -13,6 +13,7 @@ from sodkit.cli.analyze_anchors import analyze_anchors
 from sodkit.cli.check import check
 from sodkit.cli.common import guarded
 from sodkit.cli.convert import convert
+from sodkit.cli.decoders import decoders_quiet
 from sodkit.cli.demo import demo
 from sodkit.cli.eval import evaluate
 from sodkit.cli.import_weights import import_weights
@@ -79,4 +80,5 @@ def _root(
 def main() -> None:
     """Run the command line on ``sys.argv``; ``--debug`` may stand anywhere."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    make_app(debug=len(arguments) < len(sys.argv) - 1)(arguments, prog_name="sodkit")
+    with decoders_quiet():
+        make_app(debug=len(arguments) < len(sys.argv) - 1)(arguments, prog_name="sodkit")
