@@ -1,0 +1,283 @@
+"""The commands of README.md and docs/*.md: their options exist, and they run on small data.
+
+A page's commands run in their order in a folder laid out as the page says. What would take hours is
+made small by ``BENT``; nothing else is changed. A page or a kind of command that this file does not
+know fails it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import json
+import re
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from sodkit.cli.main import COMMANDS, make_app
+from sodkit.config import builtin_names, load_recipe
+from sodkit.data.images import write_image
+
+ROOT = Path(__file__).parents[1]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+sys.path.append(str(ROOT / "tests" / "models"))
+
+TINY = (
+    "model.backbone={name: resnet18, weights: null, frozen_stages: 0, norm: batch}",
+    "model.fpn.channels=32", "model.roi.hidden=32", "schedule.batch=2",
+    "schedule.precision=float32", "schedule.warmup=2", "input.patch=128", "input.stride=96",
+    "input.scale=1.0",
+)  # fmt: skip
+BENT = {
+    "train": ["--epochs", "1", "--workers", "0", "--device", "cpu"]
+    + [part for value in TINY for part in ("--set", value)],
+    "split": ["--size", "128", "--stride", "96"],
+    "predict": ["--device", "cpu"],
+}
+"""What is added to a command so that it ends in seconds."""
+MEANT = {
+    "RECIPE": "cfinet-r50-soda-d",
+    "SETTINGS": "--set model.imitation.enabled=false",
+    "ROW": "crpn",
+    "FORMAT": "yolo",
+    "FILE": "file",
+}
+"""What stands for words in capitals that a reader replaces."""
+NOT_RUN = ("pip install", "make ", "time make ", "pytest ")
+"""Commands of other programs: only what they name is looked up."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of a page, and whether it stands in a block (else within a sentence)."""
+
+    page: str
+    text: str
+    block: bool
+
+    @property
+    def words(self) -> list[str]:
+        return shlex.split(self.text, comments=True)
+
+    @property
+    def program(self) -> str:
+        return self.words[0]
+
+    def __str__(self) -> str:
+        return f"{self.page}: {self.text[:60]}"
+
+
+def commands_of(page: Path) -> list[Command]:
+    """Return a page's commands: first those of its blocks, then those within sentences."""
+    text = page.read_text("utf-8")
+    fences = re.findall(r"^```\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    rest = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    known = ("sodkit ", "python ", "make ", "time make ", "pytest ", "pip ", "for ")
+    found = []
+    for fence in fences:
+        joined = re.sub(r"\\\n\s*", "", fence)
+        lines = [line for line in joined.splitlines() if line.strip()]
+        if lines[0].startswith(known):
+            found += [Command(page.name, line, True) for line in _unrolled(lines)]
+    spans = (" ".join(span.split()) for span in re.findall(r"`([^`]+)`", rest))
+    return found + [Command(page.name, span, False) for span in spans if span.startswith(known)]
+
+
+def _unrolled(lines: list[str]) -> list[str]:
+    """Repeat the lines of ``for NAME in A B; do`` ... ``done`` for each word."""
+    out: list[str] = []
+    name, words, body = "", [""], out
+    for line in lines:
+        if loop := re.fullmatch(r"for (\w+) in (.*); do", line):
+            name, words, body = loop[1], loop[2].split(), []
+        elif line == "done":
+            out += [line.replace(f"${name}", word) for word in words for line in body]
+            body = out
+        else:
+            body.append(line.strip())
+    return out
+
+
+EVERY = [command for page in PAGES for command in commands_of(page)]
+HELP = [
+    Command(f"sodkit {name} --help", example, False)
+    for name, function in COMMANDS
+    for example in re.findall(r"(sodkit [a-z-]+ .*--.*)", function.__doc__ or "")
+]
+
+
+def replaced(text: str) -> str:
+    return re.sub(r"\b[A-Z]{3,}\b", lambda word: MEANT.get(word[0], word[0]), text)
+
+
+def test_commands_are_found() -> None:
+    """Of each kind as many as there were at least, so that none is overlooked."""
+    blocks = [command.text for command in EVERY if command.block]
+    assert sum(text.startswith("sodkit ") for text in blocks) >= 27
+    assert sum(text.startswith("python ") for text in blocks) >= 4
+    assert len(EVERY) - len(blocks) >= 10
+    assert len(HELP) >= 9
+    for command in EVERY:
+        known = command.program in ("sodkit", "python") or command.text.startswith(NOT_RUN)
+        assert known, command
+
+
+@pytest.mark.parametrize("command", [c for c in (*EVERY, *HELP) if c.program == "sodkit"], ids=str)
+def test_options_exist(command: Command) -> None:
+    """Also of a command within a sentence, which may leave arguments out."""
+    commands: dict[str, Any] = vars(typer.main.get_command(make_app()))["commands"]
+    words = shlex.split(replaced(command.text), comments=True)[1:]
+    if words == ["COMMAND", "--help"]:
+        return
+    name, *arguments = words
+    made = commands[name].make_context(name, arguments, resilient_parsing=not command.block)
+    overrides = made.params.get("overrides") or ()
+    recipe = made.params.get("recipe") or "cfinet-r50-soda-a"
+    if name == "train" and overrides:
+        assert recipe in builtin_names()
+        load_recipe(recipe, overrides)
+
+
+class _ParsedError(Exception):
+    """Carries what a script was told."""
+
+
+@pytest.mark.parametrize("command", [c for c in EVERY if c.program == "python"], ids=str)
+def test_scripts_take_their_options(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Benchmarks take hours: their options are parsed, an ablation's recipes are made."""
+    script = ROOT / command.words[1]
+    spec = importlib.util.spec_from_file_location(script.stem, script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.syspath_prepend(str(script.parent))
+    monkeypatch.setitem(sys.modules, script.stem, module)
+    spec.loader.exec_module(module)
+    parse = argparse.ArgumentParser.parse_args
+
+    def stop(parser: argparse.ArgumentParser) -> None:
+        raise _ParsedError(parse(parser))
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
+    monkeypatch.setattr(sys, "argv", command.words[1:])
+    with pytest.raises(_ParsedError) as parsed:
+        module.main()
+    if script.stem == "ablation":
+        options = parsed.value.args[0]
+        for variant in options.variants:
+            assert module._recipe(options, variant, 0).schedule.epochs == options.epochs
+
+
+@pytest.mark.parametrize("command", [c for c in EVERY if c.text.startswith(NOT_RUN)], ids=str)
+def test_targets_and_folders_exist(command: Command) -> None:
+    words = command.words[1:] if command.program == "time" else command.words
+    if words[0] == "make":
+        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    for word in words[1:] if words[0] == "pytest" else []:
+        conftest = (ROOT / "tests" / "conftest.py").read_text("utf-8")
+        assert word in conftest if word.startswith("-") else (ROOT / word).is_dir()
+
+
+def draw(path: Path, seed: int) -> list[list[int]]:
+    """Write a picture of 200 x 160 px with bright squares; return their boxes."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 80, (160, 200, 3)).astype(np.uint8)
+    boxes = [[20 + 60 * k, 15 + 50 * k, 14, 12] for k in range(3)]
+    for x, y, w, h in boxes:
+        pixels[y : y + h, x : x + w] = 220
+    write_image(path, pixels)
+    return boxes
+
+
+def coco(path: Path, images: Path) -> None:
+    """Write SODA-D's form of two images in a folder."""
+    images_list, rows = [], []
+    for number in (1, 2):
+        name = f"{path.stem}_{number}.jpg"
+        for box in draw(images / name, number):
+            rows.append({"id": len(rows) + 1, "image_id": number, "category_id": 1 + number,
+                         "bbox": box, "area": box[2] * box[3], "ignore": 0})  # fmt: skip
+        images_list.append({"id": number, "file_name": name, "width": 200, "height": 160})
+    names = ("people", "rider", "bicycle", "motor", "vehicle", "traffic-sign", "traffic-light",
+             "traffic-camera", "warning-cone", "ignore")  # fmt: skip
+    categories = [{"id": k, "name": name} for k, name in enumerate(names, 1)]
+    content = {"images": images_list, "annotations": rows, "categories": categories}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def soda_a(path: Path, images: Path) -> None:
+    """Write SODA-A's form of one image."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    name = f"{path.stem}.png"
+    rows = [
+        {"poly": [x, y, x + w, y + 3, x + w - 2, y + h, x - 2, y + h - 3], "category_id": 4}
+        for x, y, w, h in draw(images / name, 3)
+    ]
+    stated = {"file_name": name, "width": 200, "height": 160}
+    path.write_text(json.dumps({"images": stated, "annotations": rows}))
+
+
+def readme(folder: Path) -> None:
+    for subset in ("train", "val", "test"):
+        coco(folder / f"{subset}.json", folder / "photos")
+    golden = importlib.import_module("model_golden")
+    torch.save({"state_dict": golden.weights("keys_r18"), "meta": {}}, folder / "released.pth")
+
+
+def ablations(folder: Path) -> None:
+    raw = folder / "SODA-D" / "rawData"
+    for subset in ("train", "val", "test"):
+        coco(raw / "Annotations" / f"{subset}.json", raw / "Images")
+
+
+def oriented(folder: Path) -> None:
+    for subset in ("train", "val", "test"):
+        raw = folder / "SODA-A" / "rawData" / subset
+        soda_a(raw / "Annotations" / "00001.json", raw / "Images")
+    soda_a(folder / "harbour" / "P0706.json", folder / "images")
+
+
+def real_data(folder: Path) -> None:
+    coco(folder / "train.json", folder / "images")
+
+
+LAYOUTS: dict[str, Callable[[Path], None]] = {
+    "README.md": readme,
+    "ablations.md": ablations,
+    "oriented.md": oriented,
+    "real-data.md": real_data,
+}
+"""What each page takes for granted."""
+
+
+def run(command: Command) -> Any:
+    words = shlex.split(replaced(command.text), comments=True)[1:]
+    return CliRunner().invoke(make_app(), [*words, *BENT.get(words[0], [])])
+
+
+def test_every_page_with_commands_runs() -> None:
+    assert {c.page for c in EVERY if c.block and c.program == "sodkit"} == set(LAYOUTS)
+
+
+@pytest.mark.parametrize("page", LAYOUTS)
+def test_page_runs_from_top_to_bottom(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    LAYOUTS[page](tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for command in EVERY:
+        if command.page == page and command.block and command.program == "sodkit":
+            result = run(command)
+            assert result.exit_code == 0, f"{command.text}\n{result.output}\n{result.exception!r}"
