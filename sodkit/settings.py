@@ -9,8 +9,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+
+def _switch(value: object) -> object:
+    """Let the numbers 0 and 1 be booleans where one is asked for."""
+    return bool(value) if type(value) is int and value in (0, 1) else value
+
+
+Switch = Annotated[bool, BeforeValidator(_switch)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -82,10 +89,10 @@ class IouMatching(Settings):
     positive: Share
     negative: Share
     minimum: Share = Field(description="least IoU of a low-quality match")
-    low_quality: bool = Field(description="an object's best anchor is positive too")
+    low_quality: Switch = Field(description="an object's best anchor is positive too")
     samples: Count
     positive_share: Share
-    add_gt: bool = Field(description="ground truth joins the candidates")
+    add_gt: Switch = Field(description="ground truth joins the candidates")
 
 
 class Crpn(Settings):
@@ -97,7 +104,7 @@ class Crpn(Settings):
     )
     threshold: Threshold = Threshold()
     region: Region = Region()
-    match_best: bool = Field(
+    match_best: Switch = Field(
         True, description="an object without a positive anchor gets its best one (defect 4.8)"
     )
     coarse_stds: Four = (0.1, 0.1, 0.5, 0.5)
@@ -165,7 +172,7 @@ class RoiHead(Settings):
     stds: Four = (0.1, 0.1, 0.2, 0.2)
     classification_weight: float = 1.0
     angle_std: Positive = Field(0.1, description="of the angle, where boxes are oriented")
-    class_agnostic: bool = Field(False, description="one box an RoI, not one a class")
+    class_agnostic: Switch = Field(False, description="one box an RoI, not one a class")
     loss: Literal["l1", "smooth_l1"] = "l1"
     regression: Literal["deltas", "gliding"] = Field(
         "deltas", description="of oriented boxes: sides and angle, or gliding vertices"
@@ -186,7 +193,7 @@ class ImitationWeights(Settings):
 class Imitation(Settings):
     """Feature imitation (paper 3.2); numbers not in the paper are the release's."""
 
-    enabled: bool = True
+    enabled: Switch = True
     weight: float = Field(0.5, description="alpha_3 (Table 7)")
     temperature: Positive = Field(0.6, description="tau (Table 9)")
     high_quality: Share = Field(0.65, description="T_hq (Table 8)")
@@ -210,7 +217,7 @@ class Imitation(Settings):
         (0.3, 0.5), description="copies, in parts of the object's size"
     )
     scales: tuple[float, ...] = (0.97, 1.03)
-    reweight: bool = Field(
+    reweight: Switch = Field(
         False, description="RoI features * (1 + softmax of Feat2Embed's features) (release)"
     )
     exemplar_gradient: Literal["none", "projection"] = Field(
@@ -269,7 +276,7 @@ class Schedule(Settings):
         "float32", description="autocast type; float16 with dynamic loss scale (release)"
     )
     evaluate_every: Count = Field(1, description="epochs between evaluations on --val")
-    keep_empty: bool = Field(True, description="train on images without objects, as negatives")
+    keep_empty: Switch = Field(True, description="train on images without objects, as negatives")
 
 
 class Merge(Settings):

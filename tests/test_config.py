@@ -46,6 +46,16 @@ def test_set_reaches_nested_values_and_keeps_the_rest() -> None:
         ("name.x=1", "has no keys"),
         ("model.backbone=3", "model.backbone"),
         ("model.roi.score=[", "not valid YAML"),
+        ("schedule.lr=2020-13-45", "is a date"),
+        ("schedule.lr=" + "9" * 5000, "too large for an integer"),
+        ("schedule.lr=1e999", "too large for a number"),
+        ("schedule.epochs=!!int x", "x is no int"),
+        ("schedule={lr: 1, lr: 2}", "'lr' occurs twice"),
+        ("a." * 2000 + "b=1", "nested too deeply"),
+        ("a=" + "[" * 2000, "levels of nesting"),
+        ("model.imitation.enabled=2", "valid boolean"),
+        ("schedule.epochs=true", "valid integer"),
+        (".=1", "unknown key"),
     ],
 )
 def test_bad_overrides_name_the_key(override: str, message: str) -> None:
@@ -53,12 +63,45 @@ def test_bad_overrides_name_the_key(override: str, message: str) -> None:
         load_recipe("cfinet-r50-soda-d", [override])
 
 
+@pytest.mark.parametrize(("text", "lr"), [("1e-3", 1e-3), ("2E-1", 0.2), (".5", 0.5), ("1", 1.0)])
+def test_a_number_is_read_as_one(text: str, lr: float) -> None:
+    recipe = load_recipe("cfinet-r50-soda-d", [f"schedule.lr={text}"])
+    assert recipe.schedule.lr == lr
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("0", False), ("1", True), ("no", False), ("On", True), ("false", False)]
+)
+def test_switches_take_numbers_and_words(text: str, value: bool) -> None:
+    recipe = load_recipe("cfinet-r50-soda-d", [f"model.imitation.enabled={text}"])
+    assert recipe.model.imitation.enabled is value
+
+
+@pytest.mark.parametrize("name", ["1e3", "1e-3", "on", "2020-01-05", "0x1", "~", "\u00e4", "a: b"])
+def test_a_name_that_looks_like_something_else_round_trips(name: str, tmp_path: Path) -> None:
+    recipe = load_recipe("cfinet-r50-soda-d").model_copy(update={"name": name})
+    path = tmp_path / "recipe.yaml"
+    path.write_text(dump_recipe(recipe), "ascii")
+    assert load_recipe(str(path)) == recipe
+
+
+def test_many_faults_make_a_short_message(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("".join(f"{'k' * 500}{i}: 1\n" for i in range(1000)))
+    with pytest.raises(UsageError, match="and 996 more") as caught:
+        load_recipe(str(path))
+    assert len(str(caught.value)) < 1000
+
+
 def test_unknown_recipe_suggests_the_closest() -> None:
     with pytest.raises(UsageError, match="did you mean cfinet-r50-soda-d"):
         load_recipe("cfinet-r50-sodad")
 
 
-@pytest.mark.parametrize("text", ["- 1\n", "a: [", "name: x\nboxes: round\n", "\x00"])
+@pytest.mark.parametrize(
+    "text",
+    ["- 1\n", "a: [", "name: x\nboxes: round\n", "\x00", "", "a: !!bool x", "name: a\nname: b"],
+)
 def test_broken_recipe_files(text: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(text)

@@ -20,12 +20,11 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from sodkit.data.formats.assemble import IGNORE_NAME, Collected
 from sodkit.data.formats.dota import four_corners
@@ -51,6 +50,7 @@ from sodkit.data.formats.source import (
 from sodkit.data.images import image_size
 from sodkit.data.records import REGION, Annotations, FloatArray, ImageRecord
 from sodkit.errors import DataError
+from sodkit.yaml_text import YamlError, format_yaml, parse_yaml
 
 LABELS = "labels"
 IMAGES = "images"
@@ -257,13 +257,11 @@ def read_yaml(path: Path) -> YoloYaml:
         DataError: if it is broken, or has no usable ``names``.
     """
     try:
-        content = yaml.safe_load(read_bytes(path))
-    except yaml.MarkedYAMLError as error:
-        line = 1 if error.problem_mark is None else error.problem_mark.line + 1
-        raise DataError(f"broken YAML: {error.problem}", where=f"{path}:{line}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        what = str(error).splitlines()[0] if str(error) else "broken YAML"
-        raise DataError(f"broken YAML: {what}", where=path) from error
+        content = parse_yaml(read_bytes(path))
+    except YamlError as error:
+        raise DataError(
+            f"broken YAML: {error}", where=f"{path}:{error.line}", hint=error.hint
+        ) from error
     if not isinstance(content, dict):
         raise DataError("the YAML is no mapping", where=path)
     base = content.get("path", ".")
@@ -271,7 +269,7 @@ def read_yaml(path: Path) -> YoloYaml:
         raise DataError("is not a path", where=f"{path}: path")
     root = path.absolute().parent / base
     # A path made on another machine: the folder of the YAML itself is the next best.
-    root = root.resolve() if root.is_dir() else path.absolute().parent
+    root = root.resolve() if is_folder(root) else path.absolute().parent
     subsets = {key: _paths(content[key], path, key) for key in SUBSETS if content.get(key)}
     return YoloYaml(path, root, _names(content, path), subsets)
 
@@ -286,13 +284,25 @@ def _names(content: dict[Any, Any], path: Path) -> tuple[str, ...]:
         names = [by_number[i] for i in range(len(by_number))]
     if not isinstance(names, list) or not names:
         raise DataError("must be a list of class names, or numbers with names", where=where)
-    texts = tuple(str(name) for name in names if isinstance(name, str | int))
-    if len(texts) < len(names) or len(set(texts)) < len(texts):
-        raise DataError("a class name is no text, or occurs twice", where=where)
+    for name in names:
+        if isinstance(name, bool) or not isinstance(name, str | int):
+            what = f"YAML reads a class name as {_kind(name)}, not as a text"
+            raise DataError(what, where=where, hint="put the class names in quotes")
+    texts = tuple(str(name) for name in names)
+    twice = next((name for name, count in Counter(texts).items() if count > 1), None)
+    if twice is not None:
+        raise DataError(f"the class name {twice!r} occurs twice", where=where)
     count = content.get("nc", len(texts))
     if count != len(texts):
         raise DataError(f"nc is {count}, but there are {len(texts)} names", where=where)
     return texts
+
+
+def _kind(value: object) -> str:
+    """Say what YAML made of a class name."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return f"the number {value}" if isinstance(value, float) else "a list or mapping"
 
 
 def _paths(value: object, path: Path, key: str) -> tuple[str, ...]:
@@ -373,8 +383,7 @@ def write(folder: Path, annotations: Annotations) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text("".join(f"{line}\n" for line in lines), "utf-8")
     content = {"path": ".", "train": IMAGES, "val": IMAGES, "names": dict(enumerate(names))}
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    (folder / YAML).write_text(text, "utf-8")
+    (folder / YAML).write_text(format_yaml(content), "utf-8")
 
 
 def _fractions(
