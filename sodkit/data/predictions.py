@@ -12,7 +12,6 @@ that names position and id; nothing is dropped.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
@@ -20,43 +19,22 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from sodkit.data.json_text import BOM, FAULTS
+from sodkit.data.prediction_columns import KINDS, Columns
 from sodkit.data.predictions_json import parse_json
 from sodkit.data.records import (
     Annotations,
     BoolArray,
     Category,
     Detections,
-    FloatArray,
     IntArray,
 )
 from sodkit.errors import DataError
 from sodkit.files import atomic_path
 from sodkit.geometry.rotated import canonical, corners_to_obb, obb_to_xywh
 
-KINDS = {"obb": 5, "poly": 8, "bbox": 4}
-"""Fields of boxes and how many numbers they have; the first that a record has is its box."""
-
 _LARGE = 2_000_000
 """Bytes from which on a JSON file is worth loading the compiled reader."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Columns:
-    """A predictions file as columns, unchecked.
-
-    Attributes:
-        image_id: (N,) ids of images.
-        category_id: (N,) the data set's ids of classes, None if the file has none.
-        score: (N,).
-        boxes: (N, 4) xywh, (N, 5) obb or (N, 8) corners, by ``kind``.
-        kind: the field the boxes come from: "bbox", "obb" or "poly".
-    """
-
-    image_id: IntArray
-    category_id: IntArray | None
-    score: FloatArray
-    boxes: FloatArray
-    kind: str
 
 
 def read_predictions(
@@ -77,7 +55,7 @@ def read_predictions(
     if not path.is_file():
         raise DataError("no such predictions file", where=path)
     try:
-        columns = _read_npz(path) if path.suffix == ".npz" else _read_json(path)
+        columns = _read_npz(path, proposals) if path.suffix == ".npz" else _read_json(path)
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", where=path) from error
     if len(columns.score) == 0:
@@ -148,8 +126,14 @@ def _read_json(path: Path) -> Columns:
         columns = _scan(path)
         if columns is not None:
             return columns
-    parsed = parse_json(path.read_bytes(), str(path))
-    return Columns(parsed.image_id, parsed.category_id, parsed.score, parsed.boxes, parsed.kind)
+    return parse_json(path.read_bytes().removeprefix(BOM), str(path))
+
+
+def _read_npz(path: Path, proposals: bool) -> Columns:
+    # Imported here: zipfile is not needed for JSON.
+    from sodkit.data.predictions_npz import read_npz
+
+    return read_npz(path, with_category=not proposals)
 
 
 def _scan(path: Path) -> Columns | None:
@@ -181,58 +165,9 @@ def _scan(path: Path) -> Columns | None:
 def _is_json(data: mmap) -> bool:
     try:
         msgspec.json.decode(data, type=msgspec.Raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except FAULTS:
         return False
     return True
-
-
-def _read_npz(path: Path) -> Columns:
-    """Read the columns of an ``.npz`` file; never unpickles."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, EOFError, KeyError, zipfile_error()) as error:
-        raise DataError(f"not a readable .npz file: {error}", where=path) from error
-    kinds = [kind for kind in KINDS if kind in arrays]
-    missing = [name for name in ("image_id", "score") if name not in arrays]
-    if missing or not kinds:
-        raise DataError(
-            f"has no column {(missing or ['bbox'])[0]!r}",
-            where=path,
-            hint="columns: image_id, category_id, score and one of bbox, obb, poly",
-        )
-    kind = kinds[0]
-    width = KINDS[kind]
-    count = len(arrays["image_id"])
-    shapes = {"image_id": (count,), "category_id": (count,), "score": (count,)}
-    for name, shape in [*shapes.items(), (kind, (count, width))]:
-        if name in arrays and arrays[name].shape != shape:
-            raise DataError(
-                f"column {name!r} has shape {arrays[name].shape}, expected {shape}", where=path
-            )
-        if name in arrays and arrays[name].dtype.kind not in "iuf":
-            raise DataError(f"column {name!r} holds no numbers", where=path)
-    category = arrays.get("category_id")
-    return Columns(
-        _integers(arrays["image_id"], "image_id", path),
-        None if category is None else _integers(category, "category_id", path),
-        arrays["score"].astype(np.float64),
-        arrays[kind].astype(np.float64),
-        kind,
-    )
-
-
-def zipfile_error() -> type[Exception]:
-    """Return the exception of a broken zip archive (zipfile is imported only when needed)."""
-    from zipfile import BadZipFile
-
-    return BadZipFile
-
-
-def _integers(column: npt.NDArray[np.generic], name: str, path: Path) -> IntArray:
-    if column.dtype.kind == "f":
-        raise DataError(f"column {name!r} holds floats, expected integers", where=path)
-    return column.astype(np.int64)
 
 
 def _detections(

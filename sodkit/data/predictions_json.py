@@ -8,29 +8,17 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import chain
 from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 
-from sodkit.data.records import FloatArray, IntArray
+from sodkit.data.json_text import FAULTS, JsonError, decode, explain
+from sodkit.data.prediction_columns import KINDS, Columns
 from sodkit.errors import DataError
 
 _CHUNK = 20_000
-_WIDTH = {"bbox": 4, "obb": 5, "poly": 8}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Parsed:
-    """The columns of a file; see ``predictions.Columns``."""
-
-    image_id: IntArray
-    category_id: IntArray | None
-    score: FloatArray
-    boxes: FloatArray
-    kind: str
 
 
 _Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -47,7 +35,7 @@ class _Record(msgspec.Struct, gc=False):
     poly: tuple[float, float, float, float, float, float, float, float] | None = None
 
 
-def parse_json(data: bytes, where: str) -> Parsed:
+def parse_json(data: bytes, where: str) -> Columns:
     """Read a JSON list of predictions.
 
     Args:
@@ -59,28 +47,23 @@ def parse_json(data: bytes, where: str) -> Parsed:
             a record that lacks a field, has a wrong type or another kind of box than the first.
     """
     try:
-        raw = msgspec.json.decode(data, type=list[msgspec.Raw])
-    except msgspec.ValidationError as error:
-        hint = (
-            "a file of annotations? Predictions are a list" if data.lstrip()[:1] == b"{" else None
-        )
-        raise DataError(f"not a list of predictions: {error}", where=where, hint=hint) from error
-    except msgspec.DecodeError as error:
+        raw = decode(data, list[msgspec.Raw])
+    except JsonError as error:
         raise _malformed(error, data, where) from error
     decoder = msgspec.json.Decoder(_Record)
-    parts: list[Parsed] = []
+    parts: list[Columns] = []
     for start in range(0, len(raw), _CHUNK):
         records = []
         for index, text in enumerate(raw[start : start + _CHUNK], start):
             try:
                 records.append(decoder.decode(text))
-            except msgspec.DecodeError as error:
+            except FAULTS as error:
                 raise _wrong_record(error, bytes(text), index, where) from error
         parts.append(_columns(records, start, parts[0] if parts else None, where))
     return _join(parts)
 
 
-def _columns(records: list[_Record], start: int, first: Parsed | None, where: str) -> Parsed:
+def _columns(records: list[_Record], start: int, first: Columns | None, where: str) -> Columns:
     """Turn records into columns; ``first`` says which fields all records must have."""
     kind = first.kind if first else _kind(records[0])
     if kind is None:
@@ -97,11 +80,11 @@ def _columns(records: list[_Record], start: int, first: Parsed | None, where: st
     count = len(records)
     ids = [] if agnostic else [record.category_id for record in records]
     boxes = chain.from_iterable(getattr(record, kind) for record in records)
-    return Parsed(
+    return Columns(
         np.fromiter((record.image_id for record in records), np.int64, count),
         None if agnostic else np.array(ids, np.int64),
         np.fromiter((record.score for record in records), np.float64, count),
-        np.fromiter(boxes, np.float64, count * _WIDTH[kind]).reshape(count, -1),
+        np.fromiter(boxes, np.float64, count * KINDS[kind]).reshape(count, -1),
         kind,
     )
 
@@ -115,11 +98,11 @@ def _kind(record: _Record) -> str | None:
     return None if record.bbox is None else "bbox"
 
 
-def _join(parts: list[Parsed]) -> Parsed:
+def _join(parts: list[Columns]) -> Columns:
     if not parts:
-        return Parsed(np.zeros(0, np.int64), None, np.zeros(0), np.zeros((0, 4)), "bbox")
+        return Columns(np.zeros(0, np.int64), None, np.zeros(0), np.zeros((0, 4)), "bbox")
     ids = [part.category_id for part in parts if part.category_id is not None]
-    return Parsed(
+    return Columns(
         np.concatenate([part.image_id for part in parts]),
         np.concatenate(ids) if ids else None,
         np.concatenate([part.score for part in parts]),
@@ -132,32 +115,43 @@ def _place(record: _Record, index: int, where: str) -> str:
     return f"{where}: $[{index}] (image_id {record.image_id})"
 
 
-def _wrong_record(error: msgspec.DecodeError, text: bytes, index: int, where: str) -> DataError:
+def _wrong_record(error: Exception, text: bytes, index: int, where: str) -> DataError:
     """Name the record that has a missing field or a wrong type."""
     loose: Any = None
-    with suppress(msgspec.DecodeError):  # a number too large for msgspec: the id stays unknown
-        loose = msgspec.json.decode(text)
+    with suppress(JsonError):  # not UTF-8, or a number too large: the id stays unknown
+        loose = decode(text, object)
     known = isinstance(loose, dict) and "image_id" in loose
     about = f" (image_id {loose['image_id']})" if known else ""
-    return DataError(str(error), where=f"{where}: $[{index}]{about}")
+    what = explain(error, text)
+    return DataError(
+        str(error if what.reason == "form" else what), where=f"{where}: $[{index}]{about}"
+    )
 
 
-def _malformed(error: msgspec.DecodeError, data: bytes, where: str) -> DataError:
+def _malformed(error: JsonError, data: bytes, where: str) -> DataError:
     """Say where the JSON breaks: the byte, and the record around it."""
-    found = re.search(r"byte (\d+)", str(error))
-    position = int(found[1]) if found else len(data)
+    if error.reason == "form":
+        hint = (
+            "a file of annotations? Predictions are a list" if data.lstrip()[:1] == b"{" else None
+        )
+        return DataError(f"not a list of predictions: {error}", where=where, hint=hint)
+    if error.reason == "depth":
+        return DataError(str(error), where=where)
+    position = len(data) if error.byte is None else error.byte
     start = data.rfind(b"{", 0, position)
     record = data[start : position + 200] if start >= 0 else b""
-    image = re.search(rb'"image_id"\s*:\s*(-?\d+)', record)
+    image = re.search(rb'"image_id"\s*:\s*(-?\d{1,20})\b', record)
     index = max(data.count(b"{", 0, position) - 1, 0)
-    about = f" (image_id {int(image[1])})" if image else ""
+    about = f" (image_id {image[1].decode()})" if image else ""
     place = f"{where}: $[{index}]{about}"
     if re.match(rb"-?(NaN|Infinity)", data[position : position + 9]):
         return DataError("holds NaN or Infinity, which is no number", where=place)
-    if not found:
+    if error.reason == "encoding":
+        return DataError(str(error), where=place)
+    if error.reason == "end":
         return DataError(
             f"the file breaks off after {len(data)} bytes",
             where=place,
             hint="was it copied or written completely?",
         )
-    return DataError(f"not valid JSON: {error}", where=place)
+    return DataError(f"not valid JSON: {error}, byte {position}", where=place)

@@ -18,6 +18,7 @@ import msgspec
 
 from sodkit.data.formats import PATCHES
 from sodkit.data.formats.folders import fitting
+from sodkit.data.json_text import JsonError, decode
 from sodkit.data.records import Annotations, ImageRecord
 from sodkit.errors import UsageError
 from sodkit.files import TEMPORARY, write_bytes
@@ -125,8 +126,8 @@ def _read_claim(out: Path) -> _Claim | None:
     """Return whose the folder is, None if no split has been there."""
     for name in (_RUNNING, REPORT):
         try:
-            return msgspec.json.decode((out / name).read_bytes(), type=_Claim)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            return decode((out / name).read_bytes(), _Claim)
+        except (OSError, JsonError):
             continue
     return None
 

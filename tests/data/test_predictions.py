@@ -164,42 +164,57 @@ def test_rejects_bad_json(
     assert where in caught.value.where
 
 
+DEEP = "[" * 100_000 + "]" * 100_000
+
+
+@pytest.mark.parametrize("large", [1, 10**9], ids=["scanner", "careful"])
+@pytest.mark.parametrize(
+    ("data", "message", "where"),
+    [
+        (DEEP.encode(), "nested too deeply", ""),
+        (f'[{{"image_id": 4, "x": {DEEP}}}]'.encode(), "nested too deeply", ""),
+        (bad().encode("utf-16"), "not UTF-8 text", "$[0]"),
+        (b"\xff\xfe", "not UTF-8 text", "$[0]"),
+        (bad().encode() + b"\xff", "not UTF-8 text", "$[1] (image_id 4)"),
+        (b'[{"image_id": "\xff", "score": 1}]', "Expected `int`, got `str`", "$[0]"),
+        (b'[{"image_id": 4, "\\ud800": 1}]', "JSON", "$[0] (image_id 4)"),
+        (b'[{"image_id": 4, "score": 1e999, "bbox": [1, 2, 3, 4]}]', "out of range", "$[0]"),
+        (b'[{"image_id": ' + b"9" * 5000 + b', "score": 1}]', "out of range", "$[0]"),
+        (b'[{"image_id": ' + b"9" * 5000 + b", x}]", "not valid JSON", "$[0]"),
+    ],
+)
+def test_rejects_bad_bytes(
+    tmp_path: Path,
+    data: bytes,
+    message: str,
+    where: str,
+    large: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(predictions, "_LARGE", large)
+    path = tmp_path / "p.json"
+    path.write_bytes(data)
+    with pytest.raises(DataError) as caught:
+        read_predictions(path, annotations())
+    assert message.lower() in caught.value.what.lower()
+    assert (caught.value.where or "").startswith(f"{path}")
+    assert where in (caught.value.where or "")
+
+
+@pytest.mark.parametrize("large", [1, 10**9], ids=["scanner", "careful"])
+def test_a_byte_order_mark_is_skipped(
+    tmp_path: Path, large: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictions, "_LARGE", large)
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps([GOOD]), "utf-8-sig")
+    assert len(read_predictions(path, annotations())) == 1
+
+
 def test_counts_the_unknown(tmp_path: Path) -> None:
     path = tmp_path / "p.json"
     path.write_text(json.dumps([GOOD, {**GOOD, "image_id": 7}, {**GOOD, "image_id": 8}]))
     with pytest.raises(DataError, match="2 of 3 predictions are of unknown images"):
-        read_predictions(path, annotations())
-
-
-@pytest.mark.parametrize(
-    ("columns", "message"),
-    [
-        ({"score": [0.5], "bbox": [[1, 2, 3, 4]]}, "no column 'image_id'"),
-        ({"image_id": [4], "score": [0.5]}, "no column 'bbox'"),
-        ({"image_id": [4], "score": [0.5], "bbox": [[1, 2, 3]]}, "has shape"),
-        ({"image_id": [4.0], "score": [0.5], "bbox": [[1, 2, 3, 4]]}, "expected integers"),
-        ({"image_id": [4], "score": ["x"], "bbox": [[1, 2, 3, 4]]}, "holds no numbers"),
-        (
-            {"image_id": [4], "category_id": [1], "score": [np.nan], "bbox": [[1, 2, 3, 4]]},
-            "finite",
-        ),
-    ],
-)
-def test_rejects_bad_columns(tmp_path: Path, columns: dict[str, Any], message: str) -> None:
-    path = tmp_path / "p.npz"
-    np.savez(path, **{key: np.array(value) for key, value in columns.items()})
-    with pytest.raises(DataError, match=message):
-        read_predictions(path, annotations())
-
-
-def test_rejects_what_is_no_archive(tmp_path: Path) -> None:
-    path = tmp_path / "p.npz"
-    path.write_bytes(b"not an archive")
-    with pytest.raises(DataError, match=r"not a readable \.npz"):
-        read_predictions(path, annotations())
-    objects = np.array([{"a": 1}], dtype=object)
-    np.savez(path, image_id=objects)  # would need a pickle
-    with pytest.raises(DataError, match=r"not a readable \.npz"):
         read_predictions(path, annotations())
 
 

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from sodkit.data.formats.folders import LONGEST_NAME
+from sodkit.data.json_text import BOM, JsonError, decode
 from sodkit.errors import DataError
 
 T = TypeVar("T")
@@ -26,8 +27,6 @@ _PLAIN_NAME = re.compile(r"\w[\w-]*(\.\w[\w-]*)*(/\w[\w-]*(\.\w[\w-]*)*)*", re.A
 
 _LONGEST_PATH = 4095
 """Bytes that systems take for a path."""
-
-_BOM = b"\xef\xbb\xbf"
 
 Tell = Callable[[DataError, str], None]
 """Told of something wrong: the error, and a short name of its kind."""
@@ -53,7 +52,7 @@ def read_bytes(path: Path) -> bytes:
         DataError: if it is missing, a folder or unreadable.
     """
     try:
-        return path.read_bytes().removeprefix(_BOM)
+        return path.read_bytes().removeprefix(BOM)
     except FileNotFoundError as error:
         raise DataError("no such file", where=path) from error
     except (OSError, ValueError) as error:
@@ -108,18 +107,9 @@ def decode_json(data: bytes, kind: type[T], path: Path, *, at: str = "") -> T:
         DataError: if it is no JSON (with the line), or of another form (with the JSON path).
     """
     try:
-        return msgspec.json.decode(data, type=kind)
-    except msgspec.ValidationError as error:
-        what, place = split_message(str(error))
-        place = ".".join(part for part in (at, place) if part)
-        raise DataError(what, where=f"{path}: {place}" if place else path) from error
-    except msgspec.DecodeError as error:
-        raise _malformed(data, str(error), path) from error
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise DataError("is not UTF-8 text", where=f"{path}:{line}") from error
-    except RecursionError as error:
-        raise DataError("is nested too deeply", where=path) from error
+        return decode(data, kind)
+    except JsonError as error:
+        raise _data_error(error, data, path, at) from error
 
 
 def decode_items(
@@ -140,8 +130,8 @@ def decode_items(
     """
     try:
         joined = b"[" + b",".join(raws) + b"]"
-        return list(enumerate(msgspec.json.decode(joined, type=list[kind]), start))  # type: ignore[valid-type]
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return list(enumerate(decode(joined, list[kind]), start))  # type: ignore[valid-type]
+    except JsonError:
         return list(_decode_each(raws, kind, path, key, tell, start))
 
 
@@ -150,30 +140,21 @@ def _decode_each(
 ) -> Iterator[tuple[int, T]]:
     for position, raw in enumerate(raws, start):
         try:
-            yield position, msgspec.json.decode(raw, type=kind)
-        except msgspec.ValidationError as error:
-            what, place = split_message(str(error))
-            at = f"{key}[{position}]{'.' if place else ''}{place}{_id_text(raw)}"
-            tell(DataError(what, where=f"{path}: {at}"), "form")
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            what = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
-            tell(DataError(what, where=f"{path}: {key}[{position}]"), "form")
+            yield position, decode(bytes(raw), kind)
+        except JsonError as error:
+            at = f"{key}[{position}]"
+            if error.reason == "form":
+                at += f"{'.' if error.place else ''}{error.place}{_id_text(bytes(raw))}"
+            tell(DataError(str(error), where=f"{path}: {at}"), "form")
 
 
-def _id_text(raw: msgspec.Raw) -> str:
+def _id_text(raw: bytes) -> str:
     """Return `` (id 5)`` of an item that could not be decoded, if it has an id."""
     try:
-        value = msgspec.json.decode(raw, type=_AnyId).id
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        value = decode(raw, _AnyId).id
+    except JsonError:
         return ""
     return "" if value is None else f" (id {value})"
-
-
-def split_message(message: str) -> tuple[str, str]:
-    """Split msgspec's message into what is wrong and the JSON path (without ``$``)."""
-    what, _, place = message.partition(" - at `$")
-    place = place.rstrip("`").removeprefix(".").replace("[...]", "[]")
-    return what.replace("`", "'"), place
 
 
 def safe_name(name: str, where: str) -> str:
@@ -212,26 +193,27 @@ def _shown(name: str) -> str:
     return repr(f"{name[:40]}...{name[-20:]}")
 
 
-def _malformed(data: bytes, message: str, path: Path) -> DataError:
-    """Describe broken JSON: a number JSON does not know, a cut-off file, or a stray character."""
+def _data_error(error: JsonError, data: bytes, path: Path, at: str) -> DataError:
+    """Say where in a file JSON is wrong: by its JSON path, or by line and column."""
+    if error.reason == "form":
+        place = ".".join(part for part in (at, error.place) if part)
+        return DataError(str(error), where=f"{path}: {place}" if place else path)
+    if error.reason == "depth":
+        return DataError(str(error), where=path)
+    end = len(data) if error.byte is None else error.byte
+    line = data.count(b"\n", 0, end) + 1
+    where = f"{path}:{line}"
+    if error.reason == "encoding":
+        return DataError(str(error), where=where)
     found = _not_a_number(data)
     if found is not None:
         place, value = found
         return DataError(f"{value} is not a number", where=f"{path}: {place}")
-    match = re.search(r"byte (\d+)", message)
-    end = int(match[1]) if match else len(data)
-    line = data.count(b"\n", 0, end) + 1
-    what = message.removeprefix("JSON is malformed: ").split(" (byte")[0]
-    if "truncated" in message:
+    if error.reason == "end":
         what = "the file ends too early" if data.strip() else "the file is empty"
-        return DataError(f"broken JSON: {what}", where=f"{path}:{line}")
-    try:
-        data.decode()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        return DataError("is not UTF-8 text", where=f"{path}:{line}")
+        return DataError(f"broken JSON: {what}", where=where)
     column = end - data.rfind(b"\n", 0, end)
-    return DataError(f"broken JSON: {what}, column {column}", where=f"{path}:{line}")
+    return DataError(f"broken JSON: {error}, column {column}", where=where)
 
 
 class _AnyId(msgspec.Struct):
@@ -248,10 +230,9 @@ class _NotANumber:
 def _not_a_number(data: bytes) -> tuple[str, str] | None:
     """Return the JSON path and text of the first NaN or Infinity, None if that is not the fault."""
     try:
-        content = json.loads(data, parse_constant=_NotANumber)
+        return _find(json.loads(data, parse_constant=_NotANumber), "")
     except (ValueError, RecursionError):
         return None
-    return _find(content, "")
 
 
 def _find(node: Any, place: str) -> tuple[str, str] | None:
