@@ -7,9 +7,10 @@ weight and bias stay exact, and no activation is read, written or kept for it.
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
+from http.client import HTTPException
 from pathlib import Path
-from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
@@ -126,17 +127,44 @@ def load_weights(backbone: Backbone, config: settings.Backbone) -> None:
 
 def _imagenet(name: str) -> OrderedDict[str, Tensor]:
     """Return torchvision's ImageNet weights (version 1, as in the release), from its cache."""
-    weights = get_model_weights(name).IMAGENET1K_V1
+    return _read(_downloaded(get_model_weights(name).IMAGENET1K_V1.url))
+
+
+def _downloaded(url: str) -> Path:
+    """Return the file in torch's cache that a URL stands for; download it if it is not there.
+
+    The name ends in the first digits of the file's sha256, as torch's published weights do.
+
+    Raises:
+        ModelError: it cannot be downloaded, or is not the file that its name says.
+    """
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    published = path.stem.rpartition("-")[2]
     try:
-        state: OrderedDict[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
-    except (URLError, OSError, RuntimeError) as error:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(path), published, progress=False)
+    except (OSError, RuntimeError, HTTPException) as error:
         raise ModelError(
             f"the ImageNet weights cannot be downloaded: {error}",
-            where=weights.url,
-            hint="download the file elsewhere and give it: --set model.backbone.weights=FILE; "
+            where=url,
+            hint=f"download the file elsewhere and put it at {path}, or give it: "
+            "--set model.backbone.weights=FILE; "
             "or start from random weights: --set model.backbone.weights=null",
         ) from error
-    return state
+    try:
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"cannot be read: {error.strerror}", where=path) from error
+    if not digest.startswith(published):
+        raise ModelError(
+            f"is not the file that was published: its sha256 begins with "
+            f"{digest[: len(published)]}, not with {published}",
+            where=path,
+            hint="remove it, and it is downloaded anew; or copy it again",
+        )
+    return path
 
 
 def _read(path: Path) -> OrderedDict[str, Tensor]:
@@ -145,6 +173,8 @@ def _read(path: Path) -> OrderedDict[str, Tensor]:
         "the backbone's weights",
         "a file saved by torch.save(state_dict), as torchvision distributes them",
     )
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()
+    ):
         raise ModelError("holds no state_dict of tensors", where=path)
     return OrderedDict(state)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
-import struct
-import zipfile
+import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,21 +21,6 @@ _NUMPY: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     *(type(np.dtype(name)) for name in ("float32", "float64", "int32", "int64", "bool")),
 ]
 """Plain numbers that training tools leave beside the weights (a best score, say)."""
-_FAILURES = (
-    OSError,
-    RuntimeError,
-    EOFError,
-    ValueError,
-    KeyError,
-    IndexError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    struct.error,
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-)
-"""What torch raises on files that are damaged, or no torch files at all."""
 
 
 def read(path: Path, what: str, hint: str) -> Any:
@@ -51,17 +35,41 @@ def read(path: Path, what: str, hint: str) -> Any:
         hint: what should have been given.
 
     Raises:
-        ModelError: if it cannot be read.
+        ModelError: if it cannot be read; one sentence says what was refused, and why.
     """
     try:
-        with torch.serialization.safe_globals(_NUMPY):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise ModelError(f"{what} cannot be read: no such file", where=path, hint=hint) from error
-    except _FAILURES as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about files that are refused next
+            with torch.serialization.safe_globals(_NUMPY):
+                return torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
+    except Exception as error:  # torch promises no kind of exception on a damaged file
         raise ModelError(
-            f"{what} cannot be read: {first_lines(str(error))}", where=path, hint=hint
+            f"{what} cannot be read: {_reason(error)}", where=path, hint=hint
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Say in a few words why torch refused a file.
+
+    Its own messages fill a screen, and advise to read the file in a way that runs what is in it.
+    """
+    text = str(error)
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, OSError):
+        return error.strerror or text
+    named = re.search(r"GLOBAL (\S+)|unsupported class (\S+)|but got <class '([^']+)'>", text)
+    if named is not None:
+        name = next(group for group in named.groups() if group)[:80]
+        name = "".join(c if c.isprintable() else "?" for c in name)  # it may steer a terminal
+        return f"it names {name}, which may run code; only tensors and plain numbers are read"
+    if "TorchScript" in text:
+        return "it is a TorchScript archive, not a file of torch.save"
+    if ".tar format" in text:
+        return "it is in the old tar format of PyTorch; torch.save no longer writes that"
+    return "it is damaged, or no file of torch.save"
 
 
 def first_lines(text: str, count: int = 4) -> str:

@@ -1,3 +1,7 @@
+import hashlib
+from http.client import HTTPException
+from urllib.error import URLError
+
 import pytest
 import torch
 from torch import nn
@@ -5,6 +9,7 @@ from torchvision.models import get_model
 
 from sodkit import settings
 from sodkit.errors import ModelError
+from sodkit.models import backbone as module
 from sodkit.models.backbone import Backbone, load_weights
 
 
@@ -123,15 +128,75 @@ def test_weights_that_cannot_be_used(tmp_path, content, capsys):
     assert "run" not in capsys.readouterr().out
 
 
-def test_a_failed_download_says_what_to_do(monkeypatch):
-    from urllib.error import URLError
+def test_names_of_weights_must_be_text(tmp_path):
+    torch.save({1: torch.ones(1)}, tmp_path / "weights.pth")
+    with pytest.raises(ModelError, match="no state_dict"):
+        load_weights(Backbone(config()), config(weights=str(tmp_path / "weights.pth")))
 
-    from torchvision.models import ResNet18_Weights
 
+@pytest.mark.parametrize(
+    "error", [URLError("no route"), HTTPException("no route"), RuntimeError("no route")]
+)
+def test_a_failed_download_says_what_to_do(tmp_path, monkeypatch, error):
     def fail(*_, **__):
-        raise URLError("no route to host")
+        raise error
 
-    monkeypatch.setattr(ResNet18_Weights, "get_state_dict", fail)
-    with pytest.raises(ModelError, match=r"no route to host") as error:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
+    with pytest.raises(ModelError, match=r"no route") as caught:
         load_weights(Backbone(config()), config(weights="imagenet"))
-    assert "model.backbone.weights=" in error.value.hint
+    assert "model.backbone.weights=" in caught.value.hint
+    assert str(tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth") in caught.value.hint
+
+
+@pytest.mark.parametrize("content", ["pickle", "text", "empty", "folder", "sound"])
+def test_a_cached_file_must_be_the_one_published(tmp_path, monkeypatch, capsys, content):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    path = tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
+    path.parent.mkdir(parents=True)
+    if content == "pickle":
+        torch.save({"conv1.weight": Evil()}, path)
+    elif content == "sound":
+        torch.save(get_model("resnet18", weights=None).state_dict(), path)
+    elif content == "folder":
+        path.mkdir()
+    else:
+        path.write_text("not a checkpoint" if content == "text" else "")
+    with pytest.raises(ModelError) as caught:
+        load_weights(Backbone(config()), config(weights="imagenet"))
+    assert caught.value.where == str(path)
+    assert ("is not the file that was published" in caught.value.what) == (content != "folder")
+    assert capsys.readouterr().out == ""
+
+
+def published(folder, content):
+    """Save a file under a name with its hash, as torch's site has them; return its URL."""
+    torch.save(content, folder / "new.pth")
+    digest = hashlib.sha256((folder / "new.pth").read_bytes()).hexdigest()
+    return (folder / "new.pth").rename(folder / f"net-{digest[:8]}.pth").as_uri()
+
+
+def test_what_is_published_is_downloaded_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    url = published(tmp_path, {"a": torch.ones(3)})
+    path = module._downloaded(url)
+    assert torch.equal(module._read(path)["a"], torch.ones(3))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", None)
+    assert module._downloaded(url) == path
+
+
+def test_a_download_of_something_else_is_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    url = published(tmp_path, {"a": torch.ones(3)})
+    (tmp_path / url.rpartition("/")[2]).write_bytes(b"something else")
+    with pytest.raises(ModelError, match="invalid hash value"):
+        module._downloaded(url)
+    assert not list((tmp_path / "home").rglob("*.p*"))
+
+
+def test_a_published_file_is_not_unpickled_either(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    path = module._downloaded(published(tmp_path, {"a": Evil()}))
+    with pytest.raises(ModelError, match=r"names print, which may run code"):
+        module._read(path)
+    assert capsys.readouterr().out == ""
