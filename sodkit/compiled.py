@@ -5,6 +5,10 @@ first call on a machine compiles it (numba, seconds) and keeps the object code i
 processes hand that file to llvmlite, numba's own back end, in milliseconds. Importing numba and
 having it load its cache would take longer than evaluating a small data set.
 
+The file is run as it stands. So it is used, and written, only where nobody but the user (or root)
+can have put it: see ``private_file``. Elsewhere the code is compiled in every process, and a line
+on stderr says why. A checksum finds damage, no malice.
+
 A signature names the result (``void``, ``i8`` or ``f8``) and every argument: ``i8`` and ``f8`` are
 numbers, ``f8[:,:]`` is a C-contiguous array of float64 with two axes; the types are numpy's short
 names, ``u1`` also takes arrays of bool. Inside, such a function may call plain functions of this
@@ -32,12 +36,15 @@ import numpy as np
 
 from sodkit.errors import SodkitError
 from sodkit.files import write_bytes
+from sodkit.private_file import NotPrivateError, check_folder, make_folder, read_private
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _NUMBERS = {"i8": ctypes.c_int64, "f8": ctypes.c_double, "void": None}
 _LOCK = threading.Lock()
+_NOTED = threading.Event()
+"""Set when this process has said why it compiles what was compiled before."""
 
 THREADS = min(os.cpu_count() or 1, 8)
 """Threads that share out compiled work; no result depends on it."""
@@ -85,7 +92,7 @@ def prepare(*kernels: object) -> None:
         kernels: compiled functions of modules, those that take longest first.
     """
     missing = [one for one in kernels if isinstance(one, Kernel) and not one.is_ready()]
-    if len(missing) < 2:
+    if len(missing) < 2 or not isinstance(_place(missing[0]), Path):
         return
     names = [f"{one.function.__module__}:{one.function.__name__}" for one in missing[1::2]]
     command = [sys.executable, "-c", _CHILD, str(len(sys.path)), *sys.path, *names]
@@ -122,7 +129,7 @@ class Kernel(Generic[P, R]):
 
     def is_ready(self) -> bool:
         """Tell whether the machine code is there."""
-        return self._native is not None or any(path.is_file() for path in _files(self))
+        return self._native is not None or _kept(self)[0] is not None
 
     def load(self) -> Callable[..., Any]:
         """Return the machine code as a function of numbers and addresses; compile it if new."""
@@ -156,18 +163,53 @@ def _as_pointer(name: str, kind: str, axes: int, array: Any) -> list[object]:
 
 def _cached(kernel: Kernel[P, R], name: str) -> bytes:
     """Return the object code, from its file if there is one; compile it otherwise."""
-    files = _files(kernel)
-    for path in files:
-        with suppress(OSError):
-            digest, _, code = path.read_bytes().partition(b"\n")
-            if digest == _sum(code):  # running a damaged file would crash the process
-                return code
+    code, refused = _kept(kernel)
+    if code is not None:
+        return code
+    place = _place(kernel)
+    refused = refused or (place if isinstance(place, NotPrivateError) else None)
+    if refused is not None and not _NOTED.is_set():
+        _NOTED.set()
+        print(f"compiling anew, which takes seconds: {refused}", file=sys.stderr, flush=True)
     code = _compile(kernel, name)
-    for path in files:
+    if isinstance(place, Path):
         with suppress(OSError, SodkitError):
-            write_bytes(path, _sum(code) + b"\n" + code)
-            break
+            write_bytes(place, _sum(code) + b"\n" + code, mode=0o644)
     return code
+
+
+def _kept(kernel: Kernel[P, R]) -> tuple[bytes | None, NotPrivateError | None]:
+    """Return the object code from a file, None if there is none; and why a file was not used."""
+    refused = None
+    for path in _files(kernel):
+        try:
+            digest, _, code = read_private(path).partition(b"\n")
+        except OSError:
+            continue
+        except NotPrivateError as error:
+            refused = refused or error
+            continue
+        if digest == _sum(code):  # running a damaged file would crash the process
+            return code, None
+    return None, refused
+
+
+def _place(kernel: Kernel[P, R]) -> Path | NotPrivateError | None:
+    """Return the file to keep object code in; where there is none, why, if that is known."""
+    refused = None
+    for path in _files(kernel):
+        beside = path.parent.name == "__pycache__"  # others may use an installation, too
+        try:
+            make_folder(path.parent, 0o755 if beside else 0o700)
+            check_folder(path.parent)
+        except OSError:
+            continue
+        except NotPrivateError as error:
+            refused = refused or error
+            continue
+        if os.access(path.parent, os.W_OK):
+            return path
+    return refused
 
 
 def _sum(code: bytes) -> bytes:

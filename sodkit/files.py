@@ -107,11 +107,16 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_bytes(path: Path, data: bytes | memoryview) -> None:
+def write_bytes(path: Path, data: bytes | memoryview, *, mode: int = 0o666) -> None:
     """Write ``data`` to ``path``, all or nothing.
 
     As ``atomic_path`` does it, in as few calls of the system as there can be: a split writes
     hundreds of thousands of patches.
+
+    Args:
+        path: the file; replaced if it exists.
+        data: its content.
+        mode: its permissions, less what the umask takes.
 
     Raises:
         UsageError: if ``path`` is a folder, or its folder cannot be made or written to.
@@ -120,7 +125,7 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
     temporary = f"{path.parent}/{_temporary_name()}{path.suffix}"
     with _full_disk_named(path):
         try:
-            descriptor = _open_new(temporary)
+            descriptor = _open_new(temporary, mode)
             try:
                 _write_all(descriptor, data)
             finally:
@@ -136,17 +141,17 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
             raise
 
 
-def _open_new(path: str) -> int:
+def _open_new(path: str, mode: int = 0o666) -> int:
     """Open a new file to write to, making its folder if absent.
 
     Opened for its mode: unlike tempfile's it follows the umask, which cannot be read by threads.
     """
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
     try:
-        return os.open(path, flags, 0o666)
+        return os.open(path, flags, mode)
     except FileNotFoundError:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        return os.open(path, flags, 0o666)
+        return os.open(path, flags, mode)
 
 
 def _write_all(descriptor: int, data: bytes | memoryview) -> None:

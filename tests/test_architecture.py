@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "sodkit"
 LAYERS = (
-    {"errors", "files", "compiled", "settings", "config", "yaml_text", "_version"},
+    {"errors", "files", "compiled", "settings", "config", "yaml_text", "private_file", "_version"},
     {"geometry"},
     {"data"},
     {"tiling"},

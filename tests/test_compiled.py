@@ -1,7 +1,9 @@
 """Machine code: what it takes, that it is kept, and that keeping it is safe."""
 
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +105,95 @@ def test_a_damaged_file_is_compiled_anew(tmp_path: Path, damage: str) -> None:
     path.write_bytes(bad[damage])
     subprocess.run(command, check=True, env=environment)
     assert path.read_bytes() == sound
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Where object code is looked for: beside the byte code, and in the user's cache."""
+    found = [tmp_path / "__pycache__" / "k.o", tmp_path / "cache" / "sodkit" / "k.o"]
+    monkeypatch.setattr(module, "_files", lambda kernel: found)
+    monkeypatch.setattr(module, "_NOTED", threading.Event())
+    return found
+
+
+def cached(monkeypatch: pytest.MonkeyPatch, code: bytes = b"new") -> bytes:
+    monkeypatch.setattr(module, "_compile", lambda kernel, name: code)
+    return module._cached(total, "name")
+
+
+def plant(path: Path, folder_mode: int, mode: int) -> None:
+    """Put object code with the right checksum where others may write."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(module._sum(b"planted") + b"\n" + b"planted")
+    path.chmod(mode)
+    path.parent.chmod(folder_mode)
+
+
+def test_what_is_kept_is_kept_for_the_user(
+    places: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mask = os.umask(0o002)
+    try:
+        assert cached(monkeypatch) == b"new"
+        assert places[0].stat().st_mode & 0o777 == 0o644
+        assert places[0].parent.stat().st_mode & 0o777 == 0o755
+        places[0].unlink()
+        places[0].parent.rmdir()
+        places[0].parent.write_text("no folder can be made here")
+        assert cached(monkeypatch) == b"new"
+    finally:
+        os.umask(mask)
+    assert places[1].parent.stat().st_mode & 0o777 == 0o700
+    assert cached(monkeypatch, b"newer") == b"new"
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="checked on POSIX only")
+@pytest.mark.parametrize(
+    ("folder_mode", "mode"), [(0o777, 0o644), (0o1777, 0o644), (0o775, 0o644), (0o755, 0o666)]
+)
+def test_code_that_others_may_have_written_is_not_run(
+    places: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    folder_mode: int,
+    mode: int,
+) -> None:
+    plant(places[0], folder_mode, mode)
+    assert module._kept(total)[0] is None
+    assert cached(monkeypatch) == b"new"
+    line = capsys.readouterr().err
+    assert line.startswith("compiling anew, which takes seconds: ")
+    assert line.count("\n") == 1
+    assert "chmod go-w" in line
+    # It is kept where that is safe, and later processes say nothing.
+    safe = places[0] if folder_mode == 0o755 else places[1]
+    assert safe.read_bytes().endswith(b"new")
+    assert cached(monkeypatch, b"newer") == b"new"
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="checked on POSIX only")
+def test_where_no_place_is_safe_nothing_is_kept(
+    places: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in places:
+        plant(path, 0o777, 0o644)
+    before = [path.read_bytes() for path in places]
+    assert cached(monkeypatch) == b"new"
+    assert cached(monkeypatch, b"newer") == b"newer"
+    assert [path.read_bytes() for path in places] == before
+    assert capsys.readouterr().err.count("\n") == 1  # once a process
+    for path in places:
+        path.unlink()
+    module._NOTED.clear()
+    assert cached(monkeypatch) == b"new"
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not any(path.exists() for path in places)
+    started: list[object] = []
+    monkeypatch.setattr(subprocess, "Popen", lambda *args, **_: started.append(args))
+    module.prepare(total, total)
+    assert not started  # a second process could not hand its half over
 
 
 MANY = """
