@@ -11,7 +11,20 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "sodkit"
 LAYERS = (
-    {"errors", "files", "compiled", "settings", "config", "yaml_text", "private_file", "_version"},
+    {
+        "_version",
+        "compiled",
+        "config",
+        "csv_text",
+        "errors",
+        "files",
+        "lock",
+        "names",
+        "outputs",
+        "private_file",
+        "settings",
+        "yaml_text",
+    },
     {"geometry"},
     {"data"},
     {"tiling"},

@@ -9,8 +9,6 @@ single objects, hardly the distribution.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +23,7 @@ from sodkit.analysis.anchor_grid import (
     recipe_levels,
 )
 from sodkit.analysis.rotated_anchors import best_rotated_iou
+from sodkit.csv_text import Cell, csv_text
 from sodkit.data.records import Annotations, BoolArray, FloatArray, IntArray
 from sodkit.data.sizes import SIZE_BOUNDS, SIZE_NAMES, size_index
 from sodkit.errors import DataError
@@ -207,16 +206,14 @@ def quality_as_dict(quality: AnchorQuality) -> dict[str, object]:
 
 def write_quality_csv(quality: AnchorQuality, path: Path) -> None:
     """Write the summary as CSV, a row a size class; undefined values stay empty."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
     rules = list(quality.positives)
     shares = [f"share_iou_{t:g}" for t in LEVELS_OF_IOU]
     means = ["mean_best_iou", "median_best_iou", "mean_best_rotated_iou"]
     heads = ["size", "objects", *means, *shares]
-    writer.writerow(heads + [f"positives {rule}" for rule in rules])
+    rows: list[list[Cell]] = [[*heads, *(f"positives {rule}" for rule in rules)]]
     for row in quality.summary():
         numbers = [row.mean_iou, row.median_iou, row.rotated_iou]
         numbers += [*row.shares.values(), *row.positives.values()]
         cells = ["" if number is None else f"{number:.6g}" for number in numbers]
-        writer.writerow([row.name, row.objects, *cells])
-    write_text(path, stream.getvalue())
+        rows.append([row.name, row.objects, *cells])
+    write_text(path, csv_text(rows))

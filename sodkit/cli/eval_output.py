@@ -100,18 +100,15 @@ def print_comparison(runs: Sequence[Run], comparison: Comparison) -> None:
 
 def metrics_csv(results: Mapping[str, Evaluation]) -> str:
     """Return a line for each predictions file and class; undefined is empty."""
-    import csv
-    import io
+    from sodkit.csv_text import Cell, csv_text
 
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
     names = list(next(iter(results.values())).metrics)
-    writer.writerow(["predictions", "class", *names])
+    rows: list[list[Cell]] = [["predictions", "class", *names]]
     for path, result in results.items():
         for name, metrics in result.per_class.items():
             cells = ["" if metrics[key] is None else repr(metrics[key]) for key in names]
-            writer.writerow([path, name, *cells])
-    return stream.getvalue()
+            rows.append([path, name, *cells])
+    return csv_text(rows)
 
 
 def note_left_out(result: Evaluation | ProposalEvaluation) -> None:

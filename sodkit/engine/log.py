@@ -11,7 +11,8 @@ import io
 from pathlib import Path
 from typing import Any, Self
 
-from sodkit.files import write_bytes
+from sodkit.csv_text import Cell, csv_text
+from sodkit.files import write_text
 
 Row = dict[str, float | int | None]
 
@@ -58,11 +59,9 @@ class RunLog:
 def _append(path: Path, row: Row) -> None:
     """Append one row; the first one writes the header."""
     new = not path.exists() or path.stat().st_size == 0
+    rows: list[list[Cell]] = [[*row], [*row.values()]] if new else [[*row.values()]]
     with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+        file.write(csv_text(rows))
 
 
 def _cut(path: Path, epoch: int) -> None:
@@ -80,11 +79,8 @@ def _cut(path: Path, epoch: int) -> None:
     if not rows:
         path.unlink()
         return
-    stream = io.StringIO(newline="")
-    writer = csv.DictWriter(stream, fieldnames=fields)
-    writer.writeheader()
-    writer.writerows(rows)
-    write_bytes(path, stream.getvalue().encode())
+    cells = [[row[field] for field in fields] for row in rows]
+    write_text(path, csv_text([fields, *cells]))
 
 
 def _is_of(row: dict[str | Any, str | Any], epoch: int) -> bool:
