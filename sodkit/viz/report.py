@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from sodkit._version import __version__
@@ -22,6 +21,7 @@ from sodkit.evaluation.study import Study
 from sodkit.evaluation.study import study as look_closely
 from sodkit.evaluation.tide import ERRORS, Tide, find_errors
 from sodkit.files import write_text
+from sodkit.viz.page import render_page
 from sodkit.viz.svg import Series, line_chart, sparkline
 from sodkit.viz.thumbnails import thumbnails
 
@@ -75,29 +75,26 @@ def write_report(
         )
     pictures = thumbnails(annotations, detections, study, images) if images is not None else []
     limit = main_metric(evaluation.protocol).max_dets
-    text = (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            title=title,
-            version=__version__,
-            evaluation=evaluation,
-            protocol=evaluation.protocol,
-            main=evaluation.protocol.areas[0],
-            limit=limit,
-            study=study,
-            intervals=study.intervals.intervals[study.intervals.names[0]],
-            ignore_regions=ignore_regions,
-            records=[annotations.images[one.index] for one in study.worst],
-            pictures=pictures,
-            charts=_charts(evaluation),
-            areas=[area.name for area in evaluation.protocol.areas],
-            sparklines=[_class_line(evaluation, k) for k in range(len(evaluation.classes))],
-            objects=evaluation.positives[:, 0].tolist(),
-            losses=_losses([study.tide]),
-            matrix=_cells(study),
-            explained=EXPLAINED,
-        )
+    text = render_page(
+        "report.html.j2",
+        title=title,
+        version=__version__,
+        evaluation=evaluation,
+        protocol=evaluation.protocol,
+        main=evaluation.protocol.areas[0],
+        limit=limit,
+        study=study,
+        intervals=study.intervals.intervals[study.intervals.names[0]],
+        ignore_regions=ignore_regions,
+        records=[annotations.images[one.index] for one in study.worst],
+        pictures=pictures,
+        charts=_charts(evaluation),
+        areas=[area.name for area in evaluation.protocol.areas],
+        sparklines=[_class_line(evaluation, k) for k in range(len(evaluation.classes))],
+        objects=evaluation.positives[:, 0].tolist(),
+        losses=_losses([study.tide]),
+        matrix=_cells(study),
+        explained=EXPLAINED,
     )
     write_text(folder / NAME, text)
     return folder / NAME
@@ -133,53 +130,22 @@ def write_comparison(
     if comparison is None:
         comparison = compare(annotations, runs, ignore_regions=ignore_regions, progress=progress)
     protocol = runs[0].evaluation.protocol
-    text = (
-        _environment()
-        .get_template("comparison.html.j2")
-        .render(
-            title=title,
-            version=__version__,
-            protocol=protocol,
-            main=protocol.areas[0],
-            runs=runs,
-            classes=runs[0].evaluation.classes,
-            comparison=comparison,
-            ignore_regions=ignore_regions,
-            charts=_comparison_charts(runs),
-            losses=_losses([_tide(annotations, run, ignore_regions) for run in runs]),
-            explained=EXPLAINED,
-        )
+    text = render_page(
+        "comparison.html.j2",
+        title=title,
+        version=__version__,
+        protocol=protocol,
+        main=protocol.areas[0],
+        runs=runs,
+        classes=runs[0].evaluation.classes,
+        comparison=comparison,
+        ignore_regions=ignore_regions,
+        charts=_comparison_charts(runs),
+        losses=_losses([_tide(annotations, run, ignore_regions) for run in runs]),
+        explained=EXPLAINED,
     )
     write_text(folder / NAME, text)
     return folder / NAME
-
-
-def _environment() -> Environment:
-    folder = Path(__file__).parent / "templates"
-    environment = Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = percent
-    environment.filters["signed"] = signed
-    environment.filters["thousands"] = lambda count: f"{count:,}".replace(",", "\u2009")
-    return environment
-
-
-def percent(value: float | None) -> str:
-    """Return a fraction in percent with one decimal; a dash if it is undefined."""
-    return "–" if value is None else f"{100 * value:.1f}"  # noqa: RUF001 - a dash, as in tables
-
-
-def signed(value: float | None) -> str:
-    """Return a difference in percent with its sign; a dash if it is undefined."""
-    if value is None:
-        return "–"  # noqa: RUF001
-    text = f"{100 * value:+.1f}"
-    return "0.0" if text in {"+0.0", "-0.0"} else text.replace("-", "−")  # noqa: RUF001
 
 
 def mean_precision(evaluation: Evaluation, iou: float, area: int, classes: list[int]) -> FloatArray:

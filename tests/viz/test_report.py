@@ -1,5 +1,7 @@
 """The report: one file, nothing from outside, what it says, and what it does with nothing."""
 
+import base64
+import hashlib
 import re
 import subprocess
 import sys
@@ -17,7 +19,8 @@ from sodkit.evaluation.compare import Run
 from sodkit.evaluation.evaluate import evaluate
 from sodkit.evaluation.protocol import COCO, SODA_A, SODA_D, customise
 from sodkit.evaluation.study import study
-from sodkit.viz.report import mean_precision, percent, signed, write_comparison, write_report
+from sodkit.viz.page import percent, signed
+from sodkit.viz.report import mean_precision, write_comparison, write_report
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -28,18 +31,21 @@ class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.open, self.tags, self.addresses, self.words = [], [], [], []
+        self.attributes = []
         self.feed(text)
         self.close()
         assert self.open == []
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
+        self.attributes += attrs
         self.addresses += [value for name, value in attrs if name in {"src", "href", "srcset"}]
         if tag not in VOID:
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attrs):
         self.tags.append(tag)
+        self.attributes += attrs
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
@@ -85,10 +91,30 @@ def render(folder, annotations, detections, protocol=SODA_D, **options):
     return path.read_text("utf-8"), evaluation, look
 
 
+def assert_under_policy(page, text):
+    """The policy lets in this style sheet and pictures in the page, and the page needs no more."""
+    [policy] = [value for name, value in page.attributes if name == "content" and "-src" in value]
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules.pop("img-src") == "data:"
+    [sheet] = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(sheet.encode()).digest()).decode()
+    assert rules.pop("style-src") == f"'sha256-{digest}'"
+    assert set(rules) == {"default-src", "base-uri", "form-action"}
+    assert set(rules.values()) == {"'none'"}
+    names = {name for name, _ in page.attributes}
+    assert "style" not in names
+    assert not any(name.startswith("on") for name in names)
+    classes = {word for name, value in page.attributes if name == "class" for word in value.split()}
+    own = {word for word in classes if re.fullmatch(r"y\d+", word)}
+    assert own
+    assert own == set(re.findall(r"^\.(y\d+) {", sheet, re.MULTILINE))
+
+
 def assert_self_contained(text):
     page = Page(text)
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
     assert all(address.startswith(("data:image/jpeg;base64,", "#")) for address in page.addresses)
+    assert_under_policy(page, text)
     without_pictures = re.sub(r"base64,[^\"]*", "", text)
     assert not re.search(r"https?:|//[a-z]|@import|url\(", without_pictures)
     return page
