@@ -14,7 +14,7 @@ from sodkit.config import load_recipe
 from sodkit.data.formats import read_annotations
 from sodkit.data.predictions import write_predictions
 from sodkit.data.records import BoxKind
-from sodkit.data.synthetic import make_dataset
+from sodkit.data.synthetic.dataset import make_dataset, scene_name
 from sodkit.engine.checkpoint import load_checkpoint
 from sodkit.engine.device import pick_device
 from sodkit.engine.log import Row
@@ -24,7 +24,8 @@ from sodkit.engine.train import StepReport
 from sodkit.errors import UsageError
 from sodkit.evaluation.evaluate import Evaluation, evaluate
 from sodkit.evaluation.protocol import protocol_for
-from sodkit.files import require_new_folder
+from sodkit.outputs import fill_folder
+from sodkit.settings import Recipe
 from sodkit.tiling.run import split_dataset
 from sodkit.tiling.settings import SplitSettings
 from sodkit.viz.plots import plot_anchor_quality
@@ -51,6 +52,7 @@ class DemoPlan:
     width: int = 2048
     height: int = 1536
     device: str = "auto"
+    overwrite: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,8 +76,8 @@ def run_demo(
     """Run the whole pipeline.
 
     Args:
-        plan: what to do; ``plan.out`` must not hold anything, the recipe must learn
-            ``plan.boxes``.
+        plan: what to do; ``plan.out`` must not hold anything but, with ``plan.overwrite``, an
+            earlier demo; the recipe must learn ``plan.boxes``.
         say: told what is being done.
         on_step: told of every training step.
         on_epoch: told of every epoch.
@@ -87,8 +89,30 @@ def run_demo(
             f"the recipe {name} learns {recipe.boxes} boxes, not {plan.boxes} ones",
             hint=f"give --boxes {recipe.boxes}, or another --recipe",
         )
+    with fill_folder(plan.out, "demo", _own_files(plan), overwrite=plan.overwrite):
+        return _run_demo(plan, recipe, say, on_step, on_epoch)
+
+
+def _own_files(plan: DemoPlan) -> list[str]:
+    """Return what the demo writes beside what its stages claim as theirs."""
+    counts = {"train": plan.train_images, "test": plan.test_images}
+    return [
+        "predictions.json",
+        "pictures/anchors.png",
+        *(f"data/{subset}.json" for subset in counts),
+        *(f"data/{scene_name(s, k)}" for s, count in counts.items() for k in range(1, count + 1)),
+    ]
+
+
+def _run_demo(
+    plan: DemoPlan,
+    recipe: Recipe,
+    say: Say,
+    on_step: Callable[[StepReport], None],
+    on_epoch: Callable[[Row], None],
+) -> DemoResult:
+    """Run the stages, one after the other."""
     device = pick_device(plan.device)
-    require_new_folder(plan.out, hint="remove it, or give another --out")
     data, run, pictures = (plan.out / name for name in ("data", "run", "pictures"))
 
     say(f"making {plan.train_images} + {plan.test_images} scenes in {data}")
@@ -101,6 +125,7 @@ def run_demo(
             width=plan.width,
             height=plan.height,
             boxes=plan.boxes,
+            overwrite=plan.overwrite,
         )
         for subset, count in (("train", plan.train_images), ("test", plan.test_images))
     )
@@ -108,12 +133,12 @@ def run_demo(
     say(f"splitting into patches of {recipe.input.patch} px, stride {recipe.input.stride}")
     patches = plan.out / "patches"
     settings = SplitSettings(size=recipe.input.patch, stride=recipe.input.stride)
-    split_dataset(read_annotations(train_file), data, patches, settings)
+    split_dataset(read_annotations(train_file), data, patches, settings, overwrite=plan.overwrite)
 
     say(f"training {recipe.name}: {recipe.description}")
     paths = DataPaths(str(patches), None, None, None, None)
     execute(
-        RunPlan(recipe, paths, run, resume=False), device=plan.device,
+        RunPlan(recipe, paths, run, resume=False, overwrite=plan.overwrite), device=plan.device,
         on_step=on_step, on_epoch=on_epoch,
     )  # fmt: skip
 
@@ -126,7 +151,7 @@ def run_demo(
     evaluation = evaluate(test, found, protocol_for(test.kind))
 
     say("drawing")
-    visualize(test, data, pictures, detections=found)
+    visualize(test, data, pictures, detections=found, overwrite=plan.overwrite)
     anchors = analyze_anchors(test, recipe)
     plot_anchor_quality(anchors, pictures / "anchors.png")
     return DemoResult(evaluation, anchors, checkpoint, plan.out / "predictions.json", pictures)

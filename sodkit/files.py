@@ -6,8 +6,7 @@ import errno
 import itertools
 import os
 import secrets
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -45,25 +44,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     if path.is_dir():
         raise UsageError("is a folder, a file was to be written", where=path)
 
-    def make(temporary: Path) -> None:
-        os.close(_open_new(str(temporary)))
-
-    def remove(temporary: Path) -> None:
-        temporary.unlink(missing_ok=True)
-
-    with _moved_when_done(path, path.suffix, make, remove) as temporary:
-        yield temporary
-
-
-@contextmanager
-def _moved_when_done(
-    path: Path, suffix: str, make: Callable[[Path], None], remove: Callable[[Path], None]
-) -> Iterator[Path]:
-    """Make something temporary beside ``path``, which becomes it if the block ends well."""
-    temporary = path.with_name(f"{_temporary_name()}{suffix}")
-    with _full_disk_named(path):
+    temporary = path.with_name(f"{temporary_name()}{path.suffix}")
+    with full_disk_named(path):
         try:
-            make(temporary)
+            os.close(_open_new(str(temporary)))
         except OSError as error:
             if error.errno in _FULL:
                 raise
@@ -79,16 +63,16 @@ def _moved_when_done(
                     hint="give it another --out, or wait for it",
                 ) from error
         finally:
-            remove(temporary)
+            temporary.unlink(missing_ok=True)
 
 
-def _temporary_name() -> str:
+def temporary_name() -> str:
     """Return a name without suffix that no other call returns, in whatever process."""
     return f"{TEMPORARY}{_TOKEN}-{os.getpid()}-{next(_NUMBER)}"
 
 
 @contextmanager
-def _full_disk_named(path: Path) -> Iterator[None]:
+def full_disk_named(path: Path) -> Iterator[None]:
     """Turn the system's error about a full disk into ours."""
     try:
         yield
@@ -122,8 +106,8 @@ def write_bytes(path: Path, data: bytes | memoryview, *, mode: int = 0o666) -> N
         UsageError: if ``path`` is a folder, or its folder cannot be made or written to.
         SodkitError: if the disk is full.
     """
-    temporary = f"{path.parent}/{_temporary_name()}{path.suffix}"
-    with _full_disk_named(path):
+    temporary = f"{path.parent}/{temporary_name()}{path.suffix}"
+    with full_disk_named(path):
         try:
             descriptor = _open_new(temporary, mode)
             try:
@@ -159,43 +143,3 @@ def _write_all(descriptor: int, data: bytes | memoryview) -> None:
     rest = memoryview(data)
     while len(rest):
         rest = rest[os.write(descriptor, rest) :]
-
-
-def require_new_folder(path: Path, *, hint: str) -> None:
-    """Raise if ``path`` exists and is anything but an empty folder.
-
-    Args:
-        path: the folder a command is about to fill.
-        hint: what the user can do if it is taken.
-
-    Raises:
-        UsageError: if it is a file, or a folder with something in it.
-    """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UsageError("exists already", where=path, hint=hint)
-
-
-@contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder beside ``path``; it becomes ``path`` if the block ends well.
-
-    Args:
-        path: the final folder, absent or empty.
-
-    Yields:
-        the folder to write into; it is removed when the block fails or is interrupted.
-
-    Raises:
-        UsageError: if ``path`` is a file, has something in it or cannot be made.
-        SodkitError: if the disk is full.
-    """
-    require_new_folder(path, hint="give a folder that does not exist yet")
-
-    def make(temporary: Path) -> None:
-        temporary.mkdir(parents=True)
-
-    def remove(temporary: Path) -> None:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-    with _moved_when_done(path, "", make, remove) as temporary:
-        yield temporary

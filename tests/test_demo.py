@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,11 @@ def test_every_stage_leaves_its_files(tmp_path: Path) -> None:
     assert ".png" in pictures
     assert "AP50" in result.evaluation.metrics
     assert len(said) == 5
+    (plan.out / "data" / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="--overwrite to replace"):
+        run_demo(plan)
+    run_demo(replace(plan, overwrite=True))
+    assert (plan.out / "data" / "mine.txt").read_text() == "mine"
 
 
 def test_oriented(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sodkit.errors import SodkitError, UsageError
-from sodkit.files import atomic_path, require_new_folder, write_text
+from sodkit.files import atomic_path, write_text
 
 
 def test_writes_and_replaces(tmp_path: Path) -> None:
@@ -47,16 +47,6 @@ def test_leaves_nothing_behind_when_stopped(tmp_path: Path, stop: type[BaseExcep
 def test_a_folder_in_the_way(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a folder"):
         write_text(tmp_path, "x")
-
-
-def test_require_new_folder(tmp_path: Path) -> None:
-    require_new_folder(tmp_path, hint="")
-    require_new_folder(tmp_path / "absent", hint="")
-    (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="exists already"):
-        require_new_folder(tmp_path, hint="give another")
-    with pytest.raises(UsageError, match="give another"):
-        require_new_folder(tmp_path / "file", hint="give another")
 
 
 def test_files_follow_the_umask_also_under_threads(tmp_path: Path) -> None:

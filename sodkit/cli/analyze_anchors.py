@@ -10,6 +10,9 @@ import typer
 if TYPE_CHECKING:
     from sodkit.analysis.anchors import AnchorQuality
 
+ANCHOR_FILES = ("anchors.csv", "anchors.png", "sizes.png")
+"""What is written to --out."""
+
 
 def analyze_anchors(
     ann: Annotated[Path, typer.Argument(metavar="ANN", help="Annotations: a file or folder.")],
@@ -30,6 +33,9 @@ def analyze_anchors(
     format_: Annotated[
         str | None, typer.Option("--format", help="ANN's format, if not recognised.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier analysis in OUT.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Measure the best IoU an anchor reaches for every object, by size class.
@@ -42,19 +48,20 @@ def analyze_anchors(
     """
     from sodkit.analysis.anchors import analyze_anchors as analyze
     from sodkit.analysis.anchors import quality_as_dict
-    from sodkit.cli.common import print_json, progress
+    from sodkit.cli.common import output_folder, print_json, progress
     from sodkit.config import load_recipe
     from sodkit.data.formats import read_annotations
 
     annotations = read_annotations(ann, format=format_, images=images)
     default = "cfinet-r50-soda-a" if annotations.kind == "oriented" else "cfinet-r50-soda-d"
     loaded = load_recipe(recipe or default, overrides or ())
-    with progress("analysing") as report:
-        quality = analyze(annotations, loaded, progress=report)
-    if out is not None:
-        from sodkit.viz.plots import save_anchor_report
+    with output_folder(out, "analyze-anchors", ANCHOR_FILES, overwrite=overwrite):
+        with progress("analysing") as report:
+            quality = analyze(annotations, loaded, progress=report)
+        if out is not None:
+            from sodkit.viz.plots import save_anchor_report
 
-        save_anchor_report(quality, annotations, out)
+            save_anchor_report(quality, annotations, out)
     if as_json:
         print_json(quality_as_dict(quality))
     else:

@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import typer
@@ -114,6 +115,20 @@ def print_table(
 def print_json(data: dict[str, Any]) -> None:
     """Print one JSON object with ``schema_version`` on stdout; NaN is not allowed in it."""
     print(json.dumps({"schema_version": SCHEMA_VERSION, **data}, indent=2, allow_nan=False))
+
+
+@contextmanager
+def output_folder(
+    folder: Path | None, command: str, names: Sequence[str], *, overwrite: bool
+) -> Iterator[None]:
+    """Let a command write these files into ``--out``, as its only writer; None: no --out given."""
+    if folder is None:
+        yield
+        return
+    from sodkit.outputs import fill_folder
+
+    with fill_folder(folder, command, names, overwrite=overwrite):
+        yield
 
 
 @contextmanager

@@ -25,13 +25,20 @@ def convert(
     out: Annotated[Path, typer.Option(help="File (coco) or folder (others) to write.")],
     images: Annotated[
         Path | None,
-        typer.Option(help="Folder of the images, if ANN does not state their sizes."),
+        typer.Option(help="Where file_name starts (default: beside ANN)."),
     ] = None,
     format_: Annotated[
         str | None, typer.Option("--format", help="ANN's format, if not recognised.")
     ] = None,
     skip_missing: Annotated[
         bool, typer.Option("--skip-missing", help="Leave out labels without an image.")
+    ] = False,
+    copy_images: Annotated[
+        bool,
+        typer.Option("--copy-images", help="yolo: copy the images instead of linking to them."),
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace what an earlier convert wrote to OUT.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
@@ -40,14 +47,19 @@ def convert(
     Example: sodkit convert labelTxt --images images --to coco --out train.json
     """
     from sodkit.cli.common import note, print_json, print_table
-    from sodkit.data.formats import read_annotations
+    from sodkit.data.formats import find_images, read_annotations
     from sodkit.data.formats.convert import convert as write
     from sodkit.data.formats.missing import MissingImages
+    from sodkit.outputs import check_not_read
 
+    check_not_read(out, ann)
     missing = MissingImages(leave_out=skip_missing)
     annotations = read_annotations(ann, format=format_, images=images, tell=missing)
     annotations = missing.without(annotations)
-    lost = write(annotations, to.value, out)
+    folder = images or find_images(ann, annotations)
+    lost = write(
+        annotations, to.value, out, images=folder, copy=copy_images, overwrite=overwrite
+    )  # fmt: skip
     if as_json:
         print_json(
             {

@@ -29,6 +29,9 @@ def demo(
     train_images: Annotated[int, typer.Option(min=1, help="Images to train on.")] = 8,
     test_images: Annotated[int, typer.Option(min=1, help="Images held out.")] = 3,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier demo in OUT.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Make a small data set, then split, train, predict, eval, visualize, analyze-anchors on it.
@@ -43,6 +46,7 @@ def demo(
     plan = DemoPlan(
         out=out, boxes=boxes.value, recipe=recipe, overrides=tuple(overrides or ()), seed=seed,
         train_images=train_images, test_images=test_images, device=device,
+        overwrite=overwrite,
     )  # fmt: skip
     with train_view() as view:
         result = run_demo(plan, say=note, on_step=view.step, on_epoch=view.epoch)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Rows = TypeVar("Rows", "Annotations", "Detections")
 
+REPORT_FILES = ("report.html", "metrics.json", "per_class.csv")
+"""What is written to --out."""
+
 
 class ProtocolName(StrEnum):
     """What to measure."""
@@ -84,6 +87,9 @@ def evaluate(
         typer.Option(min=0, help="Bootstrap draws of images for intervals (report, comparison)."),
     ] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of these draws.")] = 0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier report in OUT.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Measure predictions: AP, AP50, AP75, AP and AR by size, per class.
@@ -92,24 +98,26 @@ def evaluate(
 
     Example: sodkit eval test.json pred.json --images photos --out report
     """
+    from sodkit.cli.common import output_folder
     from sodkit.data.formats import read_annotations
 
     annotations = as_boxes(read_annotations(ann, format=format_, images=images), boxes)
     chosen = choose_protocol(protocol, recipe, overrides or [], annotations.kind)
     names = run_names(predictions)
-    if proposals:
-        _evaluate_proposals(annotations, dict(zip(names, predictions, strict=True)), chosen, boxes,
-                            out=out, as_json=as_json)  # fmt: skip
-        return
+    files = dict(zip(names, predictions, strict=True))
     options = _Options(ignore_regions.value, resamples, seed, images, out, as_json)
-    runs = [
-        _run(name, annotations, path, chosen, boxes, options)
-        for name, path in zip(names, predictions, strict=True)
-    ]
-    if len(runs) == 1:
-        _finish_one(annotations, runs[0], options)
-    else:
-        _finish_several(annotations, runs, options)
+    written = ("metrics.json",) if proposals else REPORT_FILES
+    with output_folder(out, "eval", written, overwrite=overwrite):
+        if proposals:
+            _evaluate_proposals(annotations, files, chosen, boxes, out=out, as_json=as_json)
+            return
+        runs = [
+            _run(name, annotations, path, chosen, boxes, options) for name, path in files.items()
+        ]
+        if len(runs) == 1:
+            _finish_one(annotations, runs[0], options)
+        else:
+            _finish_several(annotations, runs, options)
 
 
 @dataclass(frozen=True, slots=True)

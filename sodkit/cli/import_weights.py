@@ -17,6 +17,9 @@ def import_weights(
         str | None,
         typer.Option(metavar="A,B,...", help="Class names, if the file holds none or other ones."),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a checkpoint at OUT.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Turn released weights (mmdetection's names) into a checkpoint for predict.
@@ -25,10 +28,13 @@ def import_weights(
     """
     from sodkit.cli.common import note, print_json, print_table
     from sodkit.engine.import_weights import import_weights as run
+    from sodkit.engine.import_weights import is_checkpoint
     from sodkit.errors import UsageError
+    from sodkit.outputs import check_file
 
-    if out.is_dir():
-        raise UsageError("--out is a folder, a file is to be written", where=out)
+    if out.suffix != ".safetensors":
+        raise UsageError("is no name for a checkpoint: it ends in .safetensors", where=out)
+    check_file(out, overwrite=overwrite, is_own=is_checkpoint, what="checkpoint of sodkit")
     names = None if classes is None else [name.strip() for name in classes.split(",")]
     done = run(file, out, names)
     model = done.recipe.model

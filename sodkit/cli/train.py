@@ -51,6 +51,9 @@ def train(
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads of the model (default: all cores).")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier run in OUT.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Train a detector; checkpoints and logs go to the run's folder.
@@ -60,15 +63,18 @@ def train(
     from sodkit.cli.common import note, print_json, print_table
     from sodkit.cli.train_view import train_view
     from sodkit.engine.run import execute, fresh_plan, resumed_plan
+    from sodkit.errors import UsageError
 
     changes = [*(overrides or ()), *([f"schedule.epochs={epochs}"] if epochs else [])]
     plan: RunPlan
     if resume is not None:
+        if overwrite:
+            raise UsageError("--resume continues a run: leave --overwrite away")
         plan = resumed_plan(resume, changes, out=out)
     else:
         plan = fresh_plan(
             recipe, changes, data=data, images=images, val=val, val_images=val_images, out=out,
-            format_name=format_,
+            format_name=format_, overwrite=overwrite,
         )  # fmt: skip
     with train_view() as view:
         result = execute(

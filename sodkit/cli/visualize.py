@@ -34,7 +34,7 @@ def visualize(
         str | None, typer.Option("--format", help="ANN's format, if not recognised.")
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Write into a folder that is not empty.")
+        bool, typer.Option("--overwrite", help="Replace earlier pictures in OUT.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:

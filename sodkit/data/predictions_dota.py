@@ -17,6 +17,7 @@ from sodkit.data.records import Category, Detections, ImageRecord
 from sodkit.errors import UsageError
 from sodkit.files import atomic_path
 from sodkit.geometry.rotated import obb_to_corners
+from sodkit.names import name_fault
 
 _DATE = (1980, 1, 1, 0, 0, 0)
 """The same detections make the same bytes, whenever they are written."""
@@ -37,7 +38,7 @@ def write_task1(
         images: the images by whose ids the detections go.
 
     Raises:
-        UsageError: upright boxes, two images of one name, or a class name with a slash.
+        UsageError: upright boxes, two images of one name, or a class name that no file can have.
     """
     names = check_task1(path, detections.kind == "oriented", categories, images)
     assert detections.obb is not None
@@ -57,9 +58,13 @@ def write_task1(
                     strict=True,
                 )
             )
-            entry = zipfile.ZipInfo(f"Task1_{category.name}.txt", _DATE)
+            entry = zipfile.ZipInfo(_entry(category), _DATE)
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, "".join(lines))
+
+
+def _entry(category: Category) -> str:
+    return f"Task1_{category.name}.txt"
 
 
 def check_task1(
@@ -72,9 +77,11 @@ def check_task1(
             where=path,
             hint="give a name that ends in .json or .npz",
         )
-    slashed = [c.name for c in categories if "/" in c.name or "\\" in c.name]
-    if slashed:
-        raise UsageError(f"the class '{slashed[0]}' cannot be a file name", where=path)
+    for category in categories:
+        fault = "it has a slash" if "/" in category.name else name_fault(_entry(category))
+        if fault is not None:
+            what = f"the class '{category.name}' cannot be a file name: {fault}"
+            raise UsageError(what, where=path)
     names = {image.id: PurePosixPath(image.file_name).stem for image in images}
     name, count = Counter(names.values()).most_common(1)[0] if names else ("", 0)
     if count > 1:

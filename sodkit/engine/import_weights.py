@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from sodkit.config import load_recipe
 from sodkit.data.records import Category
 from sodkit.engine.checkpoint import save_checkpoint
@@ -66,6 +68,15 @@ def import_weights(file: Path, out: Path, classes: Sequence[str] | None = None) 
         return _import(file, out, classes)
     except ModelError as error:
         raise ModelError(error.what, where=error.where or file, hint=error.hint) from error
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Tell whether a file is a checkpoint that sodkit has written."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return "sodkit" in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
 
 
 def _import(file: Path, out: Path, classes: Sequence[str] | None) -> Imported:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -18,15 +20,17 @@ from sodkit.data.records import Annotations, BoxKind, Category, ImageRecord
 from sodkit.engine.device import pick_device
 from sodkit.engine.log import Row
 from sodkit.engine.predict import PredictOptions, predict_images
+from sodkit.engine.run_folder import RUN, STATE, check_run_folder, clear_run
 from sodkit.engine.train import StepReport, Validate, check_kind, train
 from sodkit.errors import DataError, ModelError, UsageError
 from sodkit.evaluation.evaluate import evaluate
 from sodkit.evaluation.protocol import protocol_of
-from sodkit.files import require_new_folder, write_text
+from sodkit.files import write_text
+from sodkit.lock import check_no_writer, lock_folder
 from sodkit.models.detector import Detector
 from sodkit.settings import Recipe
 
-STATE = Path("checkpoints") / "state.safetensors"
+Execute = TypeVar("Execute", bound=Callable[..., Row])
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +52,13 @@ class DataPaths:
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """What ``execute`` is to do."""
+    """What ``execute`` is to do; ``overwrite``: a finished run in ``out`` may be replaced."""
 
     recipe: Recipe
     paths: DataPaths
     out: Path
     resume: bool
+    overwrite: bool = False
 
 
 DEFAULT_RECIPES: dict[BoxKind, str] = {
@@ -73,6 +78,7 @@ def fresh_plan(
     val_images: Path | None,
     out: Path | None,
     format_name: str | None,
+    overwrite: bool = False,
 ) -> RunPlan:
     """Plan a new run; recipe None takes the one of ``DEFAULT_RECIPES`` that fits the data.
 
@@ -82,40 +88,50 @@ def fresh_plan(
     """
     if data is None or out is None:
         raise UsageError("--data and --out are needed", hint="or --resume RUN to continue a run")
-    if not _is_unfinished(out):
-        require_new_folder(out, hint="give another --out, or continue it with --resume")
+    check_no_writer(out)
+    check_run_folder(out, overwrite=overwrite)
     rest = [None if path is None else str(path) for path in (images, val, val_images)]
     paths = DataPaths(str(data), rest[0], rest[1], rest[2], format_name)
     if recipe is None:
         kind = read_annotations(data, format=format_name, images=images).kind
         recipe = DEFAULT_RECIPES[kind]
-    return RunPlan(load_recipe(recipe, overrides), paths, out, resume=False)
-
-
-def _is_unfinished(run: Path) -> bool:
-    """Tell whether ``run`` is a run that ended before its first epoch: it may be started anew."""
-    return (run / "run.json").is_file() and not (run / STATE).exists()
+    return RunPlan(load_recipe(recipe, overrides), paths, out, resume=False, overwrite=overwrite)
 
 
 def resumed_plan(run: Path, overrides: Sequence[str], *, out: Path | None) -> RunPlan:
     """Plan to continue ``run`` with its own recipe (plus ``overrides``) and data.
 
     Raises:
-        UsageError: there is no run to continue.
+        UsageError: there is no run to continue, or another process writes to it.
     """
     if out is not None and out != run:
         raise UsageError("--resume continues in the run's own folder: leave --out away")
+    check_no_writer(run)
     if not (run / STATE).is_file():
         raise UsageError(
             "no finished epoch to resume from", where=run, hint="train with --out starts anew"
         )
     try:
-        paths = DataPaths(**json.loads((run / "run.json").read_text("utf-8")))
+        paths = DataPaths(**json.loads((run / RUN).read_text("utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise UsageError(f"run.json cannot be read: {error}", where=run) from error
     return RunPlan(load_recipe(str(run / "recipe.yaml"), overrides), paths, run, resume=True)
 
 
+def _alone(function: Execute) -> Execute:
+    """Let a function have the run's folder for itself, from its first look to its end."""
+
+    @functools.wraps(function)
+    def run(plan: RunPlan, **options: Any) -> Row:
+        with lock_folder(plan.out):
+            if not plan.resume:
+                check_run_folder(plan.out, overwrite=plan.overwrite)
+            return function(plan, **options)
+
+    return cast(Execute, run)
+
+
+@_alone
 def execute(
     plan: RunPlan,
     *,
@@ -136,6 +152,9 @@ def execute(
         on_step: told of every step.
         on_epoch: told of every epoch.
         say: told what is odd about annotations that are trained on all the same.
+
+    Raises:
+        UsageError: another process writes to the run's folder, or it may not be written to.
     """
     target = pick_device(device)
     if threads is not None:
@@ -151,7 +170,9 @@ def execute(
         check_same_classes(annotations, val, paths.val)
         check_kind(plan.recipe, val)
         validate = _validator(plan.recipe, val, val_images, target)
-    write_text(plan.out / "run.json", json.dumps(asdict(paths), indent=2) + "\n")
+    if not plan.resume:
+        clear_run(plan.out)
+    write_text(plan.out / RUN, json.dumps(asdict(paths), indent=2) + "\n")
     rows: list[Row] = []
 
     def keep(row: Row) -> None:

@@ -22,6 +22,7 @@ from sodkit.data.json_text import JsonError, decode
 from sodkit.data.records import Annotations, ImageRecord
 from sodkit.errors import UsageError
 from sodkit.files import TEMPORARY, write_bytes
+from sodkit.outputs import is_free
 from sodkit.tiling.settings import SplitSettings
 from sodkit.tiling.split import IMAGES, patch_name
 
@@ -54,7 +55,7 @@ def claim(out: Path, annotations: Annotations, settings: SplitSettings, *, overw
     """
     mark = fingerprint(annotations, settings)
     found = _read_claim(out)
-    if found is None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if found is None and not is_free(out):
         raise UsageError(
             "is not empty and not made by a split", where=out, hint="give another folder by --out"
         )
@@ -143,10 +144,16 @@ def _difference(found: _Claim, settings: SplitSettings) -> str:
 
 def _clear(out: Path) -> None:
     """Remove what a split has written."""
-    for name in (PATCHES, REPORT, _RUNNING):
-        (out / name).unlink(missing_ok=True)
+    if (out / IMAGES).is_symlink():
+        raise UsageError(
+            "is a link: what it leads to may be no split's",
+            where=out / IMAGES,
+            hint="remove the link, or give another folder by --out",
+        )
     if (out / IMAGES).is_dir():
         shutil.rmtree(out / IMAGES)
+    for name in (PATCHES, REPORT, _RUNNING):
+        (out / name).unlink(missing_ok=True)
 
 
 def _encode(content: dict[str, Any]) -> bytes:

@@ -10,6 +10,7 @@ from sodkit.data.formats import Subset, find_images, read_annotations
 from sodkit.data.formats.missing import MissingImages
 from sodkit.data.oddities import oddities
 from sodkit.errors import UsageError
+from sodkit.lock import lock_folder
 from sodkit.tiling.conservation import SplitReport
 from sodkit.tiling.run import Progress, split_dataset
 from sodkit.tiling.settings import SplitSettings
@@ -80,6 +81,7 @@ def split_subsets(
     Raises:
         DataError, UsageError, SodkitError: as ``split_source``; subsets done by then stay.
     """
-    for subset in subsets:
-        report = split_source(subset.path, out_dir / subset.name, plan, subset.name, progress)
-        yield subset, report
+    with lock_folder(out_dir):
+        for subset in subsets:
+            report = split_source(subset.path, out_dir / subset.name, plan, subset.name, progress)
+            yield subset, report

@@ -25,6 +25,8 @@ from sodkit.data.images import RgbImage, check_size, read_image, write_image
 from sodkit.data.records import Annotations, ImageRecord
 from sodkit.data.sizes import SIZE_NAMES
 from sodkit.errors import DataError, UsageError
+from sodkit.lock import lock_folder
+from sodkit.names import check_names
 from sodkit.tiling import folder
 from sodkit.tiling.conservation import (
     OUTCOMES,
@@ -75,9 +77,10 @@ def split_dataset(
         progress: told (done, total) images.
 
     Raises:
-        DataError: an image that is missing, cannot be decoded or has another size than stated.
-        UsageError: ``out_dir`` holds something else, ``workers`` is below 1, or the windows are so
-            small that an image has more than 250 000 of them.
+        DataError: an image that is missing, cannot be decoded or has another size than stated, or
+            whose patches would have a name that Windows reserves.
+        UsageError: ``out_dir`` holds something else, another process writes to it, ``workers`` is
+            below 1, or the windows are so small that an image has more than 250 000 of them.
         SodkitError: the disk is full.
     """
     count = (os.cpu_count() or 1) if workers is None else workers
@@ -85,9 +88,22 @@ def split_dataset(
         raise UsageError("there must be one worker or more", where="--workers")
     _check_apart(images_dir, out_dir)
     _check_numbers(annotations, images_dir, settings)
-    mark = folder.claim(out_dir, annotations, settings, overwrite=overwrite)
     job = _Job(annotations, images_dir, out_dir, settings, skip_bad)
+    check_names(
+        (f"{stem}__patch", image.file_name)
+        for stem, image in zip(job.stems, annotations.images, strict=True)
+    )
+    with lock_folder(out_dir):
+        mark = folder.claim(out_dir, annotations, settings, overwrite=overwrite)
+        report = _split_all(job, count, progress)
+        folder.finish(out_dir, mark, report.as_dict())
+    return report
+
+
+def _split_all(job: _Job, count: int, progress: Progress | None) -> SplitReport:
+    """Write the patches of all images, and their annotations."""
     totals = _Totals(job)
+    annotations, out_dir = job.annotations, job.out_dir
     with (
         coco_writer(out_dir / PATCHES, annotations.categories) as writer,
         closing(_in_order(job, count)) as results,
@@ -96,9 +112,7 @@ def split_dataset(
             totals.add(result, writer)
             if progress is not None:
                 progress(done, len(annotations.images))
-    report = totals.report()
-    folder.finish(out_dir, mark, report.as_dict())
-    return report
+    return totals.report()
 
 
 class _Job:

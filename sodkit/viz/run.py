@@ -14,10 +14,13 @@ from sodkit.data.image_size import LONGEST_WRITTEN
 from sodkit.data.images import RgbImage, encode, read_image
 from sodkit.data.records import Annotations, Detections, ImageRecord, IntArray
 from sodkit.errors import DataError, UsageError
-from sodkit.files import require_new_folder, write_bytes
+from sodkit.files import write_bytes
+from sodkit.names import check_names
+from sodkit.outputs import fill_folder
 from sodkit.viz.picture import IgnoreMode, Style, draw_picture, most_below
 
 QUALITY = 95
+COMMAND = "visualize"
 
 
 def visualize(
@@ -47,38 +50,39 @@ def visualize(
         ignore: what is ignored is masked, outlined or not shown.
         zoom: how many of the smallest objects are shown magnified below the image.
         limit: draw only the first so many images.
-        overwrite: write into a folder that has something in it.
+        overwrite: replace the pictures of an earlier call.
         progress: called with (done, total) after each image.
 
     Returns:
         the pictures' paths, in the order of the images.
 
     Raises:
-        DataError: if an image is missing, undecodable or of another size than annotated.
-        UsageError: if ``out_dir`` is taken or a number is out of range.
+        DataError: if an image is missing, undecodable or of another size than annotated, or its
+            picture would have a name that Windows reserves.
+        UsageError: if ``out_dir`` is taken, another process writes to it, or a number is out of
+            range.
     """
     if not 0 <= score <= 1 or zoom < 0 or (limit is not None and limit < 1):
         raise UsageError(f"cannot draw with score {score}, zoom {zoom}, limit {limit}")
-    if not overwrite:
-        require_new_folder(out_dir, hint="give another folder, or allow overwriting")
     records = annotations.images[:limit]
     _check_images_exist(records, images_dir)
     names = picture_names(annotations.images, zoom, len(annotations.categories))
+    check_names((name, r.file_name) for name, r in zip(names, records, strict=False))
     rows = annotations.rows_by_image()
     found = _rows_by_id(records, detections)
     style = Style(score, ignore, zoom)
     annotated = detections is None or len(annotations) > 0  # else a bare list of images
-    paths = []
-    for index, record in enumerate(records):
-        image = read_image(images_dir / record.file_name, size=(record.width, record.height))
-        mine = None if detections is None else detections.take(found[index])
-        truth = annotations.take(rows[index]) if annotated else None
-        picture = draw_picture(image, annotations.categories, truth, mine, style)
-        paths.append(out_dir / names[index])
-        _write(paths[-1], picture)
-        if progress is not None:
-            progress(index + 1, len(records))
-    return paths
+    names = names[: len(records)]
+    with fill_folder(out_dir, COMMAND, names, overwrite=overwrite):
+        for index, record in enumerate(records):
+            image = read_image(images_dir / record.file_name, size=(record.width, record.height))
+            mine = None if detections is None else detections.take(found[index])
+            truth = annotations.take(rows[index]) if annotated else None
+            picture = draw_picture(image, annotations.categories, truth, mine, style)
+            _write(out_dir / names[index], picture)
+            if progress is not None:
+                progress(index + 1, len(records))
+    return [out_dir / name for name in names]
 
 
 def picture_names(images: Sequence[ImageRecord], zoom: int = 0, classes: int = 0) -> list[str]:

@@ -44,7 +44,7 @@ def test_json_and_files(app, ann, tmp_path):
     data = json.loads(result.stdout)
     assert data["schema_version"] == 1
     assert data["sizes"]["all"]["objects"] > 10
-    assert {path.name for path in (tmp_path / "report").iterdir()} == {
+    assert {path.name for path in (tmp_path / "report").glob("[!.]*")} == {
         "anchors.csv",
         "anchors.png",
         "sizes.png",

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from sodkit.cli.main import make_app
@@ -247,6 +248,20 @@ def test_other_classes_need_names(tmp_path: Path) -> None:
     code, stdout, _ = run("import-weights", file, "--out", out, "--classes", "car, bus,van")
     assert code == 0
     assert "car, bus, van" in stdout
+    again = ("import-weights", file, "--classes", "car,bus,tram", "--out")
+    code, _, err = run(*again, out)
+    assert code == 2
+    assert "--overwrite to replace it" in err
+    code, stdout, _ = run(*again, out, "--overwrite")
+    assert code == 0
+    assert "car, bus, tram" in stdout
+    code, _, err = run(*again, tmp_path / "x.pth", "--overwrite")
+    assert code == 2
+    assert "ends in .safetensors" in err
+    save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
+    code, _, err = run(*again, tmp_path / "other.safetensors", "--overwrite")
+    assert code == 2
+    assert "is no checkpoint of sodkit" in err
 
 
 @pytest.mark.parametrize(

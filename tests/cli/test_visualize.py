@@ -45,7 +45,7 @@ def test_table_and_limit(app, ann, tmp_path):
     result = run(app, ann, "--images", ann.parent, "--out", tmp_path / "out", "--limit", 1)
     assert result.exit_code == 0, result.output
     assert "out" in result.stdout
-    assert len(list((tmp_path / "out").iterdir())) == 1
+    assert len(list((tmp_path / "out").glob("*.jpg"))) == 1
 
 
 def test_ignore_modes(app, ann, tmp_path):
@@ -67,7 +67,9 @@ def test_a_taken_folder_exits_with_2(app, ann, tmp_path):
     (tmp_path / "mine").write_text("")
     result = run(app, ann, "--out", tmp_path)
     assert result.exit_code == 2
-    assert run(app, ann, "--out", tmp_path, "--overwrite").exit_code == 0
+    result = run(app, ann, "--out", tmp_path, "--overwrite")
+    assert result.exit_code == 2
+    assert "not written by sodkit" in result.stderr
 
 
 def test_help_has_an_example(app):

@@ -46,4 +46,6 @@ def test_what_the_format_cannot_hold(tmp_path: Path) -> None:
         write_task1(out, FOUND, CLASSES, (ImageRecord(1, "a b.png", 9, 9),))
     with pytest.raises(UsageError, match="cannot be a file name"):
         write_task1(out, FOUND, (Category(0, "a/b"),), IMAGES)
+    with pytest.raises(UsageError, match="Windows allows no"):
+        write_task1(out, FOUND, (Category(0, "a:b"),), IMAGES)
     assert not out.exists()

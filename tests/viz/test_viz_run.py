@@ -1,5 +1,6 @@
 """Pictures of a data set: files, names, errors."""
 
+import shutil
 from dataclasses import replace
 
 import cv2
@@ -35,7 +36,7 @@ def test_one_picture_an_image(data, tmp_path):
         annotations, folder, tmp_path / "out", zoom=2, progress=lambda *a: calls.append(a)
     )
     assert [path.name for path in paths] == [f"train_000{k}.jpg" for k in (1, 2, 3)]
-    assert sorted(tmp_path.joinpath("out").iterdir()) == paths
+    assert sorted(tmp_path.joinpath("out").glob("[!.]*")) == paths
     assert calls == [(1, 3), (2, 3), (3, 3)]
     assert pixels(paths[0]).shape[1] == 320
 
@@ -104,8 +105,43 @@ def test_a_taken_folder_needs_overwrite(data, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(UsageError, match="exists already"):
         visualize(annotations, folder, tmp_path)
-    assert visualize(annotations, folder, tmp_path, limit=1, overwrite=True)
-    assert (tmp_path / "mine.txt").read_text() == "mine"
+    with pytest.raises(UsageError, match="not written by sodkit"):
+        visualize(annotations, folder, tmp_path, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_overwrite_replaces_earlier_pictures_and_leaves_other_files(data, tmp_path):
+    folder, annotations = data
+    first = visualize(annotations, folder, tmp_path)
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="exists already"):
+        visualize(annotations, folder, tmp_path)
+    assert visualize(annotations, folder, tmp_path, limit=1, overwrite=True) == first[:1]
+    assert {path.name for path in tmp_path.glob("[!.]*")} == {"mine.txt", first[0].name}
+
+
+def test_pictures_never_replace_the_images(data, tmp_path):
+    """Pictures are named after the images: drawn into their folder they would take their place."""
+    folder, annotations = data
+    shutil.copytree(folder, tmp_path / "own")
+    before = {path: path.read_bytes() for path in (tmp_path / "own/images").iterdir()}
+    with pytest.raises(UsageError, match="not written by sodkit"):
+        visualize(annotations, tmp_path / "own", tmp_path / "own/images", overwrite=True)
+    assert before == {path: path.read_bytes() for path in (tmp_path / "own/images").iterdir()}
+
+
+def test_a_picture_that_windows_could_not_hold_is_refused(data, tmp_path):
+    folder, annotations = data
+    images = tuple(replace(image, file_name="aux.1.jpg") for image in annotations.images)
+    for image in images:
+        (tmp_path / image.file_name).write_bytes(
+            (folder / annotations.images[0].file_name).read_bytes()
+        )
+    with pytest.raises(DataError, match="device on Windows") as caught:
+        visualize(replace(annotations, images=images[:1] + annotations.images[1:]), tmp_path,
+                  tmp_path / "out", limit=1)  # fmt: skip
+    assert caught.value.where == "aux.1.jpg"
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("change", [{"score": 1.5}, {"zoom": -1}, {"limit": 0}])

@@ -11,9 +11,6 @@ it (all its subsets together), or a folder of label files (one subset). The labe
 are in ``labels/...``, or beside the images.
 
 The class ``ignore`` holds ignore regions; there is no flag for an ignored object.
-
-Written: ``labels/``, ``data.yaml`` with ``images`` beside it, 10 digits after the point: that is
-1e-5 px on an image of 100 000 px. Upright boxes as cx cy w h, oriented ones as four corners.
 """
 
 from __future__ import annotations
@@ -27,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 from sodkit.data.formats.assemble import IGNORE_NAME, Collected
-from sodkit.data.formats.dota import four_corners
 from sodkit.data.formats.folders import images_below, is_file, is_folder, numbers, stem_of
 from sodkit.data.formats.labels import (
     CLASSES_FILE,
@@ -48,9 +44,9 @@ from sodkit.data.formats.source import (
     stop,
 )
 from sodkit.data.images import image_size
-from sodkit.data.records import REGION, Annotations, FloatArray, ImageRecord
+from sodkit.data.records import ImageRecord
 from sodkit.errors import DataError
-from sodkit.yaml_text import YamlError, format_yaml, parse_yaml
+from sodkit.yaml_text import YamlError, parse_yaml
 
 LABELS = "labels"
 IMAGES = "images"
@@ -359,44 +355,6 @@ def _label_of(root: Path, name: str) -> Path:
     if root.name == IMAGES and is_file((root.parent / LABELS).joinpath(*parts)):
         return (root.parent / LABELS).joinpath(*parts)
     return root.joinpath(*parts)
-
-
-def write(folder: Path, annotations: Annotations) -> None:
-    """Write ``folder/labels/*.txt`` and ``folder/data.yaml``; the images go to ``folder/images``.
-
-    Ignored objects become ignore regions; a polygon of other than four corners the rectangle
-    around it.
-    """
-    names = [item.name for item in annotations.categories]
-    if annotations.ignore.any():
-        names.append(IGNORE_NAME)
-    labels = annotations.labels.copy()
-    labels[annotations.ignore | (labels == REGION)] = len(annotations.categories)
-    corners = None if annotations.obb is None else four_corners(annotations)
-    for image, rows in zip(annotations.images, annotations.rows_by_image(), strict=True):
-        size = (image.width, image.height)
-        lines = [
-            " ".join([str(labels[row]), *_fractions(annotations, row, corners, size)])
-            for row in rows.tolist()
-        ]
-        target = folder / LABELS / f"{stem_of(image.file_name)}.txt"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text("".join(f"{line}\n" for line in lines), "utf-8")
-    content = {"path": ".", "train": IMAGES, "val": IMAGES, "names": dict(enumerate(names))}
-    (folder / YAML).write_text(format_yaml(content), "utf-8")
-
-
-def _fractions(
-    annotations: Annotations, row: int, corners: FloatArray | None, size: tuple[int, int]
-) -> Iterator[str]:
-    if corners is None:
-        x, y, w, h = annotations.xywh[row].tolist()
-        values = [x + w / 2, y + h / 2, w, h]
-    else:
-        values = corners[row].ravel().tolist()
-    for position, value in enumerate(values):
-        text = f"{value / size[position % 2]:.10f}".rstrip("0").rstrip(".")
-        yield "0" if text == "-0" else text
 
 
 def is_label_line(text: str) -> bool:

@@ -30,6 +30,7 @@ def make_dataset(
     height: int = 1536,
     boxes: BoxKind = "horizontal",
     subset: str = "train",
+    overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write ``images`` scenes as ``OUT/images/SUBSET_0001.jpg`` ... and ``OUT/SUBSET.json``.
@@ -45,6 +46,7 @@ def make_dataset(
         height: likewise.
         boxes: upright or rotated objects.
         subset: name of the JSON and beginning of the images' names.
+        overwrite: replace the files of an earlier call.
         progress: called with (done, total) after each image.
 
     Returns:
@@ -59,12 +61,12 @@ def make_dataset(
             f"cannot make {images} scenes of {width} x {height} px with seed {seed}",
             hint=f"at least 1 image, {MIN_SIDE} px a side, seed 0",
         )
-    if target.exists():
+    if target.exists() and not overwrite:
         raise UsageError("exists already", where=target, hint="give another folder or subset")
     records: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     for index in range(images):
-        name = f"images/{subset}_{index + 1:04d}.jpg"
+        name = scene_name(subset, index + 1)
         empty = (index + 1) % EMPTY_EVERY == 0
         scene_seed = (seed, zlib.crc32(subset.encode()), index)
         image, annotations = make_scene(scene_seed, width, height, boxes, empty=empty)
@@ -78,6 +80,11 @@ def make_dataset(
     content = {"images": records, "annotations": rows, "categories": categories}
     write_text(target, json.dumps(content))
     return target
+
+
+def scene_name(subset: str, number: int) -> str:
+    """Return the file name of a scene, counted from 1."""
+    return f"images/{subset}_{number:04d}.jpg"
 
 
 def _rows(annotations: Annotations, image_id: int, first_id: int) -> list[dict[str, Any]]:

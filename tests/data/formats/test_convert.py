@@ -1,5 +1,6 @@
 """What a format can hold survives being written and read, exactly or to its stated precision."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -131,10 +133,87 @@ def test_yolo_and_dota_from_and_to_each_other(photos: Path, tmp_path: Path) -> N
     assert lost == [
         "lost: the sizes of the images, they are read from the images",
         "1 ignored objects became ignore regions, of no class",
+        "ignore regions are the class 'ignore': other trainers learn it like any class",
+        "2 images have to be put into images (--images DIR says where they are)",
+        "train and val in data.yaml are the same images: validate on other ones",
     ]
     assert "3: ignore" in (tmp_path / "yolo/data.yaml").read_text()
     last = read_annotations(tmp_path / "yolo", images=photos)
     assert last.labels.tolist() == [2, REGION]
+
+
+def ultralytics_pairs(data_yaml: Path) -> list[tuple[str, str]]:
+    """Return (image, content of its label file) as Ultralytics finds them.
+
+    ``path`` must be absolute, or absent; the label file of an image follows from the image's path:
+    the last ``/images/`` becomes ``/labels/``.
+    """
+    content = yaml.safe_load(data_yaml.read_text())
+    root = Path(content["path"])
+    assert root.is_absolute()
+    assert isinstance(content["names"], dict)
+    pairs = []
+    for key in ("train", "val"):
+        folder = (root / content[key]).resolve()
+        images = sorted(p for p in folder.rglob("*.*") if p.suffix in {".png", ".jpg"})
+        assert images
+        for image in images:
+            assert cv2.imread(str(image)) is not None
+            head, tail = str(image).rsplit("/images/", 1)
+            label = Path(f"{head}/labels/{tail}").with_suffix(".txt")
+            pairs.append((image.relative_to(folder).as_posix(), label.read_text()))
+    assert pairs[: len(pairs) // 2] == pairs[len(pairs) // 2 :]
+    return pairs[: len(pairs) // 2]
+
+
+@pytest.mark.parametrize("kind", ["horizontal", "oriented"])
+@pytest.mark.parametrize("copy", [False, True])
+@pytest.mark.parametrize("prefix", ["", "images/", "train/images/"])
+def test_ultralytics_finds_images_and_labels_of_yolo(
+    tmp_path: Path, photos: Path, kind: str, copy: bool, prefix: str
+) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(photos, source / prefix, dirs_exist_ok=True)
+    rows = [(0, 2, False, 100, 90, 40, 10, 0.0), (1, 0, False, 50, 60, 9, 8, 0.0)]
+    images = [
+        ImageRecord(1, f"{prefix}a.png", *SIZES[0]), ImageRecord(2, f"{prefix}sub/b.png", *SIZES[1])
+    ]  # fmt: skip
+    own = make(images, rows, kind)
+    out = tmp_path / "images" / "out"
+    said = convert(own, "yolo", out, images=source, copy=copy)
+    base = "train/" if prefix.startswith("train") else ""
+    pairs = ultralytics_pairs(out / "data.yaml")
+    assert [name for name, _ in pairs] == [f"{base}a.png", f"{base}sub/b.png"]
+    assert [len(text.split()) for _, text in pairs] == [5, 5] if kind == "horizontal" else [9, 9]
+    assert [text.split()[0] for _, text in pairs] == ["2", "0"]
+    assert (out / f"images/{base}a.png").is_symlink() is not copy
+    assert ("2 images were copied" in " ".join(said)) is copy
+    assert any("train and val" in sentence for sentence in said)
+    assert any("folders named images" in sentence for sentence in said) is (base == "train/")
+    got = read_annotations(out)
+    np.testing.assert_array_equal(got.labels, own.labels)
+    np.testing.assert_allclose(got.xywh, own.xywh, atol=1e-6)
+
+
+def test_yolo_says_which_images_are_missing(tmp_path: Path, photos: Path) -> None:
+    images = [ImageRecord(1, "a.png", *SIZES[0]), ImageRecord(2, "no.png", *SIZES[1])]
+    own = make(images, [(0, 0, False, 100, 90, 40, 10, 0.0)], "horizontal")
+    said = convert(own, "yolo", tmp_path / "out", images=photos)
+    assert f"1 images have to be put into images, they are not in {photos}" in " ".join(said)
+    assert f"1 images are links to {photos}" in " ".join(said)
+
+
+def test_yolo_copies_where_there_are_no_links(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, target: Path) -> None:
+        raise PermissionError(1, "a privilege is missing")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    own = make([ImageRecord(1, "a.png", *SIZES[0])], [], "horizontal")
+    said = convert(own, "yolo", tmp_path / "out", images=photos)
+    assert "1 images were copied to images" in said
+    assert (tmp_path / "out/images/a.png").read_bytes() == (photos / "a.png").read_bytes()
 
 
 def test_says_what_is_lost(photos: Path, tmp_path: Path) -> None:

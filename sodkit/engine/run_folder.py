@@ -1,0 +1,78 @@
+"""The folder of a training run: which checkpoint it stands for, and what may be replaced in it."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from sodkit.errors import ModelError, UsageError
+from sodkit.outputs import is_free, remove_files
+
+RUN = "run.json"
+"""Says what a run was trained on; a folder with it is a run's."""
+CHECKPOINTS = "checkpoints"
+STATE = Path(CHECKPOINTS) / "state.safetensors"
+
+_BEST_FIRST = ("best.safetensors", "last.safetensors")
+
+_WRITTEN = (
+    RUN,
+    "recipe.yaml",
+    "losses.csv",
+    "metrics.csv",
+    f"{CHECKPOINTS}/*.safetensors",
+    "tensorboard/events.out.tfevents.*",
+)
+"""What training writes."""
+
+
+def checkpoint_in(path: Path) -> Path:
+    """Return the checkpoint that a path stands for: of a run's folder the best, else the last.
+
+    A path that is no folder is returned as it is.
+
+    Raises:
+        ModelError: a folder without a checkpoint.
+    """
+    if not path.is_dir():
+        return path
+    folders = (path / CHECKPOINTS, path)
+    for file in (folder / name for folder in folders for name in _BEST_FIRST):
+        if file.is_file():
+            return file
+    raise ModelError(
+        "there is no checkpoint in this folder",
+        where=path,
+        hint=f"give a .safetensors file, or a run's folder with {CHECKPOINTS}/{_BEST_FIRST[1]}",
+    )
+
+
+def check_run_folder(run: Path, *, overwrite: bool) -> None:
+    """Raise unless a new run may write to ``run``.
+
+    It may if the folder is new, holds a run that ended before its first epoch, or, with
+    ``overwrite``, any run.
+
+    Raises:
+        UsageError: it holds something else.
+    """
+    may_replace = overwrite or not (run / STATE).exists()
+    if is_free(run) or ((run / RUN).is_file() and may_replace):
+        return
+    if overwrite:
+        raise UsageError(
+            "is not empty and holds no run: --overwrite replaces only what train wrote",
+            where=run,
+            hint="give another folder by --out",
+        )
+    raise UsageError(
+        "exists already",
+        where=run,
+        hint="give another --out, --overwrite to replace it, or continue it with --resume",
+    )
+
+
+def clear_run(run: Path) -> None:
+    """Remove what an earlier run wrote; other files stay."""
+    names = [path.relative_to(run).as_posix() for path in run.rglob("*")]
+    remove_files(run, [n for n in names if any(fnmatchcase(n, known) for known in _WRITTEN)])
