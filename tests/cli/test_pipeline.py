@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from holding import holding
 from typer.testing import CliRunner
 
 from sodkit.cli.main import make_app
 from sodkit.data.images import write_image
 from sodkit.data.synthetic import make_dataset
+from sodkit.outputs import MARK
 
 SMALL = (
     "model.fpn.channels=32",
@@ -123,6 +125,101 @@ def test_predict_on_files_counts_images_from_one(
     assert {d["image_id"] for d in json.loads(out.read_text())} == {1, 2}
 
 
+def test_predict_takes_a_runs_folder(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    data, folder = trained
+    out = tmp_path / "found.json"
+    code, _, err = run("predict", folder, data, "--out", out, "--score", 0)
+    assert code == 0, err
+    assert f"checkpoint: {folder / 'checkpoints' / 'best.safetensors'}" in err
+    code, _, err = run("predict", tmp_path, data, "--out", tmp_path / "new.json")
+    assert code == 4
+    assert "there is no checkpoint in this folder" in err
+
+
+def test_predict_replaces_predictions_only_if_asked_for(
+    trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    data, folder = trained
+    image, out = data.parent / "1.png", tmp_path / "found.json"
+    ids = tmp_path / "found.images.json"
+    call = ("predict", folder, image, "--out", out, "--score", 0, "--no-split")
+    assert run(*call)[0] == 0
+    assert ids.exists()
+    code, _, err = run(*call)
+    assert code == 2
+    assert "--overwrite" in err
+    out.unlink()
+    assert run(*call)[0] == 2  # its image ids are there
+    assert run(*call, "--overwrite")[0] == 0
+    code, _, err = run("predict", folder, ids, "--images", data.parent, *call[3:], "--overwrite")
+    assert code == 0, err
+    assert ids.exists()  # it was read
+    code, _, err = run("predict", folder, data, *call[3:], "--overwrite")
+    assert code == 0, err
+    assert not ids.exists()  # they were of other images
+    code, _, err = run("predict", folder, data, "--out", data, "--overwrite")
+    assert code == 2
+    assert "is no file of predictions" in err
+    with holding(tmp_path / "x.npz", "lock_file") as process:
+        code, _, err = run("predict", folder, data, "--out", tmp_path / "x.npz")
+        assert code == 2
+        assert f"process {process.pid} on" in err
+
+
+@pytest.mark.parametrize("name", ["found.csv", "found.geojson", "found", "found.JSON"])
+def test_predict_refuses_other_endings_before_any_work(tmp_path: Path, name: str) -> None:
+    code, _, err = run("predict", tmp_path / "no", tmp_path / "no", "--out", tmp_path / "n" / name)
+    assert code == 2
+    assert ".json (JSON), .npz" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_predict_with_subfolders(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    data, folder = trained
+    photos = tmp_path / "photos"
+    for place in ("1.png", "a/2.png", "a/b/3.png", "pictures/1.png", ".cache/1.png"):
+        (photos / place).parent.mkdir(parents=True, exist_ok=True)
+        (photos / place).write_bytes((data.parent / Path(place).name).read_bytes())
+    (photos / "pictures" / MARK).write_text("")
+    call = ("predict", folder, photos, "--score", 0, "--no-split", "--json", "--out")
+    code, stdout, err = run(*call, tmp_path / "a.json")
+    assert (code, json.loads(stdout)["images"]) == (0, 1)
+    assert f"there are images in {photos / 'a'} and 1 more: --recursive takes them" in err
+    code, stdout, err = run(*call, tmp_path / "b.json", "--recursive")
+    assert (code, json.loads(stdout)["images"]) == (0, 3)
+    assert f"{photos / 'pictures'} is left out" in err
+    names = [
+        image["file_name"]
+        for image in json.loads((tmp_path / "b.images.json").read_text())["images"]
+    ]
+    assert names == ["1.png", "a/2.png", "a/b/3.png"]
+
+
+@pytest.mark.parametrize("name", ["found.json", "test.json", "annotations.json"])
+def test_predictions_beside_the_images_are_not_read_as_annotations(
+    trained: tuple[Path, Path], tmp_path: Path, name: str
+) -> None:
+    data, folder = trained
+    for number in (1, 2):
+        (tmp_path / f"{number}.png").write_bytes((data.parent / f"{number}.png").read_bytes())
+    call = ("predict", folder, tmp_path, "--score", 0, "--no-split", "--json", "--out")
+    for _ in range(2):
+        code, stdout, err = run(*call, tmp_path / name, "--overwrite")
+        assert code == 0, err
+        assert json.loads(stdout)["images"] == 2
+    for command in ("split", "visualize"):
+        code, _, err = run(command, tmp_path, "--out", tmp_path / "out")
+        assert code == 3
+        assert "no annotations of a known format" in err
+    code, _, err = run("eval", tmp_path, tmp_path / name)
+    assert code == 3
+    assert "no annotations of a known format" in err
+    names = (tmp_path / name).with_suffix(".images.json")
+    assert (
+        run("visualize", names, "--out", tmp_path / "out", "--predictions", tmp_path / name)[0] == 0
+    )
+
+
 def test_predict_for_other_classes(trained: tuple[Path, Path], tmp_path: Path) -> None:
     other = coco(tmp_path, categories=[{"id": 4, "name": "circle"}])
     checkpoint = trained[1] / "checkpoints" / "last.safetensors"
@@ -134,7 +231,9 @@ def test_predict_for_other_classes(trained: tuple[Path, Path], tmp_path: Path) -
 
 
 def test_predict_without_a_checkpoint(tmp_path: Path) -> None:
-    code, _, err = run("predict", tmp_path / "no.safetensors", tmp_path, "--out", tmp_path / "x")
+    code, _, err = run(
+        "predict", tmp_path / "no.safetensors", tmp_path, "--out", tmp_path / "x.json"
+    )
     assert code == 4
     assert "checkpoint not found" in err
 

@@ -26,3 +26,26 @@ def test_what_is_no_image(tmp_path: Path, name: str) -> None:
     (tmp_path / "notes.txt").touch()
     with pytest.raises(DataError):
         list_images([tmp_path / name])
+
+
+def test_subfolders_are_named_or_taken(tmp_path: Path) -> None:
+    for name in ("x.png", "a/y.png", "a/b/z.png", ".hidden/h.png", "split/images/p.png"):
+        write_image(tmp_path / name, np.zeros((10, 20, 3), np.uint8))
+    (tmp_path / "split" / "split.json").touch()
+    (tmp_path / "loop").symlink_to(tmp_path)
+    said: list[str] = []
+    records, _ = list_images([tmp_path], say=said.append)
+    assert [r.file_name for r in records] == ["x.png"]
+    assert len(said) == 1
+    assert f"in {tmp_path / 'a'} and 1 more: --recursive takes them" in said[0]
+    said.clear()
+    records, folder = list_images([tmp_path], recursive=True, say=said.append)
+    assert [r.file_name for r in records] == ["a/b/z.png", "a/y.png", "x.png"]
+    assert folder == tmp_path
+    assert said == [f"{tmp_path / 'split'} is left out: a command of sodkit wrote it"]
+
+
+def test_images_only_in_subfolders(tmp_path: Path) -> None:
+    write_image(tmp_path / "a" / "x.png", np.zeros((10, 20, 3), np.uint8))
+    with pytest.raises(DataError, match="--recursive takes them"):
+        list_images([tmp_path])

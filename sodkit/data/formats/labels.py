@@ -35,6 +35,8 @@ from sodkit.data.records import Category, ImageRecord
 from sodkit.errors import DataError
 
 CLASSES_FILE = "classes.txt"
+IMAGE_IDS = ".images.json"
+"""Ending of the file that ``predict`` writes beside predictions on plain images: their ids."""
 _PROBED = 100
 """So many label files are looked up to find the folder of their images."""
 
@@ -71,11 +73,27 @@ def label_files(path: Path, suffix: str) -> list[tuple[str, Path]]:
     found = [
         (str(file.relative_to(path).with_suffix("").as_posix()), file)
         for file in sorted(path.rglob(f"*{suffix}"))
-        if file.name != CLASSES_FILE
+        if file.name != CLASSES_FILE and not is_output(file)
     ]
     if not found:
         raise DataError(f"no {suffix} file in this folder", where=path)
     return found
+
+
+def is_output(path: Path) -> bool:
+    """Tell whether a file beside images is none of their labels but what ``predict`` wrote.
+
+    These are predictions in JSON, a list where annotations are an object, and ``*.images.json``.
+    """
+    if path.suffix.lower() != ".json":
+        return False
+    if path.name.endswith(IMAGE_IDS):
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

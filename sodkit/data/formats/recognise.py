@@ -97,7 +97,7 @@ def find_subsets(root: Path) -> list[Subset]:
 
 def _is_source(path: Path) -> bool:
     if path.is_file():
-        return True
+        return not _is_output(path)
     return path.is_dir() and _of_folder(path) is not None
 
 
@@ -114,11 +114,12 @@ def _of_folder(path: Path, *, below: bool = False) -> str | None:
     """Return the format of the files right in a folder, or of those in its subfolders."""
     from sodkit.data.formats import dota, voc, yolo  # not needed for a file, and slow to load
 
-    if (path / PATCHES).is_file():
+    if (path / PATCHES).is_file() and not _is_output(path / PATCHES):
         return "coco"
     if yolo.find_yaml(path) is not None:
         return "yolo"
-    if any((path / f"{name}.json").is_file() for name in SUBSETS):
+    named = [path / f"{name}.json" for name in SUBSETS]
+    if any(file.is_file() and not _is_output(file) for file in named):
         return None
     if _files(path, ".json", below):
         return "soda-a"
@@ -133,11 +134,17 @@ def _of_folder(path: Path, *, below: bool = False) -> str | None:
 
 def _files(folder: Path, suffix: str, below: bool) -> list[Path]:
     """Return some files of a suffix in a folder, or also in its subfolders."""
-    from sodkit.data.formats.labels import CLASSES_FILE
+    from sodkit.data.formats.labels import CLASSES_FILE, is_output
 
     found = folder.rglob(f"*{suffix}") if below else folder.glob(f"*{suffix}")
-    some = islice((path for path in found if path.name != CLASSES_FILE), _SNIFFED)
-    return list(some)
+    own = (path for path in found if path.name != CLASSES_FILE and not is_output(path))
+    return list(islice(own, _SNIFFED))
+
+
+def _is_output(path: Path) -> bool:
+    from sodkit.data.formats.labels import is_output  # slow to load, not needed for a file
+
+    return is_output(path)
 
 
 def _of_text(paths: list[Path]) -> str | None:
