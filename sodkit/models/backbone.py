@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
 
@@ -115,14 +116,31 @@ def load_weights(backbone: Backbone, config: settings.Backbone) -> None:
         return
     state = _imagenet(config.name) if config.weights == "imagenet" else _read(Path(config.weights))
     state = OrderedDict((k, v) for k, v in state.items() if not k.startswith("fc."))
+    hint = "model.backbone.weights must hold torchvision's ResNet weights of that name"
+    problems = _misfits(state, backbone.state_dict())
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        what = f"the weights do not fit {config.name}: {problems[0]}{more}"
+        raise ModelError(what, where=config.weights, hint=hint)
     try:
         backbone.load_state_dict(state)
     except (RuntimeError, AttributeError, TypeError) as error:
-        raise ModelError(
-            f"the weights do not fit {config.name}: {torch_file.first_lines(str(error))}",
-            where=config.weights,
-            hint="model.backbone.weights must hold torchvision's ResNet weights of that name",
-        ) from error
+        what = "the weights cannot be copied: a tensor is sparse or has no content"
+        raise ModelError(what, where=config.weights, hint=hint) from error
+
+
+def _misfits(state: Mapping[str, Tensor], want: Mapping[str, Tensor]) -> list[str]:
+    """Say which tensors are missing, unknown or of another shape."""
+    counters = ".num_batches_tracked"  # not used here, and older files lack them
+    return [
+        *(f"no {key}" for key in want if key not in state and not key.endswith(counters)),
+        *(f"unknown {key[:80]!r}" for key in state if key not in want),
+        *(
+            f"{key} has shape {tuple(state[key].shape)}, not {tuple(value.shape)}"
+            for key, value in want.items()
+            if key in state and state[key].shape != value.shape
+        ),
+    ]
 
 
 def _imagenet(name: str) -> OrderedDict[str, Tensor]:

@@ -70,8 +70,3 @@ def _reason(error: Exception) -> str:
     if ".tar format" in text:
         return "it is in the old tar format of PyTorch; torch.save no longer writes that"
     return "it is damaged, or no file of torch.save"
-
-
-def first_lines(text: str, count: int = 4) -> str:
-    """Return the beginning of a long message in one line."""
-    return " ".join(line.strip() for line in text.splitlines()[:count])

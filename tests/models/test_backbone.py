@@ -1,4 +1,5 @@
 import hashlib
+import re
 from http.client import HTTPException
 from urllib.error import URLError
 
@@ -126,6 +127,39 @@ def test_weights_that_cannot_be_used(tmp_path, content, capsys):
         load_weights(Backbone(config()), config(weights=str(path)))
     assert str(path) in str(error.value)
     assert "run" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("conv1.weight"), "no conv1.weight$"),
+        (lambda state: state.update(x=torch.ones(1)), "unknown 'x'$"),
+        (
+            lambda state: state.update({"bn1.bias": torch.ones(3)}),
+            r"bn1.bias has shape \(3,\), not",
+        ),
+        (lambda state: state.clear(), r"no conv1.weight \(and 99 more\)"),
+        (lambda state: state.update({"bn1.bias": torch.ones(64).to_sparse()}), "cannot be copied"),
+    ],
+)
+def test_weights_that_do_not_fit_are_named_briefly(tmp_path, change, message):
+    state = get_model("resnet18", weights=None).state_dict()
+    change(state)
+    torch.save(state, tmp_path / "weights.pth")
+    with pytest.raises(ModelError) as caught:
+        load_weights(Backbone(config()), config(weights=str(tmp_path / "weights.pth")))
+    assert re.search(message, caught.value.what)
+    assert len(caught.value.what) < 200
+
+
+def test_weights_without_counters_are_taken(tmp_path):
+    """Files from before batch norm counted its batches."""
+    state = get_model("resnet18", weights=None).state_dict()
+    old = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
+    torch.save(old, tmp_path / "weights.pth")
+    backbone = Backbone(config())
+    load_weights(backbone, config(weights=str(tmp_path / "weights.pth")))
+    assert torch.equal(backbone.conv1.weight, state["conv1.weight"])
 
 
 def test_names_of_weights_must_be_text(tmp_path):
