@@ -1,0 +1,169 @@
+"""The readers of annotations: COCO, SODA-A, DOTA, YOLO, Pascal VOC."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+from sodkit.data.check import check_dataset
+from sodkit.data.formats import coco_columns, coco_write, dota, find_images, read_annotations
+from sodkit.data.formats import soda_a, voc, yolo
+from sodkit.data.listing import list_images
+from sodkit.data.oddities import oddities
+from sodkit.data.records import Annotations
+from sodkit.errors import SodkitError
+
+from . import made
+from .reader import Files, Reader
+
+Write = Callable[[Path, Annotations], None]
+
+
+def _read(path: Path) -> Annotations:
+    """Read as ``split`` and ``train`` do, after a check, which goes on where reading stops."""
+    report = check_dataset(path, look_at_images=False)
+    json.dumps(report.as_dict(), allow_nan=False)
+    own = read_annotations(path)
+    oddities(own)
+    find_images(path, own)
+    return own
+
+
+def _file(folder: Path) -> Annotations:
+    return _read(folder / "ann.json")
+
+
+def _both(folder: Path) -> None:
+    """Read COCO by the compiled scanner and with care: both must say the same."""
+    results: list[Annotations | str] = []
+    for large in (0, 1 << 40):
+        with patch.object(coco_columns, "_LARGE", large):
+            try:
+                results.append(read_annotations(folder / "ann.json"))
+            except SodkitError as error:
+                results.append(str(error))
+    fast, careful = results
+    if isinstance(fast, str) or isinstance(careful, str):
+        assert fast == careful, f"{fast} != {careful}"
+        raise SodkitError(str(fast))
+    for name in ("ids", "image_index", "labels", "xywh", "area", "ignore", "obb", "flags"):
+        a, b = getattr(fast, name), getattr(careful, name)
+        assert (a is None) == (b is None), name
+        assert a is None or np.array_equal(a, b, equal_nan=True), name
+
+
+def _coco(change: Callable[[dict[str, Any]], None] = lambda item: None, **of: Any) -> Files:
+    """Return a COCO file, every annotation changed."""
+    own = of.get("own") or made.horizontal()
+    files = made.written(lambda folder: coco_write.write(folder / "ann.json", own))
+    content = json.loads(files["ann.json"])
+    for item in content["annotations"]:
+        change(item)
+    return {"ann.json": json.dumps(content).encode()}
+
+
+def _upright() -> tuple[Files, ...]:
+    return (
+        _coco(),
+        _coco(lambda item: item.update(iscrowd=1)),
+        _coco(lambda item: [item.pop(key) for key in ("id", "area", "ignore")] and None),
+        _coco(own=made.patches()),
+    )
+
+
+def _turned() -> tuple[Files, ...]:
+    own = made.oriented()
+    return (
+        _coco(own=own),
+        _coco(lambda item: item.pop("poly") and None, own=own),
+        _coco(lambda item: (item.pop("obb"), item.pop("bbox")) and None, own=own),
+        _coco(lambda item: item["poly"].extend([3, 3, 4, 4]), own=own),
+    )
+
+
+def _mixed() -> tuple[Files, ...]:
+    return (*_upright(), *_turned())
+
+
+def _labels(write: Write, images: str = "images") -> Callable[[], tuple[Files, ...]]:
+    """Return what makes folders of label files, upright and oriented, with their images."""
+
+    def make() -> tuple[Files, ...]:
+        both = (made.horizontal(), made.oriented())
+        pictures = made.pictures(images)
+        return tuple(
+            {**made.written(lambda folder, own=own: write(folder, own)), **pictures} for own in both
+        )
+
+    return make
+
+
+def _listed() -> tuple[Files, ...]:
+    """Return YOLO folders whose YAML names a list of images."""
+    valid = []
+    for files in _labels(yolo.write)():
+        text = files["data.yaml"].decode().replace("train: images", "train: train.txt")
+        valid.append({**files, "data.yaml": text.encode(),
+                      "train.txt": b"./images/a.png\nimages/b.png\n"})  # fmt: skip
+    return tuple(valid)
+
+
+def _bare_voc() -> tuple[Files, ...]:
+    """Return VOC folders that state neither names nor sizes."""
+    valid = []
+    for files in _labels(voc.write, "JPEGImages")():
+        bare = dict(files)
+        for name in ("Annotations/a.xml", "Annotations/b.xml"):
+            rows = files[name].decode().splitlines()
+            bare[name] = "\n".join(row for row in rows if "<size>" not in row).encode()
+        del bare["classes.txt"]
+        valid.append(bare)
+    return tuple(valid)
+
+
+def _soda() -> tuple[Files, ...]:
+    """Return SODA-A folders: as we write them, as patches, and without the images' names."""
+    own = made.written(lambda folder: soda_a.write(folder, made.oriented()))
+    cut = made.written(lambda folder: soda_a.write(folder, made.patches()))
+    bare = {}
+    for name, data in own.items():
+        content = json.loads(data)
+        for key in ("images", "categories"):
+            del content[key]
+        bare[name] = json.dumps(content).encode()
+    return own, cut, {**bare, **made.pictures()}
+
+
+def _names() -> tuple[Files, ...]:
+    pictures = made.pictures()
+    return (
+        {"names.txt": b"images/a.png\nimages/b.png", **pictures},
+        {"names.txt": b"images\n./images/../images/a.png", **pictures},
+    )
+
+
+def _list(folder: Path) -> None:
+    text = (folder / "names.txt").read_bytes().decode("utf-8", "surrogateescape")
+    names = [name for name in text.split("\n") if not name.startswith("/")]
+    list_images([Path(name) for name in names])
+
+
+_LABELS = ("*.txt", "*.yaml", "*.xml", "*.json")
+
+READERS = (
+    Reader("coco", _upright, _file),
+    Reader("coco-oriented", _turned, _file),
+    Reader("coco-compiled", _mixed, _both, share=50),
+    Reader("soda-a", _soda, _read, _LABELS, share=25),
+    Reader("dota", _labels(dota.write, dota.LABELS), _read, _LABELS, share=50),
+    Reader("yolo", _labels(yolo.write), _read, _LABELS, share=25),
+    Reader("yolo-list", _listed, _read, _LABELS, share=25),
+    Reader("voc", _labels(voc.write, voc.LABELS), _read, _LABELS, share=50),
+    Reader("voc-bare", _bare_voc, _read, _LABELS, share=25),
+    Reader("names", _names, _list, ("names.txt",), share=50),
+)

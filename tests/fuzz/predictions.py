@@ -1,0 +1,97 @@
+"""The readers of predictions: JSON, also by the compiled scanner, and npz."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+from sodkit.data import predictions
+from sodkit.data.records import Detections
+from sodkit.errors import SodkitError
+
+from . import made, spoil_archive
+from .reader import Files, Reader
+
+
+def _detections(*, oriented: bool) -> Detections:
+    own = made.oriented() if oriented else made.horizontal()
+    labels = np.array([0, 1, 1])
+    scores = np.array([0.9, 0.5, 0.123456789])
+    return Detections(own.image_index + 1, labels, scores, own.xywh, own.obb)
+
+
+def _written(name: str) -> tuple[Files, ...]:
+    """Return predictions and proposals, upright and oriented, in the format of the suffix."""
+    classes = made.horizontal().categories
+    valid = []
+    for oriented in (False, True):
+        for own in (classes, None):
+            found = _detections(oriented=oriented)
+
+            def write(folder: Path, found: Detections = found, own: Any = own) -> None:
+                predictions.write_predictions(folder / name, found, own)
+
+            valid.append(made.written(write))
+    return tuple(valid)
+
+
+def _json() -> tuple[Files, ...]:
+    turned = made.oriented()
+    assert turned.polygons is not None
+    corners = [
+        {"image_id": 1, "category_id": 1, "score": 0.5, "poly": turned.polygons[row].ravel().tolist()}
+        for row in range(3)
+    ]
+    return (*_written("p.json"), {"p.json": json.dumps(corners).encode()})
+
+
+def _npz() -> tuple[Files, ...]:
+    """Return archives that are the same bytes at any time."""
+    return tuple(
+        {"p.npz": spoil_archive.pack(spoil_archive.unpack(files["p.npz"]))}
+        for files in _written("p.npz")
+    )
+
+
+def _read(name: str) -> Callable[[Path], None]:
+    def call(folder: Path) -> None:
+        known = made.horizontal()
+        predictions.read_predictions(folder / name, known, proposals=True)
+        if b"category_id" in (folder / name).read_bytes():
+            predictions.read_predictions(folder / name, known)
+
+    return call
+
+
+def _both(folder: Path) -> None:
+    """Read JSON by the compiled scanner and with care: both must say the same."""
+    results: list[Detections | str] = []
+    for large in (0, 1 << 40):
+        with patch.object(predictions, "_LARGE", large):
+            try:
+                found = predictions.read_predictions(
+                    folder / "p.json", made.horizontal(), proposals=True
+                )
+                results.append(found)
+            except SodkitError as error:
+                results.append(str(error))
+    fast, careful = results
+    if isinstance(fast, str) or isinstance(careful, str):
+        assert fast == careful, f"{fast} != {careful}"
+        raise SodkitError(str(fast))
+    for key in ("image_ids", "labels", "scores", "xywh", "obb"):
+        a, b = getattr(fast, key), getattr(careful, key)
+        assert (a is None) == (b is None), key
+        assert a is None or np.array_equal(a, b), key
+
+
+READERS = (
+    Reader("predictions", _json, _read("p.json")),
+    Reader("predictions-compiled", _json, _both),
+    Reader("npz", _npz, _read("p.npz")),
+)

@@ -1,0 +1,111 @@
+"""The readers of settings and of what a run or a split remembers."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from sodkit.config import builtin_names, dump_recipe, load_recipe
+from sodkit.data.formats import coco_write
+from sodkit.engine import run
+from sodkit.engine.checkpoint import Progress, save_state
+from sodkit.errors import UsageError
+from sodkit.tiling.folder import claim, finish
+from sodkit.tiling.settings import SplitSettings
+
+from . import made
+from .reader import Files, Reader
+
+_OVERRIDES = (
+    "schedule.epochs=6", "model.backbone.weights=null", "input.mean=[1.0, 2.0, 3.0]",
+    "evaluation.areas={small: [0.0, 144.0]}", "schedule.steps=[8, 11]", "schedule.lr=0.001",
+    "model.imitation.enabled=false", "name=own",
+)  # fmt: skip
+
+
+def _recipes() -> tuple[Files, ...]:
+    """Return the built-in recipes as they print, and what departs in a few lines."""
+    short = b"name: own\nmodel:\n  crpn: {threshold: {base: 0.3}}\nschedule: {steps: [1, 2]}\n"
+    return (
+        {"r.yaml": short},
+        {"r.yaml": b"name: own\nevaluation:\n  areas: {all: [0.0, 9.0]}\n  max_dets: [1, 10]\n"},
+        *({"r.yaml": dump_recipe(load_recipe(name)).encode()} for name in builtin_names()[:3]),
+    )
+
+
+def _recipe(folder: Path) -> None:
+    dump_recipe(load_recipe(str(folder / "r.yaml")))
+
+
+def _overrides() -> tuple[Files, ...]:
+    return tuple({"line.set": text.encode()} for text in _OVERRIDES)
+
+
+def _override(folder: Path) -> None:
+    text = (folder / "line.set").read_bytes().decode("utf-8", "surrogateescape")
+    dump_recipe(load_recipe("cfinet-r50-soda-d", [text]))
+
+
+def _runs() -> tuple[Files, ...]:
+    """Return folders of runs that can be resumed."""
+
+    def write(folder: Path) -> None:
+        (folder / "recipe.yaml").write_text(dump_recipe(load_recipe("cfinet-r18-demo")), "utf-8")
+        model = nn.Linear(2, 1)
+        nn.init.zeros_(model.weight)
+        nn.init.zeros_(model.bias)
+        save_state(folder / run.STATE, model, torch.optim.SGD(model.parameters(), 0.1), Progress(1))
+        coco_write.write(folder / "ann.json", made.horizontal())
+
+    files = made.written(write)
+    plain = {"data": "ann.json", "images": None, "val": "ann.json", "val_images": "images",
+             "format_name": "coco"}  # fmt: skip
+    bare = {**plain, "images": "images", "val": None, "val_images": None, "format_name": None}
+    return tuple(
+        {**files, "run.json": json.dumps(content, indent=2).encode()} for content in (plain, bare)
+    )
+
+
+def _resume(folder: Path) -> None:
+    """Read what ``train --resume`` reads before it trains."""
+    plan = run.resumed_plan(folder, [], out=None)
+    run._read(plan.paths.data, plan.paths.images, plan.paths.format_name)
+    if plan.paths.val is not None:
+        run._read(plan.paths.val, plan.paths.val_images, plan.paths.format_name)
+
+
+def _splits() -> tuple[Files, ...]:
+    """Return folders of patches: done, and left by a split that was killed."""
+    own, settings = made.horizontal(), SplitSettings()
+
+    def killed(folder: Path) -> None:
+        claim(folder, own, settings, overwrite=False)
+        coco_write.write(folder / "annotations.json", made.patches())
+
+    def done(folder: Path) -> None:
+        killed(folder)
+        finish(folder, claim(folder, own, settings, overwrite=False), {"settings": settings.as_dict()})
+
+    return made.written(done), made.written(killed)
+
+
+def _claim(folder: Path) -> None:
+    """Take over a folder of patches with other settings, with the same, and by force."""
+    own = made.horizontal()
+    with suppress(UsageError):  # it holds another split
+        claim(folder, own, SplitSettings(size=600, stride=500), overwrite=False)
+
+    claim(folder, own, SplitSettings(), overwrite=False)
+    claim(folder, own, SplitSettings(), overwrite=True)
+
+
+READERS = (
+    Reader("recipe", _recipes, _recipe, share=10),
+    Reader("set", _overrides, _override, share=10),
+    Reader("run", _runs, _resume, ("run.json",), share=15),
+    Reader("split", _splits, _claim, ("*split.json",), writes=True),
+)

@@ -1,0 +1,191 @@
+"""The readers of weights: our checkpoints and states, files of torch, the cache of torchvision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import get_model_weights
+
+from sodkit import settings
+from sodkit.config import load_recipe
+from sodkit.data.records import Category
+from sodkit.engine import checkpoint, import_weights
+from sodkit.errors import ModelError
+from sodkit.models import backbone
+
+from . import made
+from .reader import Files, Reader
+
+_CPU = torch.device("cpu")
+_RECIPE = load_recipe("cfinet-r18-demo", ["model.backbone.weights=null"])
+_CLASSES = (Category(1, "ship"), Category(3, "large vehicle"))
+_HEADS = {
+    "rpn.coarse_conv.weight": (2, 2), "rpn.fine_conv.bias": (2,), "roi.cls.bias": (3,),
+    "roi.imitation.feat2embed.fc_proj.weight": (2, 2),
+}  # fmt: skip
+_OURS = {
+    "backbone.conv1.weight": (2, 3), "backbone.layer1.0.bn1.num_batches_tracked": (),
+    **{f"backbone.layer{n}.{k}.conv1.weight": (1, 2) for n in range(1, 5) for k in (0, 1)},
+    **_HEADS,
+}  # fmt: skip
+_THEIRS = {
+    "rpn.coarse_conv": "rpn_head.stages.0.rpn_conv.conv",
+    "rpn.fine_conv": "rpn_head.stages.1.rpn_conv.conv",
+    "roi.cls": "roi_head.bbox_head.fc_cls",
+    "roi.imitation.feat2embed.": "roi_head.",
+}
+
+
+class _Small(nn.Module):
+    """Stands for a detector or backbone: names and shapes of a few tensors, nothing to compute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tensors = {
+            name: torch.zeros(shape, dtype=torch.int64 if not shape else torch.float32)
+            for name, shape in _OURS.items()
+        }
+
+    def state_dict(self, *_: Any, **__: Any) -> dict[str, Any]:
+        return dict(self._tensors)
+
+    def load_state_dict(self, state: Any, *_: Any, **__: Any) -> Any:
+        """Take a state as torch does: it must be of the same names and shapes."""
+        for name in self._tensors.keys() ^ state.keys():
+            raise RuntimeError(f"missing or unexpected: {name}")
+        for name, tensor in self._tensors.items():
+            if tensor.shape != state[name].shape:
+                raise RuntimeError(f"size mismatch for {name}")
+            tensor.clone().copy_(state[name])
+
+
+def _checkpoints() -> tuple[Files, ...]:
+    def write(folder: Path) -> None:
+        checkpoint.save_checkpoint(folder / "c.safetensors", _Small(), _RECIPE, _CLASSES)
+
+    def other(folder: Path) -> None:
+        turned = load_recipe("cfinet-r18-demo-oriented", ["model.backbone.weights=null"])
+        checkpoint.save_checkpoint(folder / "c.safetensors", _Small(), turned, _CLASSES[:1])
+
+    return made.written(write), made.written(other)
+
+
+def _load_checkpoint(folder: Path) -> None:
+    with patch.object(checkpoint, "build", lambda *_: _Small()):
+        checkpoint.load_checkpoint(folder / "c.safetensors", _CPU)
+
+
+def _trained(optimizer: str) -> tuple[nn.Module, torch.optim.Optimizer]:
+    model = nn.Linear(3, 2)
+    nn.init.zeros_(model.weight)
+    nn.init.zeros_(model.bias)
+    if optimizer == "sgd":
+        return model, torch.optim.SGD(model.parameters(), 0.1, 0.9)
+    return model, torch.optim.AdamW(model.parameters())
+
+
+def _states() -> tuple[Files, ...]:
+    valid = []
+    for name in ("sgd", "adamw"):
+        model, optimizer = _trained(name)
+        model(torch.ones(1, 3)).sum().backward()
+        optimizer.step()
+
+        def write(folder: Path, model: nn.Module = model, own: Any = optimizer) -> None:
+            checkpoint.save_state(folder / "s.safetensors", model, own, checkpoint.Progress(2))
+
+        valid.append(made.written(write))
+    return tuple(valid)
+
+
+def _load_state(folder: Path) -> None:
+    """Resume with the optimiser that the state is of, and make the next step."""
+    errors = []
+    for name in ("sgd", "adamw"):
+        model, optimizer = _trained(name)
+        try:
+            checkpoint.load_state(folder / "s.safetensors", model, optimizer)
+        except ModelError as error:
+            errors.append(error)
+            continue
+        model(torch.ones(1, 3)).sum().backward()
+        optimizer.step()
+    if len(errors) == 2:
+        raise errors[0]
+
+
+def _saved(*contents: Any, name: str = "w.pth") -> tuple[Files, ...]:
+    """Return what ``torch.save`` makes of each, in the zip of today and the form before it."""
+
+    def write(content: Any, new: bool) -> Callable[[Path], None]:
+        return lambda folder: torch.save(
+            content, folder / name, _use_new_zipfile_serialization=new
+        )
+
+    return tuple(made.written(write(item, new)) for item in contents for new in (True, False))
+
+
+def _theirs() -> dict[str, Tensor]:
+    renamed = {}
+    for name, tensor in _Small().state_dict().items():
+        for ours, theirs in _THEIRS.items():
+            name = name.replace(ours, theirs)
+        renamed[name] = tensor
+    return renamed
+
+
+def _released() -> tuple[Files, ...]:
+    state = _theirs()
+    meta = {"CLASSES": ("ship", "large vehicle"), "epoch": 12, "mmdet": "2.25"}
+    return _saved({"meta": meta, "state_dict": state}, {"state_dict": state})
+
+
+def _import(folder: Path) -> None:
+    names = None if b"CLASSES" in (folder / "w.pth").read_bytes() else ("a", "b")
+    with patch.object(import_weights.zoo, "build", lambda *_: _Small()):
+        import_weights.import_weights(folder / "w.pth", folder / "out.safetensors", names)
+
+
+def _pretrained() -> tuple[Files, ...]:
+    return _saved({**_Small().state_dict(), "fc.weight": torch.zeros(2, 2)})
+
+
+def _load_file(folder: Path) -> None:
+    _load_backbone(str(folder / "w.pth"))
+
+
+def _load_backbone(weights: str) -> None:
+    config = settings.Backbone(name="resnet18", weights=weights)
+    backbone.load_weights(_Small(), config)  # type: ignore[arg-type]
+
+
+def _cached() -> tuple[Files, ...]:
+    """Return torch's cache with ImageNet weights in it."""
+    url = get_model_weights("resnet18").IMAGENET1K_V1.url
+    name = url.rsplit("/", 1)[1]
+    return tuple({f"checkpoints/{name}": files["w.pth"]} for files in _pretrained())
+
+
+def _load_cache(folder: Path) -> None:
+    before = torch.hub.get_dir()
+    torch.hub.set_dir(str(folder))
+    try:
+        with patch.object(torch.hub, "download_url_to_file", side_effect=URLError("no network")):
+            _load_backbone("imagenet")
+    finally:
+        torch.hub.set_dir(before)
+
+
+READERS = (
+    Reader("checkpoint", _checkpoints, _load_checkpoint, share=50),
+    Reader("state", _states, _load_state),
+    Reader("import-weights", _released, _import, ("w.pth",), share=50, writes=True),
+    Reader("backbone-weights", _pretrained, _load_file),
+    Reader("cached-weights", _cached, _load_cache),
+)
