@@ -190,6 +190,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "infinite": (second(bbox=[1, 2, 3, float("inf")]), r"annotations\[1\].*Infinity"),
     "huge": (second(bbox=[1, 2, 1e300, 1e300]), r"annotations\[1\] \(id 2\): .*not finite"),
     "inverted": (second(bbox=[9, 9, -3, 4]), r"annotations\[1\] \(id 2\): .*no size"),
+    "negative area": (second(area=-4), r"annotations\[1\] \(id 2\): the area is negative: -4"),
     "outside": (second(bbox=[900, 9, 3, 4]), r"annotations\[1\] \(id 2\): .*outside"),
     "unknown class": (second(category_id=7), r"annotations\[1\] \(id 2\): unknown category id 7"),
     "unknown image": (second(image_id=7), r"annotations\[1\] \(id 2\): no image has the id 7"),

@@ -3,7 +3,7 @@
 - The category named ``ignore`` is no class: its annotations become regions.
 - Polygons make the data oriented: the box is the rectangle of least area around the corners. An
   object with other than four corners has no such box: it becomes an ignore region.
-- A box must be finite, larger than nothing and touch its image.
+- A box must be finite, larger than nothing and touch its image; an area is not negative.
 """
 
 from __future__ import annotations
@@ -283,6 +283,9 @@ def _box_faults(source: Collected, image_index: IntArray) -> Iterator[_Fault]:
     empty = ~np.asarray(xywh[:, 2:].min(axis=1, initial=np.inf) > 0)
     what = "the box has no size (x, y, width, height):"
     yield _Fault("no-size", empty, lambda row: f"{what} {text(row)}")
+    if polygons is None:  # otherwise the area is that of the polygon
+        area = source.area
+        yield _Fault("bad-area", area < 0, lambda row: f"the area is negative: {area[row]:g}")
     yield _outside(source, xywh, image_index)
 
 
