@@ -199,6 +199,18 @@ def test_a_folder_of_others_is_left_alone(source: Path, tmp_path: Path, overwrit
     assert content(out) == {"images/holiday.jpg": b"precious"}
 
 
+@pytest.mark.parametrize("text", [b"", b"{", b"\xff", b"[1]", b'{"a":' * 20_000])
+def test_a_report_that_cannot_be_read_is_none_of_ours(
+    source: Path, tmp_path: Path, text: bytes
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "split.json").write_bytes(text)
+    with pytest.raises(UsageError, match="not made by a split"):
+        split(source, out)
+    assert content(out) == {"split.json": text}
+
+
 def test_the_source_is_not_written_to(source: Path, tmp_path: Path) -> None:
     split(source, tmp_path / "out")
     again = read_annotations(tmp_path / "out")
