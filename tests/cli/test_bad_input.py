@@ -262,6 +262,10 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
         r"data.yaml: train: no such",
     ),
     "YAML, no text": (raw(b"names: [a]\ntrain: 5\n", "data.yaml"), r"train: is not a path"),
+    "YAML, list names a folder": (
+        label(b"names: [a]\ntrain: t.txt\n", "data.yaml", t__txt=b"\nimages/..\n"),
+        r"t.txt:2: 'images/..' is the data set's folder",
+    ),
     # VOC
     "VOC, truncated": (voc("<object>\n<name>"), r"a.xml:5: broken XML"),
     "VOC, entities": (voc(LAUGHS), r"a.xml:2: has a document type"),

@@ -322,13 +322,21 @@ def subset_images(data: YoloYaml, subset: str, root: Path) -> Iterator[Path]:
         elif is_file(place):
             for line, text in enumerate(read_lines(place), start=1):
                 if text.strip():
-                    yield _inside(text.strip(), root, f"{place}:{line}")
+                    yield _listed(text.strip(), root, f"{place}:{line}")
         else:
             raise DataError(
                 f"no such folder of images: {value}",
                 where=where,
                 hint=f"put the images into {place}, or say by --images where they are",
             )
+
+
+def _listed(value: str, root: Path, where: str) -> Path:
+    """Return the image that a line of a list names."""
+    image = _inside(value, root, where)
+    if image == root:
+        raise DataError(f"{value!r} is the data set's folder, not an image", where=where)
+    return image
 
 
 def _inside(value: str, root: Path, where: str) -> Path:
