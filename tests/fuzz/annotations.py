@@ -11,8 +11,16 @@ from unittest.mock import patch
 import numpy as np
 
 from sodkit.data.check import check_dataset
-from sodkit.data.formats import coco_columns, coco_write, dota, find_images, read_annotations
-from sodkit.data.formats import soda_a, voc, yolo
+from sodkit.data.formats import (
+    coco_columns,
+    coco_write,
+    dota,
+    find_images,
+    read_annotations,
+    soda_a,
+    voc,
+    yolo,
+)
 from sodkit.data.listing import list_images
 from sodkit.data.oddities import oddities
 from sodkit.data.records import Annotations
@@ -57,7 +65,7 @@ def _both(folder: Path) -> None:
         assert a is None or np.array_equal(a, b, equal_nan=True), name
 
 
-def _coco(change: Callable[[dict[str, Any]], None] = lambda item: None, **of: Any) -> Files:
+def _coco(change: Callable[[dict[str, Any]], object] = lambda item: None, **of: Any) -> Files:
     """Return a COCO file, every annotation changed."""
     own = of.get("own") or made.horizontal()
     files = made.written(lambda folder: coco_write.write(folder / "ann.json", own))
@@ -71,7 +79,7 @@ def _upright() -> tuple[Files, ...]:
     return (
         _coco(),
         _coco(lambda item: item.update(iscrowd=1)),
-        _coco(lambda item: [item.pop(key) for key in ("id", "area", "ignore")] and None),
+        _coco(lambda item: [item.pop(key) for key in ("id", "area", "ignore")]),
         _coco(own=made.patches()),
     )
 
@@ -80,8 +88,8 @@ def _turned() -> tuple[Files, ...]:
     own = made.oriented()
     return (
         _coco(own=own),
-        _coco(lambda item: item.pop("poly") and None, own=own),
-        _coco(lambda item: (item.pop("obb"), item.pop("bbox")) and None, own=own),
+        _coco(lambda item: item.pop("poly"), own=own),
+        _coco(lambda item: (item.pop("obb"), item.pop("bbox")), own=own),
         _coco(lambda item: item["poly"].extend([3, 3, 4, 4]), own=own),
     )
 
@@ -108,8 +116,8 @@ def _listed() -> tuple[Files, ...]:
     valid = []
     for files in _labels(yolo.write)():
         text = files["data.yaml"].decode().replace("train: images", "train: train.txt")
-        valid.append({**files, "data.yaml": text.encode(),
-                      "train.txt": b"./images/a.png\nimages/b.png\n"})  # fmt: skip
+        names = b"./images/a.png\nimages/b.png\n"
+        valid.append({**files, "data.yaml": text.encode(), "train.txt": names})
     return tuple(valid)
 
 

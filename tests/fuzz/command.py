@@ -84,5 +84,7 @@ class _Progress:
         if now - self._last > 30:
             self._last = now
             classes = len(report.by_class(result.faults))
-            print(f"{now - self._start:.0f} s: {result.total()} inputs, {classes} classes of faults",
-                  file=sys.stderr, flush=True)  # fmt: skip
+            text = (
+                f"{now - self._start:.0f} s: {result.total()} inputs, {classes} classes of faults"
+            )
+            print(text, file=sys.stderr, flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -72,7 +73,7 @@ def written(write: Callable[[Path], object]) -> dict[str, bytes]:
         folder = Path(name)
         write(folder)
         files = sorted(path for path in folder.rglob("*") if path.is_file())
-        return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+        return _in_order({str(path.relative_to(folder)): path.read_bytes() for path in files})
 
 
 def pictures(folder: str = "images") -> dict[str, bytes]:
@@ -83,3 +84,17 @@ def pictures(folder: str = "images") -> dict[str, bytes]:
             write_image(root / folder / f"{name}.png", pixels())
 
     return written(write)
+
+
+def _in_order(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Return files with the headers of safetensors in order: they are written in any."""
+    return {
+        name: _ordered(data) if name.endswith(".safetensors") else data
+        for name, data in files.items()
+    }
+
+
+def _ordered(data: bytes) -> bytes:
+    length = int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True).encode()
+    return len(header).to_bytes(8, "little") + header + data[8 + length :]

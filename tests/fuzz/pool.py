@@ -252,7 +252,8 @@ def _ended(child: _Child, result: Result) -> list[Chunk]:
         result.faults.append(Fault(name, chunk.seed, number, outcome))
         ends.update({"died": 1, "lost": number - chunk.start})
         following = number + 1
-    return [Chunk(chunk.subject, chunk.seed, following, chunk.stop)] if following < chunk.stop else []
+    rest = Chunk(chunk.subject, chunk.seed, following, chunk.stop)
+    return [rest] if following < chunk.stop else []
 
 
 def _end_of(status: int) -> str:

@@ -43,10 +43,8 @@ def _written(name: str) -> tuple[Files, ...]:
 def _json() -> tuple[Files, ...]:
     turned = made.oriented()
     assert turned.polygons is not None
-    corners = [
-        {"image_id": 1, "category_id": 1, "score": 0.5, "poly": turned.polygons[row].ravel().tolist()}
-        for row in range(3)
-    ]
+    polygons = turned.polygons.points.reshape(-1, 8).tolist()
+    corners = [{"image_id": 1, "category_id": 1, "score": 0.5, "poly": own} for own in polygons]
     return (*_written("p.json"), {"p.json": json.dumps(corners).encode()})
 
 

@@ -88,7 +88,8 @@ def _splits() -> tuple[Files, ...]:
 
     def done(folder: Path) -> None:
         killed(folder)
-        finish(folder, claim(folder, own, settings, overwrite=False), {"settings": settings.as_dict()})
+        mark = claim(folder, own, settings, overwrite=False)
+        finish(folder, mark, {"settings": settings.as_dict()})
 
     return made.written(done), made.written(killed)
 

@@ -79,7 +79,8 @@ def jpeg(random: Random, data: bytes, other: bytes) -> bytes:
         segments.insert(0, (0xE1, b"Exif\0\0" + _exif(random)))
     else:
         segments[at] = (marker, spoil_bytes.any_change(random, body, b""))
-    parts = [struct.pack(">BBH", 255, mark, (len(own) + 2) & 0xFFFF) + own for mark, own in segments]
+    heads = [struct.pack(">BBH", 255, mark, (len(own) + 2) & 0xFFFF) for mark, own in segments]
+    parts = [head + own for head, (_, own) in zip(heads, segments, strict=True)]
     return b"\xff\xd8" + b"".join(parts) + rest
 
 

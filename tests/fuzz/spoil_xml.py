@@ -18,7 +18,9 @@ _HEADS = (
     '<?xml version="9.9"?>', "<!DOCTYPE a>", '<!DOCTYPE a [<!ENTITY b "c">]>', "<!-- x -->", "\n",
     "<a/>", "x", "<?pi x?>",
 )  # fmt: skip
-_TEXTS = ("&amp;", "&b;", "&#0;", "&#x110000;", "<![CDATA[1]]>", "<!-- x -->1", "<b>1</b>", "&", "]]>")
+_TEXTS = (
+    "&amp;", "&b;", "&#0;", "&#x110000;", "<![CDATA[1]]>", "<!-- x -->1", "<b>1</b>", "&", "]]>",
+)  # fmt: skip
 
 
 def elements(random: Random, data: bytes, other: bytes) -> bytes:

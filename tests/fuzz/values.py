@@ -6,9 +6,9 @@ from random import Random
 
 STRINGS = (
     "", " ", "a", "0", "-1", "1e999", "nan", "null", "true", "ignore", "IGNORE ", ".", "..", "../x",
-    "/etc/hostname", "C:\\x.png", "a\0b", "a/b/c", "a" * 300, "a" * 100_000, "x/" * 3000, "é", "ſ",
-    "𝟙𝟚", "१२", "²", "\u202e", "\ufeff", "\u2028", "\r\n", "%s%n{}", "[red]x[/]", "[/]",
-    "1_000", "0x10", "9" * 25, "9" * 5000, "imagenet", "\x1b[31m",
+    "/etc/hostname", "C:\\x.png", "a\0b", "a/b/c", "a" * 300, "a" * 100_000, "x/" * 3000, "é",
+    "\u017f", "\U0001d7d9", "१२", "²", "\u202e", "\ufeff", "\u2028", "\r\n", "%s%n{}", "[red]x[/]",
+    "[/]", "1_000", "0x10", "9" * 25, "9" * 5000, "imagenet", "\x1b[31m",
 )  # fmt: skip
 """Texts; none names a folder above the input's but by ``..``, so that no reader leaves it far."""
 

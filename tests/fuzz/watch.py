@@ -15,7 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
 
+import sodkit
 from sodkit.errors import SodkitError
+
+_PACKAGE = Path(sodkit.__file__).parent
+_ROOT = _PACKAGE.parent
 
 FAULTS = ("raised", "said", "slow", "memory", "died")
 """Ends that are faults; the others are ``accepted`` and ``refused``."""
@@ -127,11 +131,12 @@ def _first_words(said: str) -> str:
 def _place(trace: TracebackType | None) -> str:
     """Return the innermost place in sodkit, else the innermost at all."""
     frames = traceback.extract_tb(trace)
-    own = [frame for frame in frames if "/sodkit/" in frame.filename] or list(frames)
+    own = [frame for frame in frames if Path(frame.filename).is_relative_to(_PACKAGE)] or frames
     if not own:
         return ""
-    name = own[-1].filename
-    return f"{name[name.rfind('/sodkit/') + 1 :]}:{own[-1].lineno}"
+    name = Path(own[-1].filename)
+    short = name.relative_to(_ROOT) if name.is_relative_to(_ROOT) else name
+    return f"{short}:{own[-1].lineno}"
 
 
 def _peak() -> int:

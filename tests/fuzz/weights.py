@@ -124,9 +124,7 @@ def _saved(*contents: Any, name: str = "w.pth") -> tuple[Files, ...]:
     """Return what ``torch.save`` makes of each, in the zip of today and the form before it."""
 
     def write(content: Any, new: bool) -> Callable[[Path], None]:
-        return lambda folder: torch.save(
-            content, folder / name, _use_new_zipfile_serialization=new
-        )
+        return lambda folder: torch.save(content, folder / name, _use_new_zipfile_serialization=new)
 
     return tuple(made.written(write(item, new)) for item in contents for new in (True, False))
 
