@@ -11,16 +11,8 @@ from unittest.mock import patch
 import numpy as np
 
 from sodkit.data.check import check_dataset
-from sodkit.data.formats import (
-    coco_columns,
-    coco_write,
-    dota,
-    find_images,
-    read_annotations,
-    soda_a,
-    voc,
-    yolo,
-)
+from sodkit.data.formats import coco_columns, coco_write, find_images, read_annotations
+from sodkit.data.formats.convert import convert
 from sodkit.data.listing import list_images
 from sodkit.data.oddities import oddities
 from sodkit.data.records import Annotations
@@ -28,8 +20,6 @@ from sodkit.errors import SodkitError
 
 from . import made
 from .reader import Files, Reader
-
-Write = Callable[[Path, Annotations], None]
 
 
 def _read(path: Path) -> Annotations:
@@ -40,6 +30,10 @@ def _read(path: Path) -> Annotations:
     oddities(own)
     find_images(path, own)
     return own
+
+
+def _folder(folder: Path) -> Annotations:
+    return _read(folder / "x")
 
 
 def _file(folder: Path) -> Annotations:
@@ -98,15 +92,19 @@ def _mixed() -> tuple[Files, ...]:
     return (*_upright(), *_turned())
 
 
-def _labels(write: Write, images: str = "images") -> Callable[[], tuple[Files, ...]]:
-    """Return what makes folders of label files, upright and oriented, with their images."""
+def _converted(format: str) -> tuple[dict[str, bytes], ...]:
+    """Return folders of a format, upright and oriented, without images."""
+    both = (made.horizontal(), made.oriented())
+    return tuple(
+        made.written(lambda folder, own=own: convert(own, format, folder / "x")) for own in both
+    )
+
+
+def _with_images(format: str, images: str) -> Callable[[], tuple[Files, ...]]:
+    """Return what makes folders of label files with their images."""
 
     def make() -> tuple[Files, ...]:
-        both = (made.horizontal(), made.oriented())
-        pictures = made.pictures(images)
-        return tuple(
-            {**made.written(lambda folder, own=own: write(folder, own)), **pictures} for own in both
-        )
+        return tuple({**files, **made.pictures(images)} for files in _converted(format))
 
     return make
 
@@ -114,37 +112,37 @@ def _labels(write: Write, images: str = "images") -> Callable[[], tuple[Files, .
 def _listed() -> tuple[Files, ...]:
     """Return YOLO folders whose YAML names a list of images."""
     valid = []
-    for files in _labels(yolo.write)():
-        text = files["data.yaml"].decode().replace("train: images", "train: train.txt")
+    for files in _with_images("yolo", "x/images")():
+        text = files["x/data.yaml"].decode().replace("train: images", "train: train.txt")
         names = b"./images/a.png\nimages/b.png\n"
-        valid.append({**files, "data.yaml": text.encode(), "train.txt": names})
+        valid.append({**files, "x/data.yaml": text.encode(), "x/train.txt": names})
     return tuple(valid)
 
 
 def _bare_voc() -> tuple[Files, ...]:
     """Return VOC folders that state neither names nor sizes."""
     valid = []
-    for files in _labels(voc.write, "JPEGImages")():
+    for files in _with_images("voc", "x/JPEGImages")():
         bare = dict(files)
-        for name in ("Annotations/a.xml", "Annotations/b.xml"):
+        for name in ("x/Annotations/a.xml", "x/Annotations/b.xml"):
             rows = files[name].decode().splitlines()
             bare[name] = "\n".join(row for row in rows if "<size>" not in row).encode()
-        del bare["classes.txt"]
+        del bare["x/classes.txt"]
         valid.append(bare)
     return tuple(valid)
 
 
 def _soda() -> tuple[Files, ...]:
     """Return SODA-A folders: as we write them, as patches, and without the images' names."""
-    own = made.written(lambda folder: soda_a.write(folder, made.oriented()))
-    cut = made.written(lambda folder: soda_a.write(folder, made.patches()))
+    own = _converted("soda-a")[1]
+    cut = made.written(lambda folder: convert(made.patches(), "soda-a", folder / "x"))
     bare = {}
     for name, data in own.items():
         content = json.loads(data)
         for key in ("images", "categories"):
             del content[key]
         bare[name] = json.dumps(content).encode()
-    return own, cut, {**bare, **made.pictures()}
+    return own, cut, {**bare, **made.pictures("x/images")}
 
 
 def _names() -> tuple[Files, ...]:
@@ -167,11 +165,11 @@ READERS = (
     Reader("coco", _upright, _file),
     Reader("coco-oriented", _turned, _file),
     Reader("coco-compiled", _mixed, _both, share=50),
-    Reader("soda-a", _soda, _read, _LABELS, share=25),
-    Reader("dota", _labels(dota.write, dota.LABELS), _read, _LABELS, share=50),
-    Reader("yolo", _labels(yolo.write), _read, _LABELS, share=25),
-    Reader("yolo-list", _listed, _read, _LABELS, share=25),
-    Reader("voc", _labels(voc.write, voc.LABELS), _read, _LABELS, share=50),
-    Reader("voc-bare", _bare_voc, _read, _LABELS, share=25),
+    Reader("soda-a", _soda, _folder, _LABELS, share=25),
+    Reader("dota", _with_images("dota", "x/labelTxt"), _folder, _LABELS, share=50),
+    Reader("yolo", _with_images("yolo", "x/images"), _folder, _LABELS, share=25),
+    Reader("yolo-list", _listed, _folder, _LABELS, share=25),
+    Reader("voc", _with_images("voc", "x/Annotations"), _folder, _LABELS, share=50),
+    Reader("voc-bare", _bare_voc, _folder, _LABELS, share=25),
     Reader("names", _names, _list, ("names.txt",), share=50),
 )

@@ -76,14 +76,15 @@ def written(write: Callable[[Path], object]) -> dict[str, bytes]:
         return _in_order({str(path.relative_to(folder)): path.read_bytes() for path in files})
 
 
+def write_pictures(folder: Path) -> None:
+    """Write the two images as PNG."""
+    for name in "ab":
+        write_image(folder / f"{name}.png", pixels())
+
+
 def pictures(folder: str = "images") -> dict[str, bytes]:
     """Return the two images as PNG."""
-
-    def write(root: Path) -> None:
-        for name in "ab":
-            write_image(root / folder / f"{name}.png", pixels())
-
-    return written(write)
+    return written(lambda root: write_pictures(root / folder))
 
 
 def _in_order(files: dict[str, bytes]) -> dict[str, bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,8 +13,8 @@ from sodkit.config import builtin_names, dump_recipe, load_recipe
 from sodkit.data.formats import coco_write
 from sodkit.engine import run
 from sodkit.engine.checkpoint import Progress, save_state
-from sodkit.errors import UsageError
-from sodkit.tiling.folder import claim, finish
+from sodkit.errors import SodkitError
+from sodkit.tiling.run import split_dataset
 from sodkit.tiling.settings import SplitSettings
 
 from . import made
@@ -79,34 +79,40 @@ def _resume(folder: Path) -> None:
 
 
 def _splits() -> tuple[Files, ...]:
-    """Return folders of patches: done, and left by a split that was killed."""
-    own, settings = made.horizontal(), SplitSettings()
+    """Return folders of patches beside the images: done, and left by a split that was killed."""
 
-    def killed(folder: Path) -> None:
-        claim(folder, own, settings, overwrite=False)
-        coco_write.write(folder / "annotations.json", made.patches())
+    def write(folder: Path) -> None:
+        made.write_pictures(folder / "images")
+        _split(folder, _RULES)
 
-    def done(folder: Path) -> None:
-        killed(folder)
-        mark = claim(folder, own, settings, overwrite=False)
-        finish(folder, mark, {"settings": settings.as_dict()})
-
-    return made.written(done), made.written(killed)
+    done = made.written(write)
+    killed = {name.replace("/split.json", "/.split.json"): data for name, data in done.items()}
+    return done, killed
 
 
-def _claim(folder: Path) -> None:
-    """Take over a folder of patches with other settings, with the same, and by force."""
+_RULES = SplitSettings(size=16, stride=12, format="png")
+
+
+def _split(folder: Path, rules: SplitSettings, *, overwrite: bool = False) -> None:
     own = made.horizontal()
-    with suppress(UsageError):  # it holds another split
-        claim(folder, own, SplitSettings(size=600, stride=500), overwrite=False)
+    split_dataset(own, folder / "images", folder / "out", rules, workers=1, overwrite=overwrite)
 
-    claim(folder, own, SplitSettings(), overwrite=False)
-    claim(folder, own, SplitSettings(), overwrite=True)
+
+def _split_again(folder: Path) -> None:
+    """Split into a folder of patches: with other rules, with the same, and by force."""
+    errors = []
+    for rules, overwrite in ((replace(_RULES, stride=9), False), (_RULES, False), (_RULES, True)):
+        try:
+            _split(folder, rules, overwrite=overwrite)
+        except SodkitError as error:
+            errors.append(error)
+    if len(errors) > 1:  # the first is always refused: it holds another split
+        raise errors[1]
 
 
 READERS = (
     Reader("recipe", _recipes, _recipe, share=10),
     Reader("set", _overrides, _override, share=10),
     Reader("run", _runs, _resume, ("run.json",), share=15),
-    Reader("split", _splits, _claim, ("*split.json",), writes=True),
+    Reader("split", _splits, _split_again, ("*split.json",), share=50, writes=True),
 )
