@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from sodkit.cli.decoders import decoders_quiet
 from sodkit.data.check_images import image_findings
 from sodkit.data.images import image_size, read_image
 from sodkit.data.records import ImageRecord
@@ -85,7 +87,9 @@ def _named(suffix: str, make: Callable[[], list[bytes]]) -> Reader:
         return tuple({name: data} for data in make())
 
     def call(folder: Path) -> None:
-        _look(folder, name)
+        # As in a command: what the decoders write past Python is summed up, anything else is not.
+        with redirect_stderr(io.StringIO()), decoders_quiet():
+            _look(folder, name)
 
     return Reader(suffix, valid, call)
 
