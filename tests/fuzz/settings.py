@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from torch import nn
 
 from sodkit.config import builtin_names, dump_recipe, load_recipe
 from sodkit.data.formats import coco_write
-from sodkit.engine import run
+from sodkit.engine import log, run
 from sodkit.engine.checkpoint import Progress, save_state
 from sodkit.errors import SodkitError
 from sodkit.tiling.run import split_dataset
@@ -78,6 +79,23 @@ def _resume(folder: Path) -> None:
         run._read(plan.paths.val, plan.paths.val_images, plan.paths.format_name)
 
 
+def _logs() -> tuple[Files, ...]:
+    """Return the tables that a run of two epochs writes."""
+
+    def write(folder: Path) -> None:
+        with patch.object(log, "_tensorboard", return_value=None), log.RunLog(folder) as own:
+            for epoch in (1, 2):
+                own.step({"epoch": epoch, "step": epoch, "loss": 0.5})
+                own.epoch({"epoch": epoch, "step": epoch, "AP": None})
+
+    return made.written(write), made.written(write)
+
+
+def _log(folder: Path) -> None:
+    with patch.object(log, "_tensorboard", return_value=None), log.RunLog(folder):
+        pass
+
+
 def _splits() -> tuple[Files, ...]:
     """Return folders of patches beside the images: done, and left by a split that was killed."""
 
@@ -114,5 +132,6 @@ READERS = (
     Reader("recipe", _recipes, _recipe, share=10),
     Reader("set", _overrides, _override, share=10),
     Reader("run", _runs, _resume, ("run.json",), share=15),
+    Reader("log", _logs, _log, writes=True),
     Reader("split", _splits, _split_again, ("*split.json",), share=50, writes=True),
 )
