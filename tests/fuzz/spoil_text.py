@@ -32,8 +32,9 @@ def lines(random: Random, data: bytes, other: bytes) -> bytes:
 
 
 def _words(random: Random, row: str) -> str:
-    gap = random.choice((" ", " ", " ", "\t", "  ", ",", "\u00a0"))
-    words = row.split(" ")
+    own = "," if "," in row and " " not in row else " "
+    gap = random.choice((own, own, own, own, "\t", "  ", ";", "\u00a0"))
+    words = row.split(own)
     at = random.randrange(len(words))
     kind = random.randrange(7)
     if kind == 0:
