@@ -104,7 +104,7 @@ def rounds(
     following = {subject.reader.name: first for subject in subjects}
     while inputs is None or given < inputs:
         for subject in subjects:
-            count = subject.reader.share * min(2**turn, 16)
+            count = max(1, subject.reader.share * min(2**turn, 64) // 4)
             count = count if inputs is None else min(count, inputs - given)
             start = following[subject.reader.name]
             if count > 0:
