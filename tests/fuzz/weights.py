@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ _HEADS = {
     "roi.imitation.feat2embed.fc_proj.weight": (2, 2),
 }  # fmt: skip
 _OURS = {
-    "backbone.conv1.weight": (2, 3), "backbone.layer1.0.bn1.num_batches_tracked": (),
+    "backbone.conv1.weight": (2, 3),
     **{f"backbone.layer{n}.{k}.conv1.weight": (1, 2) for n in range(1, 5) for k in (0, 1)},
     **_HEADS,
 }  # fmt: skip
@@ -49,10 +50,7 @@ class _Small(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self._tensors = {
-            name: torch.zeros(shape, dtype=torch.int64 if not shape else torch.float32)
-            for name, shape in _OURS.items()
-        }
+        self._tensors = {name: torch.zeros(shape) for name, shape in _OURS.items()}
 
     def state_dict(self, *_: Any, **__: Any) -> dict[str, Any]:
         return dict(self._tensors)
@@ -127,13 +125,23 @@ def _load_state(folder: Path) -> None:
         raise errors[0]
 
 
-def _saved(*contents: Any, name: str = "w.pth") -> tuple[Files, ...]:
-    """Return what ``torch.save`` makes of each, in the zip of today and the form before it."""
-
-    def write(content: Any, new: bool) -> Callable[[Path], None]:
-        return lambda folder: torch.save(content, folder / name, _use_new_zipfile_serialization=new)
-
-    return tuple(made.written(write(item, new)) for item in contents for new in (True, False))
+def _saved(content: Callable[[dict[str, Tensor]], Any], state: dict[str, Tensor]) -> list[bytes]:
+    """Return what ``torch.save`` makes of weights, in the zip of today and the form before it."""
+    zipped = made.written(lambda folder: torch.save(content(state), folder / "w.pth"))["w.pth"]
+    # The form before names each storage by its address: there is one, and it is renamed.
+    rooms = torch.zeros(sum(tensor.numel() for tensor in state.values()))
+    parts = rooms.split([tensor.numel() for tensor in state.values()])
+    views = {
+        name: part.view(tensor.shape)
+        for part, (name, tensor) in zip(parts, state.items(), strict=True)
+    }
+    before = made.written(
+        lambda folder: torch.save(
+            content(views), folder / "w.pth", _use_new_zipfile_serialization=False
+        )
+    )["w.pth"]
+    address = re.findall(rb"X.\0\0\0\d{9,20}", before, re.DOTALL)[0]
+    return [zipped, before.replace(address, b"X\x08\0\0\x0000000001")]
 
 
 def _theirs() -> dict[str, Tensor]:
@@ -148,7 +156,11 @@ def _theirs() -> dict[str, Tensor]:
 def _released() -> tuple[Files, ...]:
     state = _theirs()
     meta = {"CLASSES": ("ship", "large vehicle"), "epoch": 12, "mmdet": "2.25"}
-    return _saved({"meta": meta, "state_dict": state}, {"state_dict": state})
+    files = [
+        *_saved(lambda own: {"meta": meta, "state_dict": own}, state),
+        *_saved(lambda own: {"state_dict": own}, state),
+    ]
+    return tuple({"w.pth": data} for data in files)
 
 
 def _import(folder: Path) -> None:
@@ -158,7 +170,8 @@ def _import(folder: Path) -> None:
 
 
 def _pretrained() -> tuple[Files, ...]:
-    return _saved({**_Small().state_dict(), "fc.weight": torch.zeros(2, 2)})
+    state = {**_Small().state_dict(), "fc.weight": torch.zeros(2, 2)}
+    return tuple({"w.pth": data} for data in _saved(lambda own: own, state))
 
 
 def _load_file(folder: Path) -> None:
