@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -32,7 +33,7 @@ def parser(command: str) -> argparse.ArgumentParser:
 
 
 def main(readers: Sequence[Reader], command: str, arguments: Sequence[str]) -> int:
-    """Run the fuzzer; return 1 if there was a fault."""
+    """Run the fuzzer; return 1 if there was a fault, 130 if it was interrupted."""
     options = parser(command).parse_args(arguments)
     names = [reader.name for reader in readers]
     unknown = sorted(set(options.reader or ()) - set(names))
@@ -58,6 +59,11 @@ def _fuzz(
     else:
         chunks = pool.rounds(subjects, options.seed, options.first, options.inputs)
     result = pool.Result()
+    for number in (signal.SIGINT, signal.SIGTERM):  # also of a job in the background
+        signal.signal(number, signal.default_int_handler)
+    valid = sum(len(subject.valid) for subject in subjects)
+    print(f"{len(subjects)} readers, {valid} valid inputs", file=sys.stderr, flush=True)
+    interrupted = False
     try:
         pool.run(
             chunks, scratch, result, workers=options.workers,
@@ -65,11 +71,13 @@ def _fuzz(
             seconds=options.seconds, progress=_Progress(),
         )  # fmt: skip
     except KeyboardInterrupt:
-        print("interrupted; so far:", file=sys.stderr)
+        interrupted = True
     for line in report.lines(result, command):
         print(line.encode("utf-8", "backslashreplace").decode())
     if options.keep is not None or options.only is not None:
         report.keep(options.keep or Path("faults"), subjects, result.faults)
+    if interrupted:
+        return 130
     return 1 if result.faults else 0
 
 

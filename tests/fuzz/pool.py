@@ -127,6 +127,7 @@ class _Child:
         if self.pid == 0:
             try:
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
                 os.close(self.pipe)
                 self._work(theirs, scratch, limits, deadline)
             except BaseException:

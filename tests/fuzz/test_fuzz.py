@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from itertools import pairwise
@@ -83,6 +84,21 @@ def test_a_fault_is_kept_and_replayed(tmp_path: Path) -> None:
 def test_after_a_process_died_the_others_inputs_are_tried() -> None:
     report = planted("dies", "--inputs", 12, "--workers", 2)
     assert re.search(r"^dies: 2 accepted, 10 died", report, re.MULTILINE) or "10 x dies" in report
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_with_a_report(number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "tests.fuzz.planted", "--reader", "sound", "--seconds", "99"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "1 readers, 2 valid inputs\n"
+        process.send_signal(number)
+        report, errors = process.communicate()
+    assert process.returncode == 130
+    assert "inputs, 0 faults" in report
+    assert "Traceback" not in errors
 
 
 def digest(files: Files) -> str:
