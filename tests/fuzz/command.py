@@ -62,9 +62,9 @@ def _fuzz(
     for number in (signal.SIGINT, signal.SIGTERM):  # also of a job in the background
         signal.signal(number, signal.default_int_handler)
     valid = sum(len(subject.valid) for subject in subjects)
-    print(f"{len(subjects)} readers, {valid} valid inputs", file=sys.stderr, flush=True)
     interrupted = False
     try:
+        print(f"{len(subjects)} readers, {valid} valid inputs", file=sys.stderr, flush=True)
         pool.run(
             chunks, scratch, result, workers=options.workers,
             limits=Limits(options.limit_seconds, options.limit_mb << 20),
