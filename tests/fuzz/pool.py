@@ -237,7 +237,7 @@ def _ended(child: _Child, result: Result) -> list[Chunk]:
     chunk, name = child.chunk, child.chunk.subject.reader.name
     ends = result.ends.setdefault(name, Counter())
     following = None
-    for line in child.text.splitlines():
+    for line in child.text.split(b"\n")[:-1]:  # the last one ends where the process died
         message = json.loads(line)
         if "broken" in message:
             raise RuntimeError(f"the fuzzer failed at {name} {child.at()[0]}: {message['broken']}")
@@ -251,7 +251,7 @@ def _ended(child: _Child, result: Result) -> list[Chunk]:
         number, since = child.at()
         outcome = Outcome("died", f"{_end_of(status)} after {since:.0f} s", _end_of(status))
         result.faults.append(Fault(name, chunk.seed, number, outcome))
-        ends.update({"died": 1, "lost": number - chunk.start})
+        ends.update({"died": 1, "unknown": number - chunk.start})
         following = number + 1
     rest = Chunk(chunk.subject, chunk.seed, following, chunk.stop)
     return [rest] if following < chunk.stop else []
