@@ -10,8 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
-from sodkit.cli.decoders import decoders_quiet
 
+from sodkit.cli.decoders import decoders_quiet
 from sodkit.data.check_images import image_findings
 from sodkit.data.images import image_size, read_image
 from sodkit.data.records import ImageRecord

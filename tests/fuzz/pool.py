@@ -152,8 +152,8 @@ class _Child:
         watch = Watch(limits)
         number = chunk.start
         while number < chunk.stop and time.monotonic() < deadline:
-            files = make_input(subject.reader, subject.valid, chunk.seed, number)
-            folder.show(files)
+            self._set(number)
+            folder.show(make_input(subject.reader, subject.valid, chunk.seed, number))
             self._set(number)
             outcome = watch.call(subject.reader.call, folder.path)
             ends[outcome.end] += 1

@@ -59,7 +59,9 @@ def _runs() -> tuple[Files, ...]:
         model = nn.Linear(2, 1)
         nn.init.zeros_(model.weight)
         nn.init.zeros_(model.bias)
-        save_state(folder / run.STATE, model, torch.optim.SGD(model.parameters(), 0.1), Progress(epoch=1))
+        save_state(
+            folder / run.STATE, model, torch.optim.SGD(model.parameters(), 0.1), Progress(epoch=1)
+        )
         coco_write.write(folder / "ann.json", made.horizontal())
 
     files = made.written(write)

@@ -11,11 +11,13 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from .pool import Subject, rounds
 from .reader import Files, Reader, make_input
+from .spoil import spoil
 from .table import READERS
 
 ROOT = Path(__file__).parents[2]
@@ -148,6 +150,14 @@ def test_the_first_inputs_are_valid_ones_and_only_targets_change() -> None:
     inputs = [make_input(reader, valid, 0, number) for number in range(2, 60)]
     assert all(files["b.png"] == b"x" for files in inputs)
     assert len({files["a.txt"] for files in inputs}) > 20
+
+
+def test_a_tree_that_unrolls_without_end_is_changed_as_bytes() -> None:
+    names = "abcdefghij"
+    rows = [f"{new}: &{new} [{','.join(['*' + old] * 9)}]" for old, new in pairwise(names)]
+    bomb = "\n".join(["a: &a [x]", *rows]).encode()
+    changed = {spoil(Random(number), "r.yaml", bomb, b"") for number in range(20)}
+    assert len(changed) > 10
 
 
 def test_options_that_make_no_run() -> None:

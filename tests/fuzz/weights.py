@@ -103,7 +103,9 @@ def _states() -> tuple[Files, ...]:
         optimizer.step()
 
         def write(folder: Path, model: nn.Module = model, own: Any = optimizer) -> None:
-            checkpoint.save_state(folder / "s.safetensors", model, own, checkpoint.Progress(epoch=2))
+            checkpoint.save_state(
+                folder / "s.safetensors", model, own, checkpoint.Progress(epoch=2)
+            )
 
         valid.append(made.written(write))
     return tuple(valid)
