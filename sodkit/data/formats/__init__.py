@@ -6,6 +6,7 @@ Each module collects what it reads into ``Collected``, which ``assemble`` checks
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from pathlib import Path
 from typing import cast
@@ -70,7 +71,7 @@ def collect_annotations(
         raise UsageError(
             f"unknown format {format!r}", where="--format", hint="known: " + ", ".join(FORMATS)
         )
-    if not path.exists():
+    if not os.path.exists(path):  # also of a name that no system takes, unlike Path.exists
         raise DataError("no such file or folder", where=path)
     name = format or recognise(path)
     if name == "coco" and path.is_dir():

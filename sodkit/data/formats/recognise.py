@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -70,6 +71,8 @@ def recognise(path: Path) -> str:
 
 def is_annotations(path: Path) -> bool:
     """Tell whether ``path`` looks like annotations of a known format."""
+    if not os.path.exists(path):  # also of a name that no system takes, unlike Path.exists
+        return False
     try:
         recognise(path)
     except DataError:

@@ -7,7 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
-from sodkit.data.formats import find_images, find_subsets, read_annotations, recognise
+from sodkit.data.formats import (
+    find_images,
+    find_subsets,
+    is_annotations,
+    read_annotations,
+    recognise,
+)
 from sodkit.data.formats.missing import MissingImages
 from sodkit.data.records import REGION
 from sodkit.errors import DataError
@@ -196,6 +202,13 @@ def test_soda_roots(tmp_path: Path) -> None:
     assert found["p"] == ["p/divData/train/Annotations", "p/divData/val/Annotations"]
     with pytest.raises(DataError, match="holds several subsets"):
         read_annotations(tmp_path / "d")
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a" * 300 + ".json", "x/" * 3000, "a\0b"])
+def test_a_name_that_no_system_takes_is_no_annotations(name: str) -> None:
+    assert not is_annotations(Path(name))
+    with pytest.raises(DataError, match="no such file or folder"):
+        read_annotations(Path(name))
 
 
 def test_links_in_a_circle_do_not_trap(tmp_path: Path) -> None:
