@@ -28,7 +28,7 @@ def demo(
     ] = None,
     train_images: Annotated[int, typer.Option(min=1, help="Images to train on.")] = 8,
     test_images: Annotated[int, typer.Option(min=1, help="Images held out.")] = 3,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or gpu, cuda:1 or 1, ...")] = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier demo in OUT.")
     ] = False,

@@ -57,7 +57,7 @@ def predict(
         bool, typer.Option("--recursive", help="Take the images in subfolders of folders, too.")
     ] = False,
     batch: Annotated[int | None, typer.Option(min=1, help="Windows a batch.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or gpu, cuda:1 or 1, ...")] = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace predictions at OUT.")
     ] = False,

@@ -13,20 +13,59 @@ PRECISIONS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device called ``name``; ``auto`` is CUDA where there is one, else the CPU.
+    """Return the device called ``name``.
+
+    Args:
+        name: ``auto`` (CUDA where there is one, else the CPU), ``cpu``, ``cuda``, ``cuda:1``, ...;
+            ``gpu`` is ``cuda``, a number the GPU of this number.
 
     Raises:
-        UsageError: unknown or absent device.
+        UsageError: no such device here; the message says what there is.
     """
+    wanted = {"gpu": "cuda"}.get(name, name)
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    elif name.isascii() and name.isdecimal():
+        wanted = f"cuda:{name.lstrip('0') or '0'}"
+    here = devices()
+    if wanted not in (*here, *(one.partition(":")[0] for one in here)):
+        raise UsageError(
+            f"--device {name if name.strip() else repr(name)}: no such device here; "
+            f"there is {', '.join(here)}{_why_no_cuda(wanted)}"
+        )
+    device = torch.device(wanted)
     try:
-        device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise UsageError(f"--device {name}: {reason}", hint="use auto, cpu or cuda:0") from error
+        raise UsageError(f"--device {name}: {reason}", hint="use cpu, or free the GPU") from error
     return device
+
+
+def devices() -> list[str]:
+    """Return the names of the devices that PyTorch finds on this machine, the CPU first."""
+    kind = torch.accelerator.current_accelerator(check_available=True)
+    if kind is None:
+        return ["cpu"]
+    return ["cpu", *(f"{kind.type}:{k}" for k in range(torch.accelerator.device_count()))]
+
+
+def describe(device: torch.device) -> str:
+    """Return a device's name for people: with the GPU's, or the CPU's threads."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    if device.type == "cpu":
+        return f"{device} ({torch.get_num_threads()} threads)"
+    return str(device)
+
+
+def _why_no_cuda(wanted: str) -> str:
+    """Return what keeps PyTorch from a GPU that was asked for, if it can be known."""
+    if not wanted.startswith("cuda") or torch.cuda.is_available():
+        return ""
+    if torch.version.cuda is None and torch.version.hip is None:
+        return " (this PyTorch is built without CUDA)"
+    return " (PyTorch finds no GPU: does nvidia-smi list one?)"
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
