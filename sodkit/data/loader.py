@@ -1,15 +1,20 @@
 """Training samples as batches, epoch by epoch, read by worker processes.
 
 What goes wrong in a worker comes back as an error of ours: torch would garble it, or wait for a
-batch that never comes.
+batch that never comes. So does a worker that was killed, however the next batch fails for it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from multiprocessing.connection import wait
 from multiprocessing.util import get_temp_dir
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -24,6 +29,28 @@ from sodkit.settings import Input
 
 SOCKET_NAME = 107
 """Bytes that the name of a Unix socket may have."""
+
+GRACE = 2.0
+"""Seconds that the end of a worker may be seen later than the end of its connection."""
+
+T = TypeVar("T")
+
+
+class WorkerGoneError(SodkitError):
+    """A worker process was killed: as a rule because the memory was full.
+
+    Args:
+        reason: how it showed.
+        advice: what needs less memory, beside fewer workers.
+    """
+
+    def __init__(self, reason: str, advice: str | None = None) -> None:
+        hint = "the memory may be full: give fewer --workers"
+        super().__init__(
+            f"a worker process has gone: {reason}",
+            hint=hint if advice is None else f"{hint}; {advice}",
+        )
+        self.reason = reason
 
 
 class EpochBatches(Sampler[list[Key]]):
@@ -79,12 +106,39 @@ class Batches:
         return len(self._sampler)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
-        """Yield the batches of ``epoch``; raises DataError for an image that cannot be read."""
+        """Yield the batches of ``epoch``.
+
+        Raises:
+            DataError: an image that cannot be read.
+            WorkerGoneError: a worker process was killed.
+        """
         self._sampler.epoch = epoch
-        for item in self._loader:
+        with _signals_kept():
+            iterator = self._received(lambda: iter(self._loader))
+        while (item := self._received(lambda: next(iterator, None))) is not None:
             if isinstance(item, SodkitError):
                 raise item
             yield item
+
+    def _received(self, receive: Callable[[], T]) -> T:
+        """Return what ``receive`` gets from the workers.
+
+        A worker that is killed breaks whatever was going on: its pipe ends (EOFError), its socket
+        is reset, refuses or has no name any more (OSError), its message stops half-way (an error
+        of pickle), or torch finds out (RuntimeError). So not the error's type says what happened
+        but whether a worker has ended: an OSError about a file stays what it is.
+        """
+        try:
+            return receive()
+        except Exception as error:
+            if self._a_worker_has_ended():
+                raise WorkerGoneError(f"{type(error).__name__}: {error}") from error
+            raise
+
+    def _a_worker_has_ended(self) -> bool:
+        # torch has no public name for its processes
+        workers = getattr(self._loader._iterator, "_workers", ())
+        return bool(wait([worker.sentinel for worker in workers], GRACE)) if workers else False
 
 
 class _Carrying(Dataset[Sample | SodkitError]):
@@ -145,6 +199,24 @@ def _check_socket_name() -> None:
             where=folder,
             hint="set TMPDIR to a folder with a shorter name, /tmp say; --workers 0 needs none",
         )
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Keep torch from handling SIGCHLD while the block starts worker processes.
+
+    Its handler raises RuntimeError wherever the program happens to be: while a file is written, or
+    in a destructor, where it is lost in a traceback on stderr. Without it a worker that was killed
+    is noticed when the next batch is fetched, after 5 s at most.
+    """
+    number = getattr(signal, "SIGCHLD", None)  # Windows has none
+    in_main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(number) if number is not None and in_main else None
+    try:
+        yield
+    finally:
+        if number is not None and before is not None:
+            signal.signal(number, before)
 
 
 def _start_worker(_: int) -> None:

@@ -1,19 +1,21 @@
-"""What becomes of a run when the machine gives out: full memory, a worker that was killed."""
+"""How a run ends when the machine gives out: full memory, a worker that was killed."""
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
+from sodkit.data.loader import WorkerGoneError
 from sodkit.errors import SodkitError
 
 CPU_ALLOCATOR = "DefaultCPUAllocator"
 """In torch's message when the computer's own memory is full: it has no class of its own."""
 
-WORKER = "DataLoader worker"
-"""In torch's message when a worker process has gone."""
+WORKER = "DataLoader worker (pid"
+"""What torch's message starts with when its handler of SIGCHLD, set by another loader, raises."""
 
 
 @contextmanager
@@ -32,12 +34,15 @@ def explained(advice: str) -> Iterator[None]:
         raise SodkitError(f"the device's memory is full: {error}", hint=advice) from error
     except MemoryError as error:
         raise SodkitError(f"the memory is full: {error}", hint=advice) from error
+    except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise SodkitError(f"the memory is full: {error}", hint=advice) from error
+        raise
     except RuntimeError as error:
         if CPU_ALLOCATOR in str(error):
             raise SodkitError(f"the memory is full: {error}", hint=advice) from error
-        if WORKER in str(error):
-            hint = f"the memory may be full: give fewer --workers; {advice}"
-            raise SodkitError(
-                f"a worker process has gone: {str(error).strip()}", hint=hint
-            ) from error
+        if str(error).startswith(WORKER):
+            raise WorkerGoneError(str(error).strip(), advice) from error
         raise
+    except WorkerGoneError as error:
+        raise WorkerGoneError(error.reason, advice) from error

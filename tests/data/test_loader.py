@@ -1,15 +1,22 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tempfile
+from collections.abc import Iterator
 from functools import partial
 from multiprocessing import process
 from pathlib import Path
+from pickle import UnpicklingError
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from sodkit.data import loader
 from sodkit.data.dataset import TrainingSet
-from sodkit.data.loader import SOCKET_NAME, Batches
+from sodkit.data.loader import SOCKET_NAME, Batches, WorkerGoneError
 from sodkit.data.records import Annotations
 from sodkit.errors import DataError, SodkitError, UsageError
 from sodkit.settings import Input
@@ -54,6 +61,79 @@ def test_an_unreadable_image_is_our_error(data: tuple[Annotations, Path], worker
     (data[1] / "2.png").write_bytes(b"not an image")
     batches = Batches(TrainingSet(*data, INPUT, seed=0), INPUT, batch=2, seed=0, workers=workers)
     with pytest.raises(DataError, match=r"2\.png: image cannot be decoded"):
+        list(batches.epoch(0))
+
+
+class Failing:
+    """A torch loader whose next batch fails, with one worker of the given sentinel."""
+
+    def __init__(self, error: Exception, sentinel: int) -> None:
+        self._error = error
+        self._iterator = SimpleNamespace(_workers=[SimpleNamespace(sentinel=sentinel)])
+
+    def __iter__(self) -> Iterator[object]:
+        raise self._error
+
+
+GUISES = [
+    ConnectionResetError(104, "Connection reset by peer"),
+    ConnectionRefusedError(111, "Connection refused"),
+    FileNotFoundError(2, "No such file or directory"),
+    EOFError(),
+    RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"),
+    UnpicklingError("pickle data was truncated"),
+]
+
+
+@pytest.mark.parametrize("gone", [True, False])
+@pytest.mark.parametrize("error", GUISES, ids=lambda error: type(error).__name__)
+def test_a_worker_that_has_ended_is_said_whatever_fails_for_it(
+    data: tuple[Annotations, Path], monkeypatch: pytest.MonkeyPatch, error: Exception, gone: bool
+) -> None:
+    """And with all workers alive the same error is something else, and stays what it is."""
+    monkeypatch.setattr(loader, "GRACE", 0.05)
+    batches = Batches(TrainingSet(*data, INPUT, seed=0), INPUT, batch=5, seed=0, workers=0)
+    sentinel, worker = os.pipe()
+    monkeypatch.setattr(batches, "_loader", Failing(error, sentinel))
+    if gone:
+        os.close(worker)
+    expected = WorkerGoneError if gone else type(error)
+    with pytest.raises(expected, match="a worker process has gone" if gone else None):
+        list(batches.epoch(0))
+    os.close(sentinel)
+    if not gone:
+        os.close(worker)
+
+
+SIGNALS = """
+import signal, sys
+from torch.utils.data import DataLoader
+from sodkit.data.loader import _signals_kept
+
+before = signal.getsignal(signal.SIGCHLD)
+with _signals_kept():
+    iterator = iter(DataLoader([1, 2], num_workers=1))
+assert signal.getsignal(signal.SIGCHLD) is before
+assert list(iterator) == [1, 2]
+"""
+
+
+def test_the_handler_of_signals_stays() -> None:
+    """In a process of its own: torch sets its handler once, and another test may have met it."""
+    subprocess.run([sys.executable, "-c", SIGNALS], check=True)
+
+
+@pytest.mark.parametrize("raised", [FileNotFoundError(2, "no such file"), RuntimeError("shapes")])
+def test_an_error_in_a_worker_is_not_the_end_of_it(
+    data: tuple[Annotations, Path], monkeypatch: pytest.MonkeyPatch, raised: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(loader, "GRACE", 0.05)
+    monkeypatch.setattr(TrainingSet, "__getitem__", fail)
+    batches = Batches(TrainingSet(*data, INPUT, seed=0), INPUT, batch=5, seed=0, workers=1)
+    with pytest.raises(type(raised), match="in DataLoader worker process 0"):
         list(batches.epoch(0))
 
 

@@ -1,5 +1,6 @@
 """A machine that gives out is said in our words."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from sodkit.data.loader import WorkerGoneError
 from sodkit.data.records import Annotations
 from sodkit.engine.failures import explained
 from sodkit.engine.train import StepReport, train
@@ -38,7 +40,12 @@ def test_full_memory() -> None:
 
 
 @pytest.mark.parametrize(
-    "raised", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError("of numpy")]
+    "raised",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError("of numpy"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),  # of a fork
+    ],
 )
 def test_full_memory_of_other_kinds(raised: Exception) -> None:
     with (
@@ -59,6 +66,28 @@ def test_a_worker_that_was_killed(
         train(recipe, *data, tmp_path, device=torch.device("cpu"), workers=1, on_step=kill)
 
 
-def test_other_errors_stay_what_they_are() -> None:
-    with pytest.raises(RuntimeError, match="shapes"), explained("ask for less"):
-        raise RuntimeError("shapes do not fit")
+def test_the_end_of_a_worker_wherever_the_program_is() -> None:
+    """Torch raises it when the signal comes, in the middle of a step; the loader raises its own."""
+    said = r"a worker process has gone: .*\n.*fewer --workers; ask for less"
+    for raised in (
+        RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "),
+        WorkerGoneError("EOFError: "),
+    ):
+        with pytest.raises(WorkerGoneError, match=said), explained("ask for less"):
+            raise raised
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        RuntimeError("shapes do not fit"),
+        RuntimeError("Caught RuntimeError in DataLoader worker process 0.\nshapes do not fit"),
+        FileNotFoundError(2, "No such file or directory"),
+        ConnectionResetError(104, "Connection reset by peer"),
+        EOFError("of a file"),
+    ],
+)
+def test_other_errors_stay_what_they_are(raised: Exception) -> None:
+    with pytest.raises(type(raised)) as error, explained("ask for less"):
+        raise raised
+    assert error.value is raised
