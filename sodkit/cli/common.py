@@ -9,6 +9,7 @@ import errno
 import functools
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,8 @@ from sodkit.errors import SodkitError, UsageError
 
 SCHEMA_VERSION = 1
 INTERRUPTED = 130
+LINE_SECONDS = 30.0
+"""Between lines about a long command's progress, where there is no terminal."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -133,13 +136,13 @@ def output_folder(
 
 @contextmanager
 def progress(description: str) -> Iterator[Report]:
-    """Show a bar with ETA on stderr while the block runs; nothing if stderr is no terminal.
+    """Tell on stderr how far the block is: a bar with ETA, or a line each 30 s without a terminal.
 
     Yields:
         a function to call with (done, total).
     """
     if not sys.stderr.isatty():
-        yield _silent
+        yield ProgressLines(description)
         return
     from rich.console import Console
     from rich.progress import Progress
@@ -153,5 +156,31 @@ def progress(description: str) -> Iterator[Report]:
         yield report
 
 
-def _silent(done: int, total: int) -> None:
-    """Report to nobody."""
+class ProgressLines:
+    """Prints a line on stderr each ``LINE_SECONDS``, for a log file; called with (done, total).
+
+    Called with less done than before it is about something new, and the clock starts again.
+    """
+
+    def __init__(self, description: str) -> None:
+        self._description = description
+        self._began = self._printed = time.monotonic()
+        self._done = 0
+
+    def __call__(self, done: int, total: int) -> None:
+        """Take in how far it is."""
+        now = time.monotonic()
+        if done < self._done:
+            self._began = now
+        self._done = done
+        if now - self._printed < LINE_SECONDS or done >= total:
+            return
+        self._printed = now
+        left = f", {clock((now - self._began) / done * (total - done))} left" if done else ""
+        note(f"{self._description}: {done}/{total}{left}")
+
+
+def clock(seconds: float) -> str:
+    """Return a time as h:mm:ss."""
+    whole = int(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"

@@ -76,3 +76,33 @@ def test_progress_is_silent_without_a_terminal(capsys: pytest.CaptureFixture[str
     with common.progress("working") as report:
         report(1, 2)
     assert capsys.readouterr() == ("", "")
+
+
+def test_progress_is_a_line_each_half_minute_without_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(common.time, "monotonic", lambda: now)
+    with common.progress("splitting") as report:
+        for done in range(101):
+            now = done * 10.0
+            report(done, 100)
+        report(0, 10)  # of the next subset
+        now += 31
+        report(0, 10)
+        now += 31
+        report(4, 10)
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert lines[:2] == ["splitting: 3/100, 0:16:10 left", "splitting: 6/100, 0:15:40 left"]
+    assert len(lines) == 33 + 2
+    assert lines[-2:] == ["splitting: 0/10", "splitting: 4/10, 0:01:33 left"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0:00:00"), (59.9, "0:00:59"), (3661, "1:01:01"), (360000, "100:00:00")],
+)
+def test_clock(seconds: float, text: str) -> None:
+    assert common.clock(seconds) == text
