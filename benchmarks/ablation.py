@@ -29,8 +29,9 @@ from sodkit.config import load_recipe
 from sodkit.data.formats import read_annotations
 from sodkit.data.synthetic import make_dataset
 from sodkit.engine.checkpoint import Checkpoint, load_checkpoint
+from sodkit.engine.paths import DataPaths
 from sodkit.engine.predict import PredictOptions, predict_images
-from sodkit.engine.run import STATE, DataPaths, RunPlan, execute
+from sodkit.engine.run import STATE, RunPlan, execute
 from sodkit.evaluation.evaluate import evaluate
 from sodkit.evaluation.proposals import evaluate_proposals
 from sodkit.evaluation.protocol import AreaRange, protocol_for

@@ -18,8 +18,9 @@ from sodkit.data.synthetic.dataset import make_dataset, scene_name
 from sodkit.engine.checkpoint import load_checkpoint
 from sodkit.engine.device import pick_device
 from sodkit.engine.log import Row
+from sodkit.engine.paths import DataPaths
 from sodkit.engine.predict import predict_images
-from sodkit.engine.run import DataPaths, RunPlan, execute
+from sodkit.engine.run import RunPlan, execute
 from sodkit.engine.train import StepReport
 from sodkit.errors import UsageError
 from sodkit.evaluation.evaluate import Evaluation, evaluate

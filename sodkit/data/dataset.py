@@ -18,7 +18,7 @@ from sodkit.data import transforms
 from sodkit.data.batches import Batch, Target
 from sodkit.data.images import RgbImage, read_image
 from sodkit.data.oddities import MIN_SIDE
-from sodkit.data.records import Annotations, BoolArray, FloatArray, IntArray
+from sodkit.data.records import Annotations, BoolArray, FloatArray, ImageRecord, IntArray
 from sodkit.geometry import rotated
 from sodkit.settings import Input
 
@@ -86,6 +86,11 @@ class TrainingSet(Dataset[Sample]):
             for index, rows in enumerate(self._rows)
             if keep_empty or self._learnable[rows].any()
         ]
+
+    @property
+    def images(self) -> tuple[ImageRecord, ...]:
+        """The images that are trained on."""
+        return tuple(self._annotations.images[index] for index in self._kept)
 
     def __len__(self) -> int:
         return len(self._kept)

@@ -3,13 +3,15 @@
 ``last.safetensors``   the detector: weights, exemplars; metadata: recipe, classes, version
 ``state.safetensors``  beside it, to resume: weights, moments and epoch in one file, so that they
                        always belong together, whenever the run is killed
+
+What the metadata hold is in ``metadata.py``. Equal content gives equal bytes.
 """
 
 from __future__ import annotations
 
-import json
+import stat
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,14 +19,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from sodkit._version import __version__
-from sodkit.config import recipe_from_dict
 from sodkit.data.records import Category
-from sodkit.errors import ModelError, SodkitError, UsageError
+from sodkit.engine.metadata import IMPORT, KEY, CheckpointInfo, Progress, StateInfo, read_info
+from sodkit.errors import ModelError, SodkitError
 from sodkit.files import atomic_path
 from sodkit.models.detector import Detector
 from sodkit.models.zoo import build
 from sodkit.settings import Recipe
+
+MOMENTS = {"SGD": ("momentum_buffer",), "AdamW": ("step", "exp_avg", "exp_avg_sq")}
+"""What PyTorch's optimisers keep of a parameter."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,12 +44,8 @@ def save_checkpoint(
     path: Path, detector: nn.Module, recipe: Recipe, categories: tuple[Category, ...]
 ) -> None:
     """Write the detector with recipe and classes, all or nothing."""
-    metadata = {
-        "sodkit": __version__,
-        "recipe": recipe.model_dump_json(),
-        "categories": json.dumps([[c.id, c.name] for c in categories]),
-    }
-    _save(path, detector.state_dict(), metadata)
+    info = CheckpointInfo(recipe=recipe, categories=tuple((c.id, c.name) for c in categories))
+    _save(path, detector.state_dict(), info)
 
 
 def load_checkpoint(
@@ -60,25 +60,17 @@ def load_checkpoint(
             ``max_per_patch``); None keeps the recipe's.
 
     Raises:
-        ModelError: no such file, not a checkpoint of ours, or tensors that do not fit its recipe.
+        ModelError: no such file, not a checkpoint of ours, metadata of the wrong type, or tensors
+            that do not fit its recipe.
     """
     tensors, metadata = _load(path)
-    if "recipe" not in metadata or "categories" not in metadata:
-        raise ModelError(
-            "not a sodkit checkpoint: no recipe inside",
-            where=path,
-            hint="weights of other projects come in by: sodkit import-weights FILE --out CKPT",
-        )
+    info = read_info(CheckpointInfo, metadata, path)
+    categories = tuple(Category(number, name) for number, name in info.categories)
+    recipe = _for_testing(info.recipe, {k: v for k, v in (roi or {}).items() if v is not None})
     try:
-        recipe = recipe_from_dict(json.loads(metadata["recipe"]), str(path))
-        categories = tuple(Category(int(i), str(n)) for i, n in json.loads(metadata["categories"]))
-    except (UsageError, ValueError, TypeError) as error:
-        raise ModelError(
-            f"its metadata cannot be read (written by sodkit {metadata.get('sodkit')}): {error}",
-            where=path,
-        ) from error
-    recipe = _for_testing(recipe, {k: v for k, v in (roi or {}).items() if v is not None})
-    detector = build(recipe.model, len(categories), recipe.boxes)
+        detector = build(recipe.model, len(categories), recipe.boxes)
+    except (RuntimeError, MemoryError, OverflowError) as error:  # sizes that no machine holds
+        raise ModelError(f"its recipe cannot be built: {error}", where=path) from error
     _fill(detector, tensors, path)
     detector = detector.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Checkpoint(detector.eval(), recipe, categories)
@@ -95,23 +87,6 @@ def _for_testing(recipe: Recipe, roi: Mapping[str, float | int]) -> Recipe:
     return recipe.model_copy(update={"model": model})
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a run has come.
-
-    Attributes:
-        epoch: epochs done.
-        scale: the loss scale (float16).
-        growth: steps since the loss scale last changed.
-        best: the best validation AP so far.
-    """
-
-    epoch: int = 0
-    scale: float = 65536.0
-    growth: int = 0
-    best: float | None = None
-
-
 def save_state(
     path: Path, detector: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
 ) -> None:
@@ -124,39 +99,40 @@ def save_state(
         if isinstance(parameter, nn.Parameter) and isinstance(value, Tensor)
     }
     weights = {f"weights.{name}": value for name, value in detector.state_dict().items()}
-    metadata = {
-        "sodkit": __version__,
-        "optimizer": type(optimizer).__name__,
-        "progress": json.dumps(asdict(progress)),
-    }
-    _save(path, weights | moments, metadata)
+    info = StateInfo(optimizer=type(optimizer).__name__, progress=progress)
+    _save(path, weights | moments, info)
 
 
 def load_state(path: Path, detector: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
     """Put weights and moments back as ``save_state`` found them.
 
     Raises:
-        ModelError: the file is missing, not a training state, or of another recipe or optimiser.
+        ModelError: the file is missing, not a training state, of another recipe or optimiser, or
+            holds tensors that do not fit.
     """
     tensors, metadata = _load(path)
-    try:
-        progress = Progress(**json.loads(metadata["progress"]))
-    except (KeyError, ValueError, TypeError) as error:
-        raise ModelError("not a training state of sodkit", where=path) from error
+    info = read_info(StateInfo, metadata, path)
     now = type(optimizer).__name__
-    if metadata.get("optimizer", now) != now:
+    if info.optimizer != now:
         raise ModelError(
-            f"the run was trained with {metadata['optimizer']}, the recipe now says {now}",
+            f"the run was trained with {info.optimizer}, the recipe now says {now}",
             where=path,
             hint="resume without changing schedule.optimizer, or start another run",
         )
     _fill(detector, _part(tensors, "weights."), path)
     moments = _part(tensors, "optimizer.")
+    wanted = {
+        f"{name}.{key}": torch.empty((), device="meta") if key == "step" else parameter
+        for name, parameter in detector.named_parameters()
+        for key in MOMENTS[now]
+        if any(f"{name}.{one}" in moments for one in MOMENTS[now])
+    }
+    _check_fit(moments, wanted, path, "the optimiser's moments do not fit their recipe")
     for name, parameter in detector.named_parameters():
         found = _part(moments, f"{name}.")
         if found:
             optimizer.state[parameter] = {k: _beside(parameter, v) for k, v in found.items()}
-    return progress
+    return info.progress
 
 
 def _beside(parameter: Tensor, value: Tensor) -> Tensor:
@@ -170,32 +146,51 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _fill(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Copy tensors into a module; name the first that is missing, extra or of another shape."""
-    want = module.state_dict()
+    """Copy tensors into a module that they fit."""
+    _check_fit(tensors, module.state_dict(), path, "the weights do not fit their recipe")
+    module.load_state_dict(tensors)
+
+
+def _check_fit(
+    tensors: Mapping[str, Tensor], want: Mapping[str, Tensor], path: Path, what: str
+) -> None:
+    """Raise naming the first tensor that is missing, unknown, or of another shape or type."""
+    both = [(key, tensors[key], value) for key, value in want.items() if key in tensors]
     problems = [
         *(f"missing: {key}" for key in want if key not in tensors),
         *(f"unknown: {key}" for key in tensors if key not in want),
         *(
-            f"{key} has shape {tuple(tensors[key].shape)}, expected {tuple(value.shape)}"
-            for key, value in want.items()
-            if key in tensors and tensors[key].shape != value.shape
+            f"{key} has shape {tuple(found.shape)}, expected {tuple(value.shape)}"
+            for key, found, value in both
+            if found.shape != value.shape
+        ),
+        *(
+            f"{key} has type {_name(found.dtype)}, expected {_name(value.dtype)}"
+            for key, found, value in both
+            if found.dtype != value.dtype
         ),
     ]
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise ModelError(f"the weights do not fit their recipe: {problems[0]}{more}", where=path)
-    module.load_state_dict(tensors)
+        raise ModelError(f"{what}: {problems[0]}{more}", where=path)
 
 
-def _save(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _save(path: Path, tensors: Mapping[str, Tensor], info: CheckpointInfo | StateInfo) -> None:
     plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     with atomic_path(path) as temporary:
+        mode = temporary.stat().st_mode
         try:
-            save_file(plain, temporary, metadata=metadata)
+            save_file(plain, temporary, metadata={KEY: info.model_dump_json()})
         except SafetensorError as error:  # it wraps the system's errors: a full disk, say
             raise SodkitError(
                 f"cannot be written: {error}", where=path, hint="is there room on the disk?"
             ) from error
+        # safetensors puts a file of its own there, which nobody else may read
+        temporary.chmod(stat.S_IMODE(mode))
 
 
 def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -210,5 +205,5 @@ def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise ModelError(
             f"not a safetensors file: {error}",
             where=path,
-            hint="weights of other projects come in by: sodkit import-weights FILE --out CKPT",
+            hint=IMPORT,
         ) from error

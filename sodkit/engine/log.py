@@ -22,14 +22,18 @@ class RunLog:
 
     Args:
         folder: the run's folder.
-        resume_epoch: rows of this epoch and later are dropped: they will be written again.
+        steps_until: rows of ``losses.csv`` of later epochs are dropped: they come again.
+        epochs_until: rows of ``metrics.csv`` of later epochs likewise; None: as ``steps_until``.
     """
 
-    def __init__(self, folder: Path, *, resume_epoch: int = 0) -> None:
-        self._folder = folder
+    def __init__(
+        self, folder: Path, *, steps_until: int = 0, epochs_until: int | None = None
+    ) -> None:
         self._board = _tensorboard(folder)
-        for name in ("losses.csv", "metrics.csv"):
-            _cut(folder / name, resume_epoch)
+        self._losses = _Table(folder / "losses.csv", steps_until)
+        self._metrics = _Table(
+            folder / "metrics.csv", steps_until if epochs_until is None else epochs_until
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -40,12 +44,12 @@ class RunLog:
 
     def step(self, row: Row) -> None:
         """Log one training step; the first key is ``epoch``, ``step`` counts over epochs."""
-        _append(self._folder / "losses.csv", row)
+        self._losses.append(row)
         self._to_board(row)
 
     def epoch(self, row: Row) -> None:
         """Log one epoch."""
-        _append(self._folder / "metrics.csv", row)
+        self._metrics.append(row)
         self._to_board(row)
 
     def _to_board(self, row: Row) -> None:
@@ -56,39 +60,60 @@ class RunLog:
                 self._board.add_scalar(key, value, row["step"])
 
 
-def _append(path: Path, row: Row) -> None:
-    """Append one row; the first one writes the header."""
-    new = not path.exists() or path.stat().st_size == 0
-    rows: list[list[Cell]] = [[*row], [*row.values()]] if new else [[*row.values()]]
-    with path.open("a", newline="", encoding="utf-8") as file:
-        file.write(csv_text(rows))
+class _Table:
+    """A CSV file that grows row by row; a row with a new key gives all of it one more column.
+
+    Args:
+        path: the file; without rows there is none.
+        until: of an existing file the whole rows of epochs up to this one are kept.
+    """
+
+    def __init__(self, path: Path, until: int) -> None:
+        self._path = path
+        self._fields: list[str] = []
+        if path.exists():
+            self._write(*_whole_rows(path, until))
+
+    def append(self, row: Row) -> None:
+        """Append one row; the first one writes the header."""
+        new = [key for key in row if key not in self._fields]
+        if self._fields and new:
+            fields, rows = _whole_rows(self._path, None)
+            self._write([*fields, *new], rows)
+        with self._path.open("a", newline="", encoding="utf-8") as file:
+            rows: list[list[Cell]] = []
+            if not self._fields:
+                self._fields = list(row)
+                rows.append([*row])
+            file.write(csv_text([*rows, [row.get(field) for field in self._fields]]))
+
+    def _write(self, fields: list[str], rows: list[dict[str, str]]) -> None:
+        """Replace the file."""
+        self._fields = fields if rows else []
+        if not rows:
+            self._path.unlink()
+            return
+        write_text(self._path, csv_text([fields, *([row.get(f) for f in fields] for row in rows)]))
 
 
-def _cut(path: Path, epoch: int) -> None:
-    """Keep only the whole rows of epochs up to ``epoch``; without any there is no file.
+def _whole_rows(path: Path, until: int | None) -> tuple[list[str], list[dict[str, str]]]:
+    """Return the header and the whole rows, of epochs up to ``until`` (None: of all).
 
     A run that was killed may leave half a row, or NUL bytes, at the end.
     """
-    if not path.exists():
-        return
     text = path.read_bytes().decode("utf-8", errors="replace")
     whole = text[: text.rfind("\n") + 1].replace("\0", "")
     reader = csv.DictReader(io.StringIO(whole, newline=""))
     fields = list(reader.fieldnames or ())
-    rows = [row for row in reader if _is_of(row, epoch)]
-    if not rows:
-        path.unlink()
-        return
-    cells = [[row[field] for field in fields] for row in rows]
-    write_text(path, csv_text([fields, *cells]))
+    return fields, [row for row in reader if _is_of(row, until)]
 
 
-def _is_of(row: dict[str | Any, str | Any], epoch: int) -> bool:
-    """Tell whether a row has all its fields and is of an epoch up to ``epoch``."""
+def _is_of(row: dict[str | Any, str | Any], until: int | None) -> bool:
+    """Tell whether a row has all its fields and is of an epoch up to ``until`` (None: of any)."""
     number = row.get("epoch") or ""
-    if None in row or None in row.values() or not number.isdigit():
+    if None in row or None in row.values() or not (number.isascii() and number.isdigit()):
         return False
-    return int(number) <= epoch
+    return until is None or int(number) <= until
 
 
 def _tensorboard(folder: Path) -> Any | None:

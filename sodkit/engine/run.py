@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -15,39 +14,23 @@ import torch
 
 from sodkit.config import load_recipe
 from sodkit.data.formats import find_images, read_annotations
+from sodkit.data.missing import check_images_exist
 from sodkit.data.oddities import oddities
 from sodkit.data.records import Annotations, BoxKind, Category, ImageRecord
 from sodkit.engine.device import pick_device
 from sodkit.engine.log import Row
+from sodkit.engine.paths import DataPaths, read_paths, write_paths
 from sodkit.engine.predict import PredictOptions, predict_images
-from sodkit.engine.run_folder import RUN, STATE, check_run_folder, clear_run
-from sodkit.engine.train import StepReport, Validate, check_kind, train
+from sodkit.engine.run_folder import STATE, check_run_folder, clear_run
+from sodkit.engine.train import StartReport, StepReport, Validate, check_kind, train
 from sodkit.errors import DataError, ModelError, UsageError
 from sodkit.evaluation.evaluate import evaluate
 from sodkit.evaluation.protocol import protocol_of
-from sodkit.files import write_text
 from sodkit.lock import check_no_writer, lock_folder
 from sodkit.models.detector import Detector
 from sodkit.settings import Recipe
 
 Execute = TypeVar("Execute", bound=Callable[..., Row])
-
-
-@dataclass(frozen=True, slots=True)
-class DataPaths:
-    """Where a run's data lie; what ``run.json`` keeps.
-
-    Attributes:
-        data, images: annotations to train on and where their ``file_name`` starts.
-        val, val_images: the same of the images to evaluate on, None: no evaluation.
-        format_name: the annotations' format, None: recognised.
-    """
-
-    data: str
-    images: str | None
-    val: str | None
-    val_images: str | None
-    format_name: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +94,8 @@ def resumed_plan(run: Path, overrides: Sequence[str], *, out: Path | None) -> Ru
         raise UsageError(
             "no finished epoch to resume from", where=run, hint="train with --out starts anew"
         )
-    try:
-        paths = DataPaths(**json.loads((run / RUN).read_text("utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise UsageError(f"run.json cannot be read: {error}", where=run) from error
-    return RunPlan(load_recipe(str(run / "recipe.yaml"), overrides), paths, run, resume=True)
+    recipe = load_recipe(str(run / "recipe.yaml"), overrides)
+    return RunPlan(recipe, read_paths(run), run, resume=True)
 
 
 def _alone(function: Execute) -> Execute:
@@ -138,7 +118,9 @@ def execute(
     device: str = "auto",
     workers: int = 2,
     threads: int | None = None,
+    on_start: Callable[[StartReport], None] = lambda report: None,
     on_step: Callable[[StepReport], None] = lambda report: None,
+    on_validate: Callable[[int, int], None] = lambda done, total: None,
     on_epoch: Callable[[Row], None] = lambda row: None,
     say: Callable[[str], None] = lambda message: None,
 ) -> Row:
@@ -146,10 +128,12 @@ def execute(
 
     Args:
         plan: from ``fresh_plan`` or ``resumed_plan``.
-        device: ``auto``, ``cpu``, ``cuda``, ...
+        device: as ``pick_device`` takes it.
         workers: processes that read images.
         threads: CPU threads of the model, None: all cores.
+        on_start: told what is about to be done, before the first step.
         on_step: told of every step.
+        on_validate: told (done, total) images of a validation.
         on_epoch: told of every epoch.
         say: told what is odd about annotations that are trained on all the same.
 
@@ -169,10 +153,11 @@ def execute(
         val, val_images = _read(paths.val, paths.val_images, paths.format_name)
         check_same_classes(annotations, val, paths.val)
         check_kind(plan.recipe, val)
-        validate = _validator(plan.recipe, val, val_images, target)
+        check_images_exist(val.images, val_images, "--val-images")
+        validate = _validator(plan.recipe, val, val_images, target, on_validate)
     if not plan.resume:
         clear_run(plan.out)
-    write_text(plan.out / RUN, json.dumps(asdict(paths), indent=2) + "\n")
+        write_paths(plan.out, paths)
     rows: list[Row] = []
 
     def keep(row: Row) -> None:
@@ -181,7 +166,7 @@ def execute(
 
     train(
         plan.recipe, annotations, images, plan.out, device=target, workers=workers,
-        resume=plan.resume, validate=validate, on_step=on_step,
+        resume=plan.resume, validate=validate, on_start=on_start, on_step=on_step,
         on_epoch=keep,
     )  # fmt: skip
     if not rows:
@@ -239,12 +224,23 @@ def _read(path: str, images: str | None, format_name: str | None) -> tuple[Annot
     return annotations, folder or find_images(source, annotations)
 
 
-def _validator(recipe: Recipe, val: Annotations, folder: Path, device: torch.device) -> Validate:
-    """Return a function that predicts on the validation images and evaluates."""
+def _validator(
+    recipe: Recipe,
+    val: Annotations,
+    folder: Path,
+    device: torch.device,
+    progress: Callable[[int, int], None],
+) -> Validate:
+    """Return a function that predicts on the validation images and returns every AP."""
     options = PredictOptions.of(recipe)
+    protocol = protocol_of(recipe.evaluation, val.kind)
+    names = [metric.name for metric in protocol.metrics if metric.kind == "AP"]
 
     def validate(detector: Detector) -> dict[str, float | None]:
-        found = predict_images(detector, recipe, val.images, folder, device=device, options=options)
-        return evaluate(val, found, protocol_of(recipe.evaluation, val.kind)).metrics
+        found = predict_images(
+            detector, recipe, val.images, folder, device=device, options=options, progress=progress
+        )
+        metrics = evaluate(val, found, protocol).metrics
+        return {name: metrics[name] for name in names}
 
     return validate

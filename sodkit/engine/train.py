@@ -6,10 +6,9 @@ The learning rate, the order of images, the flips and all sampling inside the de
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,22 +19,59 @@ from sodkit.config import dump_recipe
 from sodkit.data.batches import Batch
 from sodkit.data.dataset import TrainingSet, learnable
 from sodkit.data.loader import Batches
+from sodkit.data.missing import check_images_exist
 from sodkit.data.oddities import MIN_SIDE
-from sodkit.data.records import Annotations
+from sodkit.data.records import Annotations, Category
 from sodkit.engine import checkpoint as ckpt
 from sodkit.engine.device import autocast
 from sodkit.engine.failures import explained
 from sodkit.engine.log import Row, RunLog
+from sodkit.engine.metadata import Progress
+from sodkit.engine.optimizer import (
+    make_optimizer,
+    make_scaler,
+    note_scale,
+    restore_scale,
+    set_rate,
+)
 from sodkit.errors import DataError, SodkitError
 from sodkit.files import write_text
 from sodkit.models.detector import Detector
 from sodkit.models.zoo import build
-from sodkit.settings import Recipe, Schedule
+from sodkit.settings import Recipe
 
 Validate = Callable[[Detector], dict[str, float | None]]
-"""Evaluates a detector (in evaluation mode) and returns metrics by name, ``AP`` among them."""
+"""Evaluates a detector (in evaluation mode) and returns metrics by name, ``AP`` among them.
+
+All of them go to ``metrics.csv``.
+"""
 
 LESS_MEMORY = "a smaller schedule.batch needs less memory, and so does schedule.precision=bfloat16"
+
+
+@dataclass(frozen=True, slots=True)
+class StartReport:
+    """What the loop tells the outside before the first step.
+
+    Attributes:
+        recipe: what is trained.
+        device: where.
+        out: the run's folder.
+        images: how many are trained on.
+        objects: how many of their objects are learnt.
+        ignored: how many objects and regions are ignored.
+        epoch: epochs done already.
+        steps: of one epoch.
+    """
+
+    recipe: Recipe
+    device: torch.device
+    out: Path
+    images: int
+    objects: int
+    ignored: int
+    epoch: int
+    steps: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +96,14 @@ def train(
     workers: int = 2,
     resume: bool = False,
     validate: Validate | None = None,
+    on_start: Callable[[StartReport], None] = lambda report: None,
     on_step: Callable[[StepReport], None] = lambda report: None,
     on_epoch: Callable[[Row], None] = lambda row: None,
 ) -> Detector:
     """Train a detector; checkpoints, recipe and logs go to ``out``.
+
+    An epoch is saved before its validation, so one that fails costs no epoch: resumed, the run goes
+    on with the validation.
 
     Args:
         recipe: the detector and its schedule.
@@ -74,6 +114,7 @@ def train(
         workers: processes that read images; the result does not depend on it.
         resume: continue after the last finished epoch in ``out``.
         validate: called each ``schedule.evaluate_every`` epochs.
+        on_start: told what is about to be done, before the first step.
         on_step: told of every step.
         on_epoch: told of every epoch's row of ``metrics.csv``.
 
@@ -82,7 +123,7 @@ def train(
 
     Raises:
         DataError: no objects to learn, boxes of another kind than the recipe's, or an image that
-            cannot be read.
+            is missing or cannot be read.
         SodkitError: a loss that is not finite, the message names the images; memory that is full;
             a worker process that was killed.
     """
@@ -92,35 +133,44 @@ def train(
     dataset = TrainingSet(
         annotations, images, recipe.input, seed=recipe.seed, keep_empty=schedule.keep_empty
     )
+    check_images_exist(dataset.images, images, "--images")
     batches = Batches(
         dataset, recipe.input, batch=schedule.batch, seed=recipe.seed, workers=workers
     )
-    last, best, state = (
-        out / "checkpoints" / f"{n}.safetensors" for n in ("last", "best", "state")
-    )
-    detector = _new_detector(recipe, len(annotations.categories), device)
+    files = _Files.of(out)
+    detector = _new_detector(recipe, len(annotations.categories), device, pretrained=not resume)
     optimizer = make_optimizer(detector, schedule)
-    done = ckpt.load_state(state, detector, optimizer) if resume else ckpt.Progress()
-    scaler = restore_scale(_scaler(schedule, device), done)
+    done = ckpt.load_state(files.state, detector, optimizer) if resume else Progress()
+    scaler = restore_scale(make_scaler(schedule, device), done)
     write_text(out / "recipe.yaml", dump_recipe(recipe))
-    with explained(LESS_MEMORY), RunLog(out, resume_epoch=done.epoch) as log:
-        loop = _Loop(recipe, detector, optimizer, scaler, batches, log, on_step)
-        for epoch in range(done.epoch, schedule.epochs):
-            row = _train_epoch(loop, epoch)
-            if validate is not None:
-                due = (epoch + 1) % schedule.evaluate_every == 0 or epoch + 1 == schedule.epochs
-                metrics = validate(detector.eval()) if due else {}
-                row |= {name: metrics.get(name) for name in ("AP", "AP50", "AP75")}
-            ap = row.get("AP")
-            if ap is not None and (done.best is None or ap > done.best):
-                done = replace(done, best=float(ap))
-                ckpt.save_checkpoint(best, detector, recipe, annotations.categories)
-            ckpt.save_checkpoint(last, detector, recipe, annotations.categories)
-            done = replace(note_scale(scaler, done), epoch=epoch + 1)
-            log.epoch(row)  # before the state: an epoch that is done would never be logged again
-            ckpt.save_state(state, detector, optimizer, done)
-            on_epoch(row)
+    logged = done.epoch - (done.unvalidated is not None)
+    with (
+        explained(LESS_MEMORY),
+        RunLog(out, steps_until=done.epoch, epochs_until=logged) as log,
+    ):
+        loop = _Loop(
+            recipe, annotations.categories, detector, optimizer, scaler, batches, log, files,
+            validate, on_step, on_epoch,
+        )  # fmt: skip
+        objects, ignored = learnable(annotations).sum(), annotations.ignore.sum()
+        on_start(StartReport(
+            recipe, device, out, len(dataset), int(objects), int(ignored), done.epoch, len(batches)
+        ))  # fmt: skip
+        _run_epochs(loop, done)
     return detector.eval()
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """Where a run's checkpoints are."""
+
+    last: Path
+    best: Path
+    state: Path
+
+    @classmethod
+    def of(cls, run: Path) -> _Files:
+        return cls(*(run / "checkpoints" / f"{n}.safetensors" for n in ("last", "best", "state")))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,16 +178,64 @@ class _Loop:
     """What every epoch of a run works with."""
 
     recipe: Recipe
+    categories: tuple[Category, ...]
     detector: Detector
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     batches: Batches
     log: RunLog
+    files: _Files
+    validate: Validate | None
     on_step: Callable[[StepReport], None]
+    on_epoch: Callable[[Row], None]
 
 
-def _train_epoch(loop: _Loop, epoch: int) -> Row:
-    """Go through the data once; return the means of the losses as a row of ``metrics.csv``."""
+def _run_epochs(loop: _Loop, done: Progress) -> None:
+    """Train what epochs are left, each saved before it is validated."""
+    if done.unvalidated is not None:
+        done = _finish_epoch(loop, done, done.unvalidated)
+    for epoch in range(done.epoch, loop.recipe.schedule.epochs):
+        means = _train_epoch(loop, epoch)
+        done = note_scale(loop.scaler, done).model_copy(update={"epoch": epoch + 1})
+        ckpt.save_checkpoint(loop.files.last, loop.detector, loop.recipe, loop.categories)
+        if _is_validated(loop, done.epoch):
+            saved = done.model_copy(update={"unvalidated": means})
+            ckpt.save_state(loop.files.state, loop.detector, loop.optimizer, saved)
+        done = _finish_epoch(loop, done, means)
+
+
+def _is_validated(loop: _Loop, epoch: int) -> bool:
+    """Tell whether the detector is evaluated after ``epoch`` epochs."""
+    schedule = loop.recipe.schedule
+    due = epoch % schedule.evaluate_every == 0 or epoch == schedule.epochs
+    return due and loop.validate is not None
+
+
+def _finish_epoch(loop: _Loop, done: Progress, means: dict[str, float]) -> Progress:
+    """Validate if that is due, keep the best detector, log the epoch and save that it is done.
+
+    Args:
+        loop: the run.
+        done: how far it is, this epoch included.
+        means: the epoch's learning rate, mean losses and seconds.
+    """
+    row: Row = {"epoch": done.epoch, "step": done.epoch * len(loop.batches), **means}
+    best = done.best
+    if loop.validate is not None and _is_validated(loop, done.epoch):
+        row |= loop.validate(loop.detector.eval())
+    ap = row.get("AP")
+    if ap is not None and (best is None or ap > best):
+        best = float(ap)
+        ckpt.save_checkpoint(loop.files.best, loop.detector, loop.recipe, loop.categories)
+    done = done.model_copy(update={"best": best, "unvalidated": None})
+    loop.log.epoch(row)  # before the state: an epoch that is done would never be logged again
+    ckpt.save_state(loop.files.state, loop.detector, loop.optimizer, done)
+    loop.on_epoch(row)
+    return done
+
+
+def _train_epoch(loop: _Loop, epoch: int) -> dict[str, float]:
+    """Go through the data once; return learning rate, means of the losses and seconds."""
     schedule, count = loop.recipe.schedule, len(loop.batches)
     steps = count * schedule.epochs
     device = next(loop.detector.parameters()).device
@@ -152,46 +250,20 @@ def _train_epoch(loop: _Loop, epoch: int) -> Row:
         for name, value in losses.items():
             sums[name] = sums.get(name, 0.0) + value / count
     seconds = time.perf_counter() - began
-    return {"epoch": epoch + 1, "step": (epoch + 1) * count, "lr": rate, **sums, "seconds": seconds}
+    return {"lr": rate, **sums, "seconds": seconds}
 
 
-def _new_detector(recipe: Recipe, classes: int, device: torch.device) -> Detector:
-    """Build the detector from the recipe's seed."""
+def _new_detector(
+    recipe: Recipe, classes: int, device: torch.device, *, pretrained: bool
+) -> Detector:
+    """Build the detector from the recipe's seed; without pretrained weights where others follow."""
     torch.manual_seed(recipe.seed)
-    detector = build(recipe.model, classes, recipe.boxes)
+    model = recipe.model
+    if not pretrained:
+        backbone = model.backbone.model_copy(update={"weights": None})
+        model = model.model_copy(update={"backbone": backbone})
+    detector = build(model, classes, recipe.boxes)
     return detector.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-
-def make_optimizer(detector: Detector, schedule: Schedule) -> torch.optim.Optimizer:
-    """Return the optimiser of the trainable parameters; the embedding's have their own rate."""
-    embedding = {id(parameter) for parameter in detector.embedding_parameters()}
-    trained = [parameter for parameter in detector.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trained if id(p) not in embedding], "factor": 1.0},
-        {"params": [p for p in trained if id(p) in embedding], "factor": schedule.embedding_lr},
-    ]
-    groups = [group for group in groups if group["params"]]
-    decay = schedule.weight_decay
-    if schedule.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=schedule.lr, weight_decay=decay)
-    momentum = schedule.momentum
-    return torch.optim.SGD(groups, lr=schedule.lr, momentum=momentum, weight_decay=decay)
-
-
-def set_rate(
-    optimizer: torch.optim.Optimizer, schedule: Schedule, *, epoch: int, step: int, steps: int
-) -> float:
-    """Set and return the learning rate of ``step`` of ``steps``: warm-up, then its decay."""
-    rate = schedule.lr
-    if schedule.decay == "cosine":
-        rate *= (1 + math.cos(math.pi * step / steps)) / 2
-    else:
-        rate *= 0.1 ** sum(epoch >= milestone for milestone in schedule.steps)
-    if step < schedule.warmup:
-        rate *= 1 - (1 - step / schedule.warmup) * (1 - schedule.warmup_factor)
-    for group in optimizer.param_groups:
-        group["lr"] = rate * group["factor"]
-    return rate
 
 
 def _train_step(loop: _Loop, batch: Batch, generator: torch.Generator) -> dict[str, float]:
@@ -255,25 +327,3 @@ def _generator(seed: int, step: int) -> torch.Generator:
     """Return the generator of a step's sampling."""
     state = np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state >> np.uint64(1)))
-
-
-def _scaler(schedule: Schedule, device: torch.device) -> torch.amp.GradScaler:
-    """Return the dynamic loss scale of float16; on other types and devices it does nothing."""
-    enabled = schedule.precision == "float16" and device.type == "cuda"
-    return torch.amp.GradScaler(device.type, enabled=enabled)
-
-
-def restore_scale(scaler: torch.amp.GradScaler, done: ckpt.Progress) -> torch.amp.GradScaler:
-    """Return the scaler as it was when ``done`` was noted."""
-    if scaler.is_enabled():
-        state = scaler.state_dict()
-        scaler.load_state_dict(state | {"scale": done.scale, "_growth_tracker": done.growth})
-    return scaler
-
-
-def note_scale(scaler: torch.amp.GradScaler, done: ckpt.Progress) -> ckpt.Progress:
-    """Return ``done`` with the scaler's state; a scaler that does nothing leaves it alone."""
-    if not scaler.is_enabled():
-        return done
-    state = scaler.state_dict()
-    return replace(done, scale=float(state["scale"]), growth=int(state["_growth_tracker"]))

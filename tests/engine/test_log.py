@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_resuming_drops_what_comes_again(folder: Path) -> None:
-    with RunLog(folder, resume_epoch=2) as log:
+    with RunLog(folder, steps_until=2) as log:
         assert [row["epoch"] for row in read(folder / "losses.csv")] == ["1", "2"]
         log.epoch({"epoch": 3, "step": 6, "loss": 0.125, "AP": 0.5})
     assert [(r["epoch"], r["AP"]) for r in read(folder / "metrics.csv")] == [
@@ -33,7 +33,7 @@ def test_resuming_drops_what_comes_again(folder: Path) -> None:
 
 
 def test_another_recipe_gets_its_own_header(folder: Path) -> None:
-    with RunLog(folder, resume_epoch=0) as log:
+    with RunLog(folder, steps_until=0) as log:
         log.step({"epoch": 1, "step": 1, "loss_rpn_cls": 5.0, "loss": 6.0})
     assert read(folder / "losses.csv") == [
         {"epoch": "1", "step": "1", "loss_rpn_cls": "5.0", "loss": "6.0"}
@@ -46,7 +46,7 @@ def test_another_recipe_gets_its_own_header(folder: Path) -> None:
 def test_half_a_row_is_dropped(folder: Path, torn: bytes) -> None:
     path = folder / "losses.csv"
     path.write_bytes(path.read_bytes() + torn)
-    with RunLog(folder, resume_epoch=2) as log:
+    with RunLog(folder, steps_until=2) as log:
         log.step({"epoch": 3, "step": 6, "loss": 0.75})
     assert [row["step"] for row in read(path)] == ["2", "4", "6"]
     assert read(path)[-1]["loss"] == "0.75"
@@ -64,3 +64,24 @@ def test_no_thread_is_left_behind(tmp_path: Path) -> None:
     with RunLog(tmp_path) as log:
         log.step({"epoch": 1, "step": 1, "loss": 1.0})
     assert threading.active_count() == before
+
+
+def test_a_row_with_a_new_key_widens_the_table(folder: Path) -> None:
+    """A run resumed with other settings has other columns: no number stands under a wrong one."""
+    with RunLog(folder, steps_until=3) as log:
+        log.epoch({"epoch": 4, "loss": 0.5, "step": 8, "AP_eS": 0.25})
+        log.epoch({"epoch": 5, "step": 10, "AP": 0.125})
+    rows = read(folder / "metrics.csv")
+    assert list(rows[0]) == ["epoch", "step", "loss", "AP", "AP_eS"]
+    assert [(r["step"], r["loss"], r["AP"], r["AP_eS"]) for r in rows[2:]] == [
+        ("6", "0.25", "", ""), ("8", "0.5", "", "0.25"), ("10", "", "0.125", "")
+    ]  # fmt: skip
+
+
+def test_an_epoch_that_is_validated_again_is_logged_once(folder: Path) -> None:
+    with RunLog(folder, steps_until=3, epochs_until=2) as log:
+        log.epoch({"epoch": 3, "step": 6, "loss": 0.25, "AP": 0.5})
+    assert [row["epoch"] for row in read(folder / "losses.csv")] == ["1", "2", "3"]
+    assert [(r["epoch"], r["AP"]) for r in read(folder / "metrics.csv")] == [
+        ("1", ""), ("2", ""), ("3", "0.5")
+    ]  # fmt: skip

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import csv
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +13,12 @@ import torch
 
 from sodkit.data.images import write_image
 from sodkit.data.records import Annotations
-from sodkit.engine.train import StepReport, make_optimizer, set_rate, train
+from sodkit.engine import checkpoint
+from sodkit.engine.log import RunLog
+from sodkit.engine.train import StartReport, StepReport, train
 from sodkit.errors import DataError, SodkitError
 from sodkit.models.detector import Detector
-from sodkit.models.zoo import build
-from sodkit.settings import Recipe, Schedule
+from sodkit.settings import Recipe
 
 Data = tuple[Annotations, Path]
 CPU = torch.device("cpu")
@@ -112,6 +116,127 @@ def test_best_checkpoint_follows_the_metric(recipe: Recipe, data: Data, tmp_path
     assert best.read_bytes() != last.read_bytes()
 
 
+def validated(detector: Detector) -> dict[str, float | None]:
+    """A metric that follows from the weights, the second epoch's below the first's."""
+    total = sum(float(p.detach().double().abs().sum()) for p in detector.parameters())
+    return {"AP": 1 / total, "AP_eS": total}
+
+
+def left_by(run: Path) -> dict[str, object]:
+    """What a run leaves, but for its seconds."""
+    files = sorted((run / "checkpoints").iterdir())
+    with (run / "metrics.csv").open() as file:
+        rows = [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+    losses = (run / "losses.csv").read_text()
+    return {"metrics": rows, "losses": losses} | {p.name: p.read_bytes() for p in files}
+
+
+def test_a_validation_that_fails_costs_no_epoch(recipe: Recipe, data: Data, tmp_path: Path) -> None:
+    """Whatever ends it, in whichever epoch; killed between two writes, a run goes on as well."""
+    train(recipe, *data, tmp_path / "whole", device=CPU, workers=0, validate=validated)
+    undisturbed = left_by(tmp_path / "whole")
+    for epoch, failure in (
+        (1, DataError("no image")),
+        (2, KeyboardInterrupt()),
+    ):
+        run, calls = tmp_path / f"{epoch}{type(failure).__name__}", itertools.count(1)
+
+        def fail(detector: Detector) -> dict[str, float | None]:
+            if next(calls) == epoch:  # noqa: B023
+                raise failure  # noqa: B023
+            return validated(detector)
+
+        with pytest.raises((SodkitError, KeyboardInterrupt)):
+            train(recipe, *data, run, device=CPU, workers=0, validate=fail)
+        steps: list[StepReport] = []
+        train(
+            recipe, *data, run, device=CPU, workers=0, resume=True, validate=validated,
+            on_step=steps.append,
+        )  # fmt: skip
+        assert [report.epoch for report in steps] == [1] * 3 * (2 - epoch)
+        assert left_by(run) == undisturbed
+
+
+def test_killed_between_any_two_writes(
+    recipe: Recipe, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two epochs write last, state, best, row, state, last, state, row, state."""
+    train(recipe, *data, tmp_path / "whole", device=CPU, workers=0, validate=validated)
+    undisturbed = left_by(tmp_path / "whole")
+    for kill_at in (2, 3, 4, 6):
+        run, writes = tmp_path / str(kill_at), iter(range(100))
+        with monkeypatch.context() as patch:
+            for place, name in (
+                (checkpoint, "save_checkpoint"),
+                (checkpoint, "save_state"),
+                (RunLog, "epoch"),
+            ):
+                patch.setattr(place, name, killed_at(kill_at, writes, getattr(place, name)))
+            with pytest.raises(KeyboardInterrupt):
+                train(recipe, *data, run, device=CPU, workers=0, validate=validated)
+        resume = (run / "checkpoints" / "state.safetensors").exists()
+        train(recipe, *data, run, device=CPU, workers=0, resume=resume, validate=validated)
+        assert left_by(run) == undisturbed, kill_at
+
+
+def killed_at(kill_at: int, writes: Iterator[int], write: Callable[..., None]) -> object:
+    def wrapped(*arguments: Any) -> None:
+        if next(writes) == kill_at:
+            raise KeyboardInterrupt
+        write(*arguments)
+
+    return wrapped
+
+
+def test_only_some_epochs_are_validated(recipe: Recipe, data: Data, tmp_path: Path) -> None:
+    schedule = recipe.schedule.model_copy(update={"epochs": 3, "evaluate_every": 2})
+    some = recipe.model_copy(update={"schedule": schedule})
+    train(some, *data, tmp_path, device=CPU, workers=0, validate=validated)
+    with (tmp_path / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["epoch"], bool(row["AP_eS"])) for row in rows] == [
+        ("1", False), ("2", True), ("3", True)
+    ]  # fmt: skip
+
+
+def test_images_are_looked_for_before_the_first_step(
+    recipe: Recipe, data: Data, tmp_path: Path
+) -> None:
+    (data[1] / "4.png").unlink()
+    steps: list[StepReport] = []
+    with pytest.raises(DataError, match=r"4\.png: 1 of 5 images cannot be found\n--images"):
+        train(recipe, *data, tmp_path / "run", device=CPU, workers=0, on_step=steps.append)
+    assert not steps
+    assert not (tmp_path / "run").exists()
+    schedule = recipe.schedule.model_copy(update={"epochs": 1, "keep_empty": False})
+    full = recipe.model_copy(update={"schedule": schedule})  # image 4 has no objects
+    train(full, *data, tmp_path / "run", device=CPU, workers=0, on_step=steps.append)
+    assert steps
+
+
+def test_what_is_trained_is_told_first(recipe: Recipe, data: Data, tmp_path: Path) -> None:
+    told: list[StartReport | StepReport] = []
+    for epochs in (1, 2):
+        train(
+            with_epochs(recipe, epochs), *data, tmp_path, device=CPU, workers=0,
+            resume=epochs == 2, on_start=told.append, on_step=told.append,
+        )  # fmt: skip
+    first, second = (report for report in told if isinstance(report, StartReport))
+    assert told[0] is first
+    assert (first.images, first.objects, first.ignored, first.steps) == (5, 15, 1, 3)
+    assert (first.epoch, second.epoch) == (0, 1)
+
+
+def test_resuming_needs_no_pretrained_weights(recipe: Recipe, data: Data, tmp_path: Path) -> None:
+    """Their file may be gone, or named from another folder: the state has all weights."""
+    train(with_epochs(recipe, 1), *data, tmp_path, device=CPU, workers=0)
+    backbone = recipe.model.backbone.model_copy(update={"weights": "gone.pth"})
+    model = recipe.model.model_copy(update={"backbone": backbone})
+    named = recipe.model_copy(update={"model": model})
+    train(named, *data, tmp_path, device=CPU, workers=0, resume=True)
+    assert "gone.pth" in (tmp_path / "recipe.yaml").read_text()
+
+
 def test_nothing_to_learn_is_said(recipe: Recipe, data: Data, tmp_path: Path) -> None:
     annotations, folder = data
     ignored = replace(annotations, ignore=np.ones(len(annotations), np.bool_))
@@ -141,24 +266,6 @@ def test_an_image_of_another_size_too(recipe: Recipe, data: Data, tmp_path: Path
     write_image(data[1] / "1.png", np.zeros((50, 50, 3), np.uint8))
     with pytest.raises(DataError, match="its annotation says 96 x 96"):
         train(recipe, *data, tmp_path / "run", device=CPU, workers=0)
-
-
-def test_rates(recipe: Recipe) -> None:
-    schedule = Schedule(
-        epochs=12, lr=0.01, warmup=500, warmup_factor=0.001, steps=(8, 11), embedding_lr=0.05
-    )
-    optimizer = make_optimizer(build(recipe.model, 2), schedule)
-    assert set_rate(optimizer, schedule, epoch=0, step=0, steps=9999) == pytest.approx(1e-5)
-    assert set_rate(optimizer, schedule, epoch=0, step=250, steps=9999) == pytest.approx(
-        0.01 * 0.5005
-    )
-    assert set_rate(optimizer, schedule, epoch=7, step=9000, steps=9999) == pytest.approx(0.01)
-    assert set_rate(optimizer, schedule, epoch=8, step=9000, steps=9999) == pytest.approx(0.001)
-    assert set_rate(optimizer, schedule, epoch=11, step=9000, steps=9999) == pytest.approx(0.0001)
-    assert [g["lr"] for g in optimizer.param_groups] == pytest.approx([1e-4, 5e-6])
-    assert sum(len(g["params"]) for g in optimizer.param_groups) == sum(
-        p.requires_grad for p in build(recipe.model, 2).parameters()
-    )
 
 
 def test_recipe_and_data_must_agree_on_the_kind_of_box(

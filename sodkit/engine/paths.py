@@ -1,0 +1,93 @@
+"""Where a run's data lie: ``run.json``, from which it is resumed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from sodkit.engine.metadata import parse
+from sodkit.errors import UsageError
+from sodkit.files import write_text
+from sodkit.settings import Settings
+
+RUN_FILE = "run.json"
+
+Text = Annotated[str, Field(min_length=1, pattern="^[^\\x00]*$")]
+
+
+@dataclass(frozen=True, slots=True)
+class DataPaths:
+    """Where a run's data lie.
+
+    Attributes:
+        data, images: annotations to train on and where their ``file_name`` starts.
+        val, val_images: the same of the images to evaluate on, None: no evaluation.
+        format_name: the annotations' format, None: recognised.
+    """
+
+    data: str
+    images: str | None
+    val: str | None
+    val_images: str | None
+    format_name: str | None
+
+
+class _Paths(Settings):
+    data: Text
+    images: Text | None
+    val: Text | None
+    val_images: Text | None
+
+
+class _RunFile(_Paths):
+    """``run.json``: the paths as they were given, and where they led."""
+
+    format_name: Text | None
+    absolute: _Paths
+
+
+def write_paths(run: Path, paths: DataPaths) -> None:
+    """Write ``run.json`` into the folder of a run."""
+    given = asdict(paths)
+    absolute = {
+        key: None if given[key] is None else os.path.abspath(given[key])
+        for key in _Paths.model_fields
+    }
+    content = _RunFile(**given, absolute=_Paths.model_validate(absolute))
+    write_text(run / RUN_FILE, content.model_dump_json(indent=2) + "\n")
+
+
+def read_paths(run: Path) -> DataPaths:
+    """Read ``run.json``.
+
+    Returns:
+        the absolute paths, so that a run is resumed from any folder; the given one where nothing
+        is at the absolute one any more and something is at the given one: run and data were moved.
+
+    Raises:
+        UsageError: missing or unreadable, or a value of the wrong type: the message names its key.
+    """
+    try:
+        found = parse(_RunFile, (run / RUN_FILE).read_bytes())
+    except OSError as error:
+        raise UsageError(f"cannot be read: {error.strerror}", where=run / RUN_FILE) from error
+    except ValueError as error:
+        raise UsageError(
+            f"cannot be read: {error}",
+            where=run / RUN_FILE,
+            hint="correct it, or train anew with --data and --out",
+        ) from error
+    given, absolute = found.model_dump(), found.absolute.model_dump()
+    there = {
+        key: given[key] if _only_first_exists(given[key], absolute[key]) else absolute[key]
+        for key in absolute
+    }
+    return DataPaths(**there, format_name=found.format_name)
+
+
+def _only_first_exists(first: str | None, second: str | None) -> bool:
+    return bool(first and os.path.exists(first) and not (second and os.path.exists(second)))

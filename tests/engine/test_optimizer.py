@@ -1,0 +1,37 @@
+"""Learning rates step by step, and the loss scale over a resumption."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sodkit.engine.metadata import Progress
+from sodkit.engine.optimizer import make_optimizer, note_scale, restore_scale, set_rate
+from sodkit.models.zoo import build
+from sodkit.settings import Recipe, Schedule
+
+
+def test_rates(recipe: Recipe) -> None:
+    schedule = Schedule(
+        epochs=12, lr=0.01, warmup=500, warmup_factor=0.001, steps=(8, 11), embedding_lr=0.05
+    )
+    optimizer = make_optimizer(build(recipe.model, 2), schedule)
+    assert set_rate(optimizer, schedule, epoch=0, step=0, steps=9999) == pytest.approx(1e-5)
+    assert set_rate(optimizer, schedule, epoch=0, step=250, steps=9999) == pytest.approx(
+        0.01 * 0.5005
+    )
+    assert set_rate(optimizer, schedule, epoch=7, step=9000, steps=9999) == pytest.approx(0.01)
+    assert set_rate(optimizer, schedule, epoch=8, step=9000, steps=9999) == pytest.approx(0.001)
+    assert set_rate(optimizer, schedule, epoch=11, step=9000, steps=9999) == pytest.approx(0.0001)
+    assert [g["lr"] for g in optimizer.param_groups] == pytest.approx([1e-4, 5e-6])
+    assert sum(len(g["params"]) for g in optimizer.param_groups) == sum(
+        p.requires_grad for p in build(recipe.model, 2).parameters()
+    )
+
+
+def test_the_loss_scale_goes_on_where_it_was() -> None:
+    off = torch.amp.GradScaler("cpu", enabled=False)
+    done = Progress(scale=1024.0, growth=7)
+    assert note_scale(restore_scale(off, done), done) == done
+    on = torch.amp.GradScaler("cpu", enabled=True)
+    assert note_scale(restore_scale(on, done), Progress()) == done
