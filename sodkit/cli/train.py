@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sodkit.errors import SodkitError
+
 if TYPE_CHECKING:
+    from sodkit.engine.paths import DataPaths
     from sodkit.engine.run import RunPlan
 
 
@@ -46,7 +52,7 @@ def train(
     format_: Annotated[
         str | None, typer.Option("--format", help="Annotation format, if not recognised.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or gpu, cuda:1 or 1, ...")] = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 2,
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads of the model (default: all cores).")
@@ -76,13 +82,43 @@ def train(
             recipe, changes, data=data, images=images, val=val, val_images=val_images, out=out,
             format_name=format_, overwrite=overwrite,
         )  # fmt: skip
-    with train_view() as view:
+    with _way_on(plan), train_view() as view:
         result = execute(
-            plan, device=device, workers=workers, threads=threads,
-            on_step=view.step, on_epoch=view.epoch, say=note,
+            plan, device=device, workers=workers, threads=threads, on_start=view.start,
+            on_step=view.step, on_validate=view.validate, on_epoch=view.epoch, say=note,
         )  # fmt: skip
     if as_json:
         print_json({"run": str(plan.out), "last_epoch": result})
     else:
         rows = [(name, f"{value:.4g}") for name, value in result.items() if value is not None]
         print_table(f"run {plan.out}", ("last epoch", ""), rows)
+    note(f"next: {next_command(plan.out, plan.paths)}")
+
+
+@contextmanager
+def _way_on(plan: RunPlan) -> Iterator[None]:
+    """Say how to go on with a run that stopped after it had begun to train."""
+    from sodkit.cli.common import note
+    from sodkit.engine.run import STATE
+
+    state = plan.out / STATE
+    before = state.stat().st_mtime_ns if state.is_file() else None
+    try:
+        yield
+    except (SodkitError, KeyboardInterrupt):
+        if state.is_file() and state.stat().st_mtime_ns != before:
+            note(f"to go on: {shlex.join(['sodkit', 'train', '--resume', str(plan.out)])}")
+        raise
+
+
+def next_command(run: Path, paths: DataPaths) -> str:
+    """Return the command that predicts with a run's best checkpoint, on its validation images."""
+    best, last = (run / "checkpoints" / f"{name}.safetensors" for name in ("best", "last"))
+    words = ["sodkit", "predict", str(best if best.is_file() else last)]
+    if paths.val is None:
+        words += ["IMAGES"]
+    else:
+        words += [paths.val]
+        words += [] if paths.val_images is None else ["--images", paths.val_images]
+        words += [] if paths.format_name is None else ["--format", paths.format_name]
+    return shlex.join([*words, "--out", str(run / "predictions.json")])

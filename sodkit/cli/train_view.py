@@ -1,4 +1,4 @@
-"""The loss table of a training run on stderr: a row now and then, a bar with ETA on a terminal."""
+"""A training run on stderr: what it is about, rows of losses, metrics, a bar on a terminal."""
 
 from __future__ import annotations
 
@@ -11,46 +11,79 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
+from sodkit.cli.common import LINE_SECONDS, ProgressLines, clock
+
 if TYPE_CHECKING:
     from sodkit.engine.log import Row
-    from sodkit.engine.train import StepReport
+    from sodkit.engine.train import StartReport, StepReport
+
+FIRST = (1, 10)
+"""Steps that have a row of their own: to see soon that all is well, and how long it will take."""
 
 EVERY = 50
-"""Steps between rows."""
+"""Steps between rows from then on."""
+
+GPU_LAYERS = 50
+"""Recipes with a backbone of so many layers or more are made for a GPU; the demo's has 18."""
 
 
 class TrainView:
-    """Prints means of the losses every ``EVERY`` steps and at the end of an epoch."""
+    """Prints the means of the losses: now and then, each 30 s at least, and after an epoch."""
 
     def __init__(self, console: Console, bar: Progress | None) -> None:
         self._console, self._bar = console, bar
-        self._task: TaskID | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._lines: ProgressLines | None = None
         self._sums: dict[str, float] = {}
-        self._count = 0
+        self._count = self._seen = 0
         self._first: tuple[float, int] | None = None
+        self._printed = time.monotonic()
         self._header: tuple[str, ...] = ()
+
+    def start(self, report: StartReport) -> None:
+        """Print what is about to be done."""
+        for line in start_lines(report):
+            self._console.print(line, markup=False, soft_wrap=True)
 
     def step(self, report: StepReport) -> None:
         """Take in one step."""
+        now = time.monotonic()
         if self._first is None:
-            self._first = (time.perf_counter(), report.step)
+            self._first = (now, report.step)
         for name, value in report.losses.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._count += 1
-        if self._bar is not None:
-            if self._task is None:
-                self._task = self._bar.add_task("training", total=report.steps)
-            self._bar.update(self._task, completed=report.step + 1)
+        self._seen += 1
+        self._advance("training", report.step + 1, report.steps)
         last_of_epoch = (report.step + 1) % (report.steps // max(report.epochs, 1)) == 0
-        if self._count == EVERY or last_of_epoch:
+        due = self._seen in FIRST or self._seen % EVERY == 0 or last_of_epoch
+        if due or now - self._printed >= LINE_SECONDS:
+            self._printed = now
             self._row(report)
+
+    def validate(self, done: int, total: int) -> None:
+        """Take in that so many images of a validation are done."""
+        if self._lines is None or done == 1:
+            self._lines = ProgressLines("validating")
+        if self._bar is None:
+            self._lines(done, total)
+        else:
+            self._advance("validating", done, total)
 
     def epoch(self, row: Row) -> None:
         """Print the metrics of an evaluated epoch."""
-        metrics = {name: row.get(name) for name in ("AP", "AP50", "AP75")}
-        known = "  ".join(f"{k} {v:.3f}" for k, v in metrics.items() if v is not None)
-        if known:
-            self._console.print(f"epoch {row['epoch']}: {known}")
+        metrics = {name: value for name, value in row.items() if name.startswith("AP")}
+        if any(value is not None for value in metrics.values()):
+            cells = (f"{k} {'-' if v is None else format(v, '.3f')}" for k, v in metrics.items())
+            self._console.print(f"epoch {row['epoch']}: {'  '.join(cells)}", soft_wrap=True)
+
+    def _advance(self, what: str, done: int, total: int) -> None:
+        """Move the bar of this name."""
+        if self._bar is None:
+            return
+        if what not in self._tasks:
+            self._tasks[what] = self._bar.add_task(what, total=total)
+        self._bar.update(self._tasks[what], completed=done, total=total)
 
     def _row(self, report: StepReport) -> None:
         header = ("epoch", "step", "lr", *self._sums, "eta")
@@ -72,8 +105,28 @@ class TrainView:
         done = report.step - first
         if done < 1:
             return "-"
-        left = (time.perf_counter() - began) / done * (report.steps - report.step - 1)
-        return f"{int(left) // 3600}:{int(left) // 60 % 60:02}:{int(left) % 60:02}"
+        return clock((time.monotonic() - began) / done * (report.steps - report.step - 1))
+
+
+def start_lines(report: StartReport) -> list[str]:
+    """Say what is trained, where, on what, how long and into which folder."""
+    from sodkit.engine.device import describe
+
+    recipe, backbone = report.recipe, report.recipe.model.backbone.name
+    device = describe(report.device)
+    if report.device.type == "cpu" and int(backbone.removeprefix("resnet")) >= GPU_LAYERS:
+        device += f"; a recipe with {backbone} is made for a GPU, and slow without one"
+    epochs, batch = recipe.schedule.epochs, recipe.schedule.batch
+    steps = f"{epochs * report.steps} ({epochs} epochs of {report.steps}, {batch} images a step)"
+    if report.epoch:
+        steps += f"; {report.epoch * report.steps} are done"
+    return [
+        f"recipe: {recipe.name}",
+        f"device: {device}",
+        f"data: {report.images} images, {report.objects} objects, {report.ignored} ignored",
+        f"steps: {steps}",
+        f"folder: {report.out}",
+    ]
 
 
 @contextmanager

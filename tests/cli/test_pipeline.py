@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from holding import holding
 from typer.testing import CliRunner
 
 from sodkit.cli.main import make_app
+from sodkit.cli.train import next_command
 from sodkit.data.images import write_image
 from sodkit.data.synthetic import make_dataset
+from sodkit.engine.paths import DataPaths
 from sodkit.outputs import MARK
 
 SMALL = (
@@ -91,6 +94,70 @@ def test_train_reports_the_last_epoch(trained: tuple[Path, Path]) -> None:
     row = json.loads(out)["last_epoch"]
     assert row["epoch"] == 2
     assert set(row) >= {"loss", "loss_coarse_reg", "loss_imitation", "AP", "AP50"}
+
+
+def test_train_says_what_it_does_and_what_comes_next(tmp_path: Path) -> None:
+    data, out = coco(tmp_path), tmp_path / "a run"
+    code, stdout, err = train(data, out, "--val", data, "--images", tmp_path, "--device", "cpu")
+    assert code == 0
+    assert "data: 3 images, 6 objects, 0 ignored\nsteps: 2 (1 epochs of 2" in err
+    assert err.index("device: cpu") < err.index("imitation")  # the header of the rows
+    assert "next:" not in stdout
+    command = shlex.split(err.splitlines()[-1].removeprefix("next: "))
+    assert command[:2] == ["sodkit", "predict"]
+    code, _, err = run(*command[1:], "--device", "cpu")
+    assert code == 0, err
+    assert (out / "predictions.json").is_file()
+
+
+def test_the_next_command_without_validation() -> None:
+    paths = DataPaths("data", None, None, None, None)
+    assert next_command(Path("runs/a b"), paths) == (
+        "sodkit predict 'runs/a b/checkpoints/last.safetensors' IMAGES "
+        "--out 'runs/a b/predictions.json'"
+    )
+    paths = DataPaths("data", None, "v.txt", "my images", "dota")
+    assert "v.txt --images 'my images' --format dota --out" in next_command(Path("run"), paths)
+
+
+def test_an_interrupted_validation_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, out = coco(tmp_path), tmp_path / "a run"
+    with monkeypatch.context() as patch:
+
+        def interrupt(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr("sodkit.engine.run.predict_images", interrupt)
+        code, _, err = train(data, out, "--val", data)
+        assert code == 130
+        assert f"to go on: sodkit train --resume '{out}'" in err
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    code, _, err = run("train", "--resume", out, "--workers", 0, "--device", "cpu")
+    assert code == 0, err
+    assert "1/1" not in err  # no step of the epoch comes again
+    assert len((out / "metrics.csv").read_text().splitlines()) == 2
+    code, _, err = run("train", "--resume", out, "--workers", 0)
+    assert code == 2
+    assert "has all of its 1 epochs" in err
+    assert "to go on" not in err
+
+
+@pytest.mark.parametrize("name", ["mps:7", "meta", "cuda:99", "99", "", " ", "xpu:9"])
+def test_devices_that_are_not_here(trained: tuple[Path, Path], tmp_path: Path, name: str) -> None:
+    data, folder = trained
+    checkpoint = folder / "checkpoints" / "last.safetensors"
+    for command in (
+        ("train", "cfinet-r18-demo", "--data", data, "--out", tmp_path / "x"),
+        ("train", "--resume", folder, "--epochs", 9),
+        ("predict", checkpoint, data, "--out", tmp_path / "x.json"),
+        ("demo", "--out", tmp_path / "demo"),
+    ):
+        code, _, err = run(*command, "--device", name)
+        assert code == 2
+        assert "no such device here; there is cpu" in err
+        assert len(err.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_predict_then_eval(trained: tuple[Path, Path], tmp_path: Path) -> None:
