@@ -99,7 +99,7 @@ def train(
 def _way_on(plan: RunPlan) -> Iterator[None]:
     """Say how to go on with a run that stopped after it had begun to train."""
     from sodkit.cli.common import note
-    from sodkit.engine.run import STATE
+    from sodkit.engine.run_folder import STATE
 
     state = plan.out / STATE
     before = state.stat().st_mtime_ns if state.is_file() else None

@@ -81,11 +81,11 @@ class _Table:
             fields, rows = _whole_rows(self._path, None)
             self._write([*fields, *new], rows)
         with self._path.open("a", newline="", encoding="utf-8") as file:
-            rows: list[list[Cell]] = []
+            lines: list[list[Cell]] = []
             if not self._fields:
                 self._fields = list(row)
-                rows.append([*row])
-            file.write(csv_text([*rows, [row.get(field) for field in self._fields]]))
+                lines.append([*row])
+            file.write(csv_text([*lines, [row.get(field) for field in self._fields]]))
 
     def _write(self, fields: list[str], rows: list[dict[str, str]]) -> None:
         """Replace the file."""

@@ -10,11 +10,10 @@ from typing import Annotated
 from pydantic import Field
 
 from sodkit.engine.metadata import parse
+from sodkit.engine.run_folder import RUN
 from sodkit.errors import UsageError
 from sodkit.files import write_text
 from sodkit.settings import Settings
-
-RUN_FILE = "run.json"
 
 Text = Annotated[str, Field(min_length=1, pattern="^[^\\x00]*$")]
 
@@ -58,7 +57,7 @@ def write_paths(run: Path, paths: DataPaths) -> None:
         for key in _Paths.model_fields
     }
     content = _RunFile(**given, absolute=_Paths.model_validate(absolute))
-    write_text(run / RUN_FILE, content.model_dump_json(indent=2) + "\n")
+    write_text(run / RUN, content.model_dump_json(indent=2) + "\n")
 
 
 def read_paths(run: Path) -> DataPaths:
@@ -72,13 +71,13 @@ def read_paths(run: Path) -> DataPaths:
         UsageError: missing or unreadable, or a value of the wrong type: the message names its key.
     """
     try:
-        found = parse(_RunFile, (run / RUN_FILE).read_bytes())
+        found = parse(_RunFile, (run / RUN).read_bytes())
     except OSError as error:
-        raise UsageError(f"cannot be read: {error.strerror}", where=run / RUN_FILE) from error
+        raise UsageError(f"cannot be read: {error.strerror}", where=run / RUN) from error
     except ValueError as error:
         raise UsageError(
             f"cannot be read: {error}",
-            where=run / RUN_FILE,
+            where=run / RUN,
             hint="correct it, or train anew with --data and --out",
         ) from error
     given, absolute = found.model_dump(), found.absolute.model_dump()

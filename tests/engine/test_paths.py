@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from sodkit.engine.paths import RUN_FILE, DataPaths, read_paths, write_paths
+from sodkit.engine.paths import DataPaths, read_paths, write_paths
+from sodkit.engine.run_folder import RUN
 from sodkit.errors import UsageError
 
 GIVEN = DataPaths("data", None, "val.json", "pictures", "coco")
@@ -28,7 +29,7 @@ def test_paths_are_found_from_another_folder(run: Path, monkeypatch: pytest.Monk
     assert read_paths(run) == DataPaths(
         str(home / "data"), None, str(home / "val.json"), str(home / "pictures"), "coco"
     )
-    content = json.loads((run / RUN_FILE).read_text())
+    content = json.loads((run / RUN).read_text())
     assert content["data"] == "data"
     assert content["absolute"]["data"] == str(home / "data")
 
@@ -55,8 +56,8 @@ def test_data_that_were_moved_with_the_run(run: Path, monkeypatch: pytest.Monkey
     ],
 )
 def test_wrong_values_are_named(run: Path, change: dict[str, Any], message: str) -> None:
-    content = json.loads((run / RUN_FILE).read_text()) | change
-    (run / RUN_FILE).write_text(json.dumps(content))
+    content = json.loads((run / RUN).read_text()) | change
+    (run / RUN).write_text(json.dumps(content))
     with pytest.raises(UsageError, match=rf"run\.json: cannot be read: {message}"):
         read_paths(run)
 
@@ -65,12 +66,12 @@ def test_wrong_values_are_named(run: Path, change: dict[str, Any], message: str)
     "data", [b"", b"[]", b"3", b"null", b"{", b"\xff\xfe", b'{"data": "x"}', b"[" * 100_000]
 )
 def test_other_content(run: Path, data: bytes) -> None:
-    (run / RUN_FILE).write_bytes(data)
+    (run / RUN).write_bytes(data)
     with pytest.raises(UsageError, match=r"run\.json: cannot be read"):
         read_paths(run)
 
 
 def test_no_file(run: Path) -> None:
-    (run / RUN_FILE).unlink()
+    (run / RUN).unlink()
     with pytest.raises(UsageError, match="No such file"):
         read_paths(run)

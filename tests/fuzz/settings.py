@@ -69,8 +69,14 @@ def _runs() -> tuple[Files, ...]:
              "format_name": "coco"}  # fmt: skip
     bare = {**plain, "images": "images", "val": None, "val_images": None, "format_name": None}
     return tuple(
-        {**files, "run.json": json.dumps(content, indent=2).encode()} for content in (plain, bare)
+        {**files, "run.json": json.dumps({**content, "absolute": _absolute(content)}).encode()}
+        for content in (plain, bare)
     )
+
+
+def _absolute(content: dict[str, str | None]) -> dict[str, str | None]:
+    """Return paths that lead nowhere: the given ones are taken then."""
+    return {k: v and f"/absent/{v}" for k, v in content.items() if k != "format_name"}
 
 
 def _resume(folder: Path) -> None:
