@@ -5,10 +5,13 @@ draws the same examples in every run, and waits as long as a first compilation t
 
 ``pytest --check-bounds`` runs the compiled loops with every index checked: a loop that reads or
 writes beside an array raises IndexError, where its machine code might go on with garbage.
+``pytest --uncompiled`` runs them as the Python they are written in, so that coverage and a debugger
+see their lines.
 """
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import settings
@@ -24,11 +27,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--check-bounds", action="store_true", help="check the compiled loops' indices"
     )
+    parser.addoption("--uncompiled", action="store_true", help="run the compiled loops as Python")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--check-bounds"):
         compiled.Kernel.__call__ = _checked  # type: ignore[method-assign]
+    if config.getoption("--uncompiled"):
+        compiled.Kernel.__call__ = _uncompiled  # type: ignore[method-assign]
+
+
+_call = compiled.Kernel.__call__
+
+
+def _uncompiled(kernel: compiled.Kernel[..., Any], *args: object) -> object:
+    """Run a kernel's Python original, with machine arithmetic: no warning if a number overflows."""
+    if not kernel.function.__module__.startswith("sodkit."):
+        return _call(kernel, *args)  # a kernel of a test that is about machine code
+    for (kind, axes), value in zip(kernel._arguments, args, strict=True):
+        if axes:
+            compiled._as_pointer(kernel.function.__name__, kind, axes, value)
+    with np.errstate(all="ignore"):
+        return kernel.function(*args)
 
 
 def _checked(kernel: compiled.Kernel[..., Any], *args: object) -> object:

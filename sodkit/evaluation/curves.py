@@ -213,7 +213,7 @@ def _draw_one(
     for i in range(len(wrong)):
         if not taken[i] & bit or wrong[i] < 0:
             continue
-        matched += own[i]
+        matched += np.int64(own[i])  # a sum of u1 would stay u1 where this runs uncompiled
         if right[i] & bit:
             true += 1
             false = wrong[i] - matched
