@@ -159,6 +159,27 @@ def test_equals_hotcoco_on_generated_oriented_cases(seed: int) -> None:
     assert_same_tables(result, *hotcoco_tables(annotations, detections, protocol))
 
 
+def test_of_equal_ious_the_later_object_is_taken() -> None:
+    """The first detection lies midway: should it take the first object, both would be right."""
+    annotations = Annotations(
+        (ImageRecord(1, "a.jpg", 20, 20),),
+        (Category(1, "thing"),),
+        ids=np.array([1, 2]),
+        image_index=np.zeros(2, np.int64),
+        labels=np.zeros(2, np.int64),
+        xywh=np.array([[2.0, 0, 4, 4], [0, 0, 4, 4]]),
+        area=np.full(2, 16.0),
+        ignore=np.zeros(2, np.bool_),
+    )
+    detections = Detections(
+        np.ones(2, np.int64), np.zeros(2, np.int64), np.array([0.9, 0.8]),
+        np.array([[1.0, 0, 4, 4], [0, 0, 4, 4]]),
+    )  # fmt: skip
+    result = evaluate(annotations, detections, COCO)
+    assert result.metrics["AP50"] == pytest.approx(51 / 101)
+    assert_same_tables(result, *pycocotools_tables(annotations, detections, COCO))
+
+
 def test_coco_has_the_twelve_numbers_of_pycocotools() -> None:
     case = golden("d_dense")
     annotations, detections = horizontal(case)

@@ -37,3 +37,18 @@ def test_the_ratio_of_sizes_is_limited(delta, ratio):
 def test_clipping_uses_width_for_x_and_height_for_y():
     found = coders.clip(torch.tensor([[-5.0, -5.0, 500.0, 500.0]]), (100, 200))
     assert found.tolist() == [[0, 0, 200, 100]]
+
+
+def test_any_shape_of_boxes_is_taken():
+    """Rows, and rows in blocks: the last axis alone has a meaning."""
+    generator = torch.Generator().manual_seed(0)
+    corner = torch.rand(2, 2, 30, 2, generator=generator) * 50
+    size = torch.rand(2, 2, 30, 2, generator=generator) * 30 + 2
+    a, b = torch.cat([corner, corner + size], -1)
+    stds = (0.1, 0.1, 0.2, 0.2)
+    deltas = coders.encode(a, b, stds)
+    torch.testing.assert_close(deltas[1], coders.encode(a[1], b[1], stds))
+    torch.testing.assert_close(coders.decode(a, deltas, stds), b)
+    clipped = coders.clip(b, (40, 30))
+    torch.testing.assert_close(clipped[1], coders.clip(b[1], (40, 30)))
+    assert clipped.shape == b.shape

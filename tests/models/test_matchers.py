@@ -170,16 +170,21 @@ def test_blocks_give_what_one_matrix_gives(count, monkeypatch):
     objects = torch.cat([corner, corner + 1 + torch.rand(count, 2, generator=generator) * 30], 1)
     thresholds = torch.full((count,), 0.25)
     region = boxes([50, 50, 120, 100])
-    once = [
-        matchers.match_dynamic(GRID, objects, region, thresholds, match_best=True),
-        matchers.match_iou(GRID, objects, region, RULE),
-    ]
+    strict = RULE.model_copy(update={"low_quality": False, "positive": 0.5})
+    cascade = settings.Region(positive=0.5, ignored=0.8)
+
+    def match_all():
+        return [
+            matchers.match_dynamic(GRID, objects, region, thresholds, match_best=True),
+            matchers.match_iou(GRID, objects, region, RULE),
+            matchers.match_iou(GRID, objects, region, strict),
+            matchers.match_region(GRID, objects, region, cascade, 2.0, STRIDES),
+        ]
+
+    once = match_all()
+    assert count < 700 or all((found.gt >= 0).any() for found in once)
     monkeypatch.setattr("sodkit.models.blocks.CELLS", 7 * len(GRID))
-    again = [
-        matchers.match_dynamic(GRID, objects, region, thresholds, match_best=True),
-        matchers.match_iou(GRID, objects, region, RULE),
-    ]
-    for a, b in zip(once, again, strict=True):
+    for a, b in zip(once, match_all(), strict=True):
         assert torch.equal(a.gt, b.gt)
         assert torch.equal(a.iou, b.iou)
 

@@ -203,3 +203,61 @@ def test_turning_a_box_makes_no_jump(kind):
     assert jump[~swap].max() < 0.02
     assert turn[~swap].max() < 0.02
     assert jump[swap].max() > 0.1  # the swap is where the jumps are
+
+
+def test_any_shape_of_boxes_is_taken(golden):
+    """Rows in blocks give what rows give: the last axis alone has a meaning."""
+    rois, gt, proposals = golden["rois"], golden["gt"], golden["rproposals"]
+    xyxy = golden["gt_xyxy"]
+    calls = [
+        (coders.canonical, (gt,)),
+        (coders.enclosing, (gt,)),
+        (coders.corners, (gt,)),
+        (lambda boxes: coders.centred_inside(boxes, (300, 200)), (gt,)),
+        (coders.upright, (xyxy,)),
+        (lambda boxes: coders.scale(boxes, (1.5, 0.7)), (gt,)),
+        (lambda a, b: coders.encode_upright(a, b, HEAD), (rois, gt)),
+        (lambda a, b: coders.decode_upright(a, b, HEAD), (rois, golden["hbb_decode_in"])),
+        (lambda a, b: coders.encode_rotated(a, b, HEAD), (proposals, gt)),
+        (lambda a, b: coders.decode_rotated(a, b, HEAD), (proposals, golden["rbb_decode_in"])),
+        (lambda a, b: coders.encode_midpoint(a, b, MIDPOINT), (rois, gt)),
+        (
+            lambda a, b: coders.decode_midpoint(a, b, MIDPOINT),
+            (rois, golden["midpoint_decode_in"]),
+        ),
+        (coders.encode_gliding, (gt,)),
+        (coders.decode_gliding, (xyxy, coders.encode_gliding(gt))),
+    ]
+    for function, arguments in calls:
+        rows = function(*arguments)
+        blocks = function(*(one.reshape(2, 4, 25, one.shape[-1]) for one in arguments))
+        torch.testing.assert_close(blocks.reshape(rows.shape), rows)
+        assert blocks.shape == (2, 4, 25, *rows.shape[1:])
+
+
+def test_upright_boxes_as_oriented_ones():
+    found = coders.upright(torch.tensor([[10.0, 20.0, 16.0, 24.0], [0.0, 0.0, 2.0, 9.0]]))
+    wanted = torch.tensor([[13.0, 22.0, 6.0, 4.0, 0.0], [1.0, 4.5, 9.0, 2.0, -math.pi / 2]])
+    torch.testing.assert_close(found, wanted)
+
+
+def test_centres_on_the_border_are_inside():
+    centres = [[0, 0], [40, 30], [-0.1, 5], [5, -0.1], [40.1, 5], [5, 30.1], [35, 5]]
+    found = torch.tensor([[x, y, 8.0, 4.0, 0.3] for x, y in centres])
+    wanted = [True, True, False, False, False, False, True]
+    assert coders.centred_inside(found, (30, 40)).tolist() == wanted
+    for column in range(5):
+        broken = torch.tensor([[5.0, 5.0, 8.0, 4.0, 0.3]])
+        broken[0, column] = torch.inf if column > 1 else torch.nan
+        assert not coders.centred_inside(broken, (30, 40)).any()
+
+
+@pytest.mark.parametrize("kind", ["upright", "rotated"])
+@pytest.mark.parametrize(("delta", "ratio"), [(100.0, 62.5), (-100.0, 0.016)])
+def test_the_ratio_of_sizes_is_limited(kind, delta, ratio):
+    if kind == "upright":
+        roi, decode = torch.tensor([[0.0, 0.0, 10.0, 8.0]]), coders.decode_upright
+    else:
+        roi, decode = torch.tensor([[5.0, 4.0, 10.0, 8.0, 0.0]]), coders.decode_rotated
+    found = decode(roi, torch.tensor([[0.0, 0.0, delta, delta, 0.0]]), HEAD)
+    torch.testing.assert_close(found[:, :4], torch.tensor([[5.0, 4.0, 10 * ratio, 8 * ratio]]))

@@ -157,6 +157,20 @@ def test_a_polygon_that_crosses_itself_is_taken_by_its_hull() -> None:
     assert cuts.share[cuts.window == 0].tolist() == [1.0]
 
 
+@pytest.mark.parametrize(
+    ("centre", "window"),
+    [((100, 100), (0, 0)), ((70, 70), (70, 70)), ((100, 85), (0, 0)), ((85, 100), (0, 0))],
+    ids=["lower right corner", "upper left corner", "right side", "lower side"],
+)
+def test_a_polygon_over_the_end_of_a_window_is_not_whole(centre: Any, window: Any) -> None:
+    own = oriented([[*centre, 20, 20, 0]])
+    cuts = cut(own, 0, np.arange(1), SMALL)
+    at = cuts.starts[cuts.window].tolist().index(list(window))
+    part = 0.25 if centre[0] == centre[1] else 0.5
+    assert cuts.share[at] == pytest.approx(part)
+    assert not cuts.whole[at]
+
+
 def test_a_sliver_shows_nothing() -> None:
     own = patches(horizontal([[60, 10, 10.0000001, 20]]))
     assert len(own[0, 0]) == 1
