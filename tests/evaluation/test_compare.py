@@ -9,7 +9,7 @@ from report_cases import random_case, scene
 from sodkit.data.records import Detections
 from sodkit.errors import UsageError
 from sodkit.evaluation.bootstrap import draw_images, resampled_metrics
-from sodkit.evaluation.compare import Run, compare
+from sodkit.evaluation.compare import Interval, Run, compare
 from sodkit.evaluation.evaluate import evaluate
 from sodkit.evaluation.outcomes import match_classes
 from sodkit.evaluation.protocol import COCO, SODA_D
@@ -130,3 +130,31 @@ def test_what_cannot_be_compared(case):
         compare(annotations, [every, coco])
     with pytest.raises(UsageError, match="-1 resamples"):
         compare(annotations, [every], resamples=-1)
+    with pytest.raises(UsageError, match="seed -1"):
+        compare(annotations, [every], seed=-1)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "sure"),
+    [(0.1, 0.2, True), (-0.2, -0.1, True), (-0.1, 0.1, False), (0, 0.1, False), (-0.1, 0, False)],
+)
+def test_a_difference_is_sure_if_zero_lies_outside(low, high, sure):
+    assert Interval(low, high).excludes_zero is sure
+
+
+def test_an_interval_of_nothing_is_sure_of_nothing():
+    assert not Interval(None, None).excludes_zero
+
+
+def test_as_dict_has_every_number(case):
+    annotations, runs = case
+    got = compare(annotations, runs, resamples=6, seed=3)
+    data = got.as_dict()
+    assert (data["confidence"], data["resamples"], data["seed"]) == (0.95, 6, 3)
+    entry = data["runs"]["half"]["AP_rS"]
+    own, apart = got.intervals["half"]["AP_rS"], got.difference_intervals["half"]["AP_rS"]
+    assert entry == {
+        "value": got.values["half"]["AP_rS"], "low": own.low, "high": own.high,
+        "difference": got.differences["half"]["AP_rS"],
+        "difference_low": apart.low, "difference_high": apart.high,
+    }  # fmt: skip

@@ -315,3 +315,41 @@ def test_rejects_two_images_with_one_id() -> None:
     twice = replace(annotations, images=(*annotations.images[:-1], annotations.images[0]))
     with pytest.raises(DataError, match="image id 1000 is there twice"):
         evaluate(twice, detections, SODA_D)
+
+
+@pytest.mark.parametrize("protocol", [SODA_D, COCO], ids=lambda one: one.name)
+def test_more_pairs_than_there_is_room_for_at_first(protocol: Protocol) -> None:
+    """Heaps of objects in one place: the room for pairs grows until all of them fit."""
+    rng = np.random.default_rng(0)
+    count = 90
+    xywh = np.column_stack([rng.uniform(0, 3, (count, 2)), np.full((count, 2), 30.0)])
+    zeros = np.zeros(count, np.int64)
+    annotations = Annotations(
+        (ImageRecord(1, "a.jpg", 90, 90),), (Category(1, "thing"),), np.arange(count), zeros, zeros,
+        xywh, np.full(count, 900.0), np.zeros(count, np.bool_),
+    )  # fmt: skip
+    moved = xywh + rng.normal(0, 1, xywh.shape)
+    detections = Detections(zeros + 1, zeros, rng.permutation(count) / count, moved)
+    result = evaluate(annotations, detections, protocol)
+    assert_same_tables(result, *pycocotools_tables(annotations, detections, protocol))
+
+
+def test_what_cannot_be_measured_is_named() -> None:
+    annotations, _ = horizontal(golden("d_tiny"))
+    fine = Detections(
+        np.array([1000, 1000, 1000]), np.zeros(3, np.int64), np.full(3, 0.5), np.ones((3, 4))
+    )
+    for change in (
+        {"scores": np.array([0.5, 0.5, np.nan])},
+        {"xywh": np.array([[0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 1, -1.0]])},
+        {"xywh": np.array([[-9, -9, 0, 0], [0, 0, 1, 1], [np.inf, 0, 1, 1.0]])},
+        {"labels": np.array([0, 0, 99])},
+    ):
+        with pytest.raises(DataError) as caught:
+            evaluate(annotations, replace(fine, **change), SODA_D)
+        assert caught.value.where == "detection 2 (image_id 1000)"
+    labels = annotations.labels.copy()
+    labels[2] = 99
+    with pytest.raises(DataError) as caught:
+        evaluate(replace(annotations, labels=labels), fine, SODA_D)
+    assert caught.value.where == f"annotation {annotations.ids[2]}"

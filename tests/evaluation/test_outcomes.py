@@ -1,5 +1,7 @@
 """Outcomes: the evaluation's own matching, read off detection by detection."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from report_cases import random_case, scene
@@ -71,6 +73,25 @@ def test_detections_beyond_the_limit_of_ap_have_no_outcome():
 def test_main_metric_is_the_ap_of_the_first_range():
     assert main_metric(SODA_D).name == "AP"
     assert main_metric(COCO).max_dets == 100
+    recall = replace(SODA_D, metrics=SODA_D.metrics[3:])  # AP of other ranges, AR of the first
+    with pytest.raises(ValueError, match="no AP over Small"):
+        main_metric(recall)
+
+
+def test_of_scores_with_equal_f1_the_highest_is_best():
+    objects = [(1, 0, 10, 10, 20, 20)]
+    right, wrong = (10, 10, 20, 20), (100, 100, 20, 20)
+    # F1 1, then 2 / 3: the first; equal scores stand or fall together, so 2 / 3 at .9 alone
+    assert best_score(outcomes_of(*scene(objects, [(1, 0, 0.9, *right), (1, 0, 0.8, *wrong)]))) == (
+        0.9
+    )
+    assert best_score(outcomes_of(*scene(objects, [(1, 0, 0.9, *right), (1, 0, 0.9, *wrong)]))) == (
+        0.9
+    )
+    # F1 2 / 3 at .9 (one of two), 2 / 3 at .5 (two of four, two wrong): the highest
+    objects += [(1, 0, 60, 10, 20, 20)]
+    found = [(1, 0, 0.9, *right), (1, 0, 0.8, *wrong), (1, 0, 0.7, 100, 50, 20, 20)]
+    assert best_score(outcomes_of(*scene(objects, [*found, (1, 0, 0.5, 60, 10, 20, 20)]))) == 0.9
 
 
 @pytest.mark.parametrize("seed", range(5))

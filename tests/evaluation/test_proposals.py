@@ -78,3 +78,10 @@ def test_rejects_oriented_objects_with_upright_proposals() -> None:
     annotations = replace(tiny(), obb=np.zeros((4, 5)))
     with pytest.raises(DataError, match="the annotations are oriented"):
         evaluate_proposals(annotations, proposals([[0, 0, 1, 1]]), SODA_D)
+
+
+def test_a_good_overlap_must_be_measured() -> None:
+    assert SODA_D.ious[0] == 0.5
+    high = replace(SODA_D, ious=(0.6, 0.9), metrics=())
+    with pytest.raises(ValueError, match=r"not be above 0\.5"):
+        evaluate_proposals(tiny(), proposals([[0, 0, 1, 1]]), high)

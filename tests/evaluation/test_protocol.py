@@ -1,7 +1,11 @@
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from sodkit.errors import UsageError
 from sodkit.evaluation.protocol import (
+    COCO,
     SODA_A,
     SODA_D,
     AreaRange,
@@ -55,6 +59,62 @@ def test_names_the_known_protocols() -> None:
 def test_rejects_disorder(ious: tuple[float, ...], limits: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="ascending"):
         Protocol("x", ious, (0.0,), (AreaRange("all", 0, 1),), limits, ())
+
+
+def test_as_many_thresholds_and_ranges_as_an_integer_has_bits() -> None:
+    def protocol(ious: int, areas: int) -> Protocol:
+        ranges = tuple(AreaRange(str(i), 0, i + 1) for i in range(areas))
+        return Protocol("x", tuple(i / 50 for i in range(ious)), (0.0,), ranges, (1,), ())
+
+    assert len(protocol(32, 32).areas) == 32
+    with pytest.raises(ValueError, match="1 to 32 ascending thresholds"):
+        protocol(33, 1)
+    for count in (0, 33):
+        with pytest.raises(ValueError, match="1 to 32 ranges"):
+            protocol(1, count)
+    many = {str(i): (0.0, 1.0) for i in range(32)}
+    assert len(customise(SODA_D, "x", areas=many).areas) == 32
+
+
+def test_limits_start_at_one_and_rise() -> None:
+    ranges = (AreaRange("all", 0, 1),)
+    assert Protocol("x", (0.5, 0.5), (0.0,), ranges, (1, 2), ()).max_dets == (1, 2)
+    for limits in ((0, 1), (1, 1)):
+        with pytest.raises(ValueError, match="ascending and positive"):
+            Protocol("x", (0.5,), (0.0,), ranges, limits, ())
+    assert customise(SODA_D, "x", max_dets=(1, 1)).max_dets == (1,)
+    with pytest.raises(UsageError, match="1 or more"):
+        customise(SODA_D, "x", max_dets=())
+
+
+@pytest.mark.parametrize("change", [{"area": "huge"}, {"max_dets": 7}, {"iou": 0.52}])
+def test_a_metric_of_what_is_not_measured_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"huge|index|not in|no IoU"):
+        replace(SODA_D, metrics=(replace(SODA_D.metrics[0], **change),))
+
+
+def test_thresholds_are_found_though_decimals_round() -> None:
+    assert SODA_D.iou_indices(0.55) == [1]
+    assert SODA_D.iou_indices(0.95) == [9]
+    assert SODA_D.iou_indices(None) == list(range(10))
+    twice = replace(SODA_D, ious=(0.5, 0.5, 0.7), metrics=())
+    assert twice.iou_indices(0.5) == [0]
+
+
+def test_the_numbers_of_the_built_in_protocols() -> None:
+    assert SODA_D.max_dets == (100, 300, 1000)
+    assert SODA_A.max_dets == (20000,)
+    assert COCO.max_dets == (1, 10, 100)
+    assert {one.max_dets for one in SODA_D.metrics if one.kind == "AP"} == {100}
+    assert {one.max_dets for one in SODA_D.metrics if one.name.startswith("AR_")} == {1000}
+    assert [one.iou for one in SODA_D.metrics[:4]] == [None, 0.5, 0.75, None]
+    assert COCO.ious == pytest.approx([0.5 + 0.05 * i for i in range(10)])
+    assert COCO.recalls == pytest.approx([i / 100 for i in range(101)])
+    areas = [(one.name, one.low, one.high) for one in COCO.areas]
+    assert areas == [
+        ("all", 0, 1e10), ("small", 0, 1024), ("medium", 1024, 9216), ("large", 9216, 1e10),
+    ]  # fmt: skip
+    assert (COCO.crowd, SODA_D.crowd, SODA_A.crowd) == (True, False, False)
 
 
 def test_a_recipe_may_ask_for_other_ranges_and_limits() -> None:

@@ -54,5 +54,12 @@ def test_as_dict_is_json():
 def test_numbers_out_of_range():
     with pytest.raises(UsageError, match="at score 1"):
         look(score=1.5)
+    with pytest.raises(UsageError, match=r"at score -0\.1"):
+        look(score=-0.1)
     with pytest.raises(UsageError, match="-1 images"):
         look(worst=-1)
+
+
+@pytest.mark.parametrize("score", [0, 1])
+def test_both_ends_of_the_scores_can_be_asked_for(score):
+    assert look(score=score).confusion.score == score

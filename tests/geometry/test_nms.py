@@ -131,6 +131,36 @@ def test_rejects_bad_input(
         nms(np.array(boxes), np.array(scores), 0.5, chosen)
 
 
+@pytest.mark.parametrize("size", [1e-6, 3e-5, 6e-5, 7e-5, 1.0, 1e7])
+def test_boxes_of_any_size_are_found_again(size: float) -> None:
+    """From the first layer of the grid, whose boxes are the smallest, to the last ones."""
+    one = np.array([1.0, 1, 1, 0.5, 0.3])
+    boxes = np.array([one, one + [0.1, 0, 0, 0, 0], one + [3, 0, 0, 0, 0]])
+    boxes[:, :4] *= size
+    many = np.tile(boxes, (12, 1))
+    many[:, 0] += np.repeat(np.arange(12), 3) * 8 * size
+    scores = np.linspace(1, 0.5, 36)
+    kept = np.flatnonzero(np.arange(36) % 3 != 1)
+    assert nms_rotated(many, scores, 0.5).tolist() == kept.tolist()
+    assert nms(obb_to_xyxy(many), scores, 0.5).tolist() == kept.tolist()
+
+
+def test_a_box_is_in_one_cell_of_one_layer() -> None:
+    boxes = np.array([[0.0, 0, 1, 1], [0, 0, 4, 2], [0, 0, 2, 16], [-3, -5, -1, -3.5]])
+    cells = 4.0 ** np.arange(geometry.nms._LAYERS)
+    found = [
+        [
+            (layer, column, row)
+            for layer in range(4)
+            for column in range(-6, 6)
+            for row in range(-6, 6)
+            if geometry.nms._lies_in(boxes, j, cells, layer, column, row)
+        ]
+        for j in range(4)
+    ]
+    assert found == [[(0, 0, 0)], [(1, 0, 0)], [(2, 0, 0)], [(1, -1, -2)]]
+
+
 @given(st.integers(0, 100_000), st.integers(3, 12))
 def test_few_boxes_side_by_side_stay_in_their_room(seed: int, count: int) -> None:
     """Moored ships: cells that share a slot of a small hash table must not be listed twice.

@@ -12,6 +12,7 @@ from sodkit.geometry.rotated import (
     obb_to_corners,
     obb_to_xywh,
     obb_to_xyxy,
+    polygon_area,
     polygons_to_obb,
     xyxy_to_obb,
 )
@@ -81,10 +82,10 @@ def smallest_along_edges(ring: np.ndarray) -> float:
     return float(min(areas))
 
 
-@given(st.integers(0, 10_000), st.integers(3, 12))
-def test_minimum_area_rectangle_of_any_polygon(seed: int, corners: int) -> None:
+@given(st.integers(0, 10_000), st.integers(3, 12), st.sampled_from([3000, -5, -900]))
+def test_minimum_area_rectangle_of_any_polygon(seed: int, corners: int, place: int) -> None:
     rng = np.random.default_rng(seed)
-    points = rng.integers(0, 40, (corners, 2)) / 4 + 3000
+    points = rng.integers(0, 40, (corners, 2)) / 4 + place
     hull = shapely.convex_hull(shapely.multipoints(points))
     box = polygons_to_obb(points, np.array([0, corners]))
     if hull.area == 0:
@@ -108,6 +109,37 @@ def test_ragged_polygons_keep_their_order() -> None:
     np.testing.assert_allclose(boxes[1, :2], [50, 50], atol=0.1)
     with pytest.raises(ValueError, match="polygon 1 has no corner"):
         polygons_to_obb(points, np.array([0, 3, 3, 38]))
+
+
+@pytest.mark.parametrize("corners", [1, 2, 8, 9, 30])
+def test_corners_in_one_place_or_two(corners: int) -> None:
+    same = np.full((corners, 2), [7.0, 8.0])
+    np.testing.assert_array_equal(polygons_to_obb(same, np.array([0, corners])), [[7, 8, 0, 0, 0]])
+    if corners == 1:
+        return
+    same[-1] = [10, 12]
+    box = polygons_to_obb(same, np.array([0, corners]))
+    np.testing.assert_allclose(box, [[8.5, 10, 5, 0, math.atan2(4, 3)]], atol=1e-9)
+
+
+def test_the_area_of_a_polygon_whichever_way_it_turns() -> None:
+    shape = np.array([[0.0, 0], [4, 0], [4, 2], [2, 1], [0, 2]]) + 5000
+    both = np.stack([shape, shape[::-1]])
+    np.testing.assert_allclose(polygon_area(both), [6, 6], rtol=1e-12)
+
+
+def test_more_polygons_than_are_worked_on_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    boxes = random_boxes(23)
+    corners = obb_to_corners(boxes)
+    ring = np.concatenate([corners, (corners + np.roll(corners, -1, axis=1)) / 2], axis=1)
+    once = corners_to_obb(corners), polygons_to_obb(corners.reshape(-1, 2), np.arange(24) * 4)
+    many = polygons_to_obb(ring.reshape(-1, 2), np.arange(24) * 8)
+    monkeypatch.setattr("sodkit.geometry.rotated._BLOCK", 5)
+    np.testing.assert_array_equal(corners_to_obb(corners), once[0])
+    np.testing.assert_array_equal(
+        polygons_to_obb(corners.reshape(-1, 2), np.arange(24) * 4), once[1]
+    )
+    np.testing.assert_allclose(many[:, :4], boxes[:, :4], atol=1e-9)
 
 
 def test_enclosing_boxes() -> None:
