@@ -1,14 +1,16 @@
 import numpy as np
 import pytest
+import shapely
 import torch
 import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sodkit import geometry
+from sodkit.geometry.boxes import iou as boxes_iou
 from sodkit.geometry.nms import nms, nms_rotated
 from sodkit.geometry.overlap import rotated_iou
-from sodkit.geometry.rotated import canonical, obb_to_xyxy
+from sodkit.geometry.rotated import canonical, obb_to_corners, obb_to_xyxy
 
 
 def random_boxes(seed: int, count: int, extent: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -129,6 +131,39 @@ def test_rejects_bad_input(
     chosen = None if groups is None else np.array(groups)
     with pytest.raises(ValueError, match=message):
         nms(np.array(boxes), np.array(scores), 0.5, chosen)
+
+
+def shapely_table(boxes: np.ndarray) -> np.ndarray:
+    """IoUs (N, N) of oriented boxes."""
+    shapes = shapely.polygons(obb_to_corners(boxes))
+    inter = shapely.area(shapely.intersection(shapes[:, None], shapes[None]))
+    area = boxes[:, 2] * boxes[:, 3]
+    return inter / (area[:, None] + area[None] - inter)
+
+
+@pytest.mark.parametrize("limit", [0.0, 0.1, 0.4, 0.7])
+@pytest.mark.parametrize("seed", range(3))
+def test_neighbours_are_found_by_the_grid(seed: int, limit: float) -> None:
+    """Far more kept boxes than cells to look at, of three sizes that make three layers."""
+    rng = np.random.default_rng(seed)
+    w = rng.choice([3.0, 10.0, 40.0], 160) * rng.uniform(0.8, 1.2, 160)
+    h, angle = w * rng.uniform(0.3, 1, 160), rng.uniform(-1.5, 1.5, 160)
+    boxes = np.column_stack([rng.uniform(-250, 250, (160, 2)), w, h, angle])
+    near = boxes[:80].copy()
+    near[:, :2] += rng.normal(0, 0.25, (80, 2)) * near[:, 2:3]
+    near[:, 4] += rng.normal(0, 0.1, 80)
+    boxes[80:] = near
+    scores, groups = rng.permutation(160) / 160, rng.integers(0, 2, 160)
+    table = shapely_table(boxes)
+    one = np.zeros(160, np.int64)
+    assert nms_rotated(boxes, scores, limit).tolist() == greedy(table, scores, limit, one)
+    assert nms_rotated(boxes, scores, limit, groups).tolist() == greedy(
+        table, scores, limit, groups
+    )
+    upright = obb_to_xyxy(boxes)
+    table = boxes_iou(upright, upright)
+    assert nms(upright, scores, limit).tolist() == greedy(table, scores, limit, one)
+    assert nms(upright, scores, limit, groups).tolist() == greedy(table, scores, limit, groups)
 
 
 @pytest.mark.parametrize("size", [1e-6, 3e-5, 6e-5, 7e-5, 1.0, 1e7])

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask
 
-from sodkit.geometry.overlap import box_intersection, rotated_iou, rotated_iou_pairs
+from sodkit.geometry.overlap import (
+    box_intersection,
+    cut_polygon,
+    rotated_bound,
+    rotated_iou,
+    rotated_iou_pairs,
+    turns,
+)
 from sodkit.geometry.rotated import obb_to_corners
 
 
@@ -91,6 +98,42 @@ def test_a_box_without_area_overlaps_nothing() -> None:
     table = rotated_iou(boxes, boxes)
     np.testing.assert_allclose(table, [[1, 0, 0], [0, 0, 0], [0, 0, 0]], atol=1e-12)
     assert box_intersection(np.array([5.0, 5, 4, 0]), np.array([5.0, 5, 4, 0])) == 0
+
+
+def in_frame_of(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Corners (4, 2) of b in the frame of a."""
+    cos, sin = np.cos(a[4]), np.sin(a[4])
+    return (obb_to_corners(b[None])[0] - a[:2]) @ np.array([[cos, -sin], [sin, cos]])
+
+
+@given(st.integers(0, 100_000))
+def test_the_bound_is_the_overlap_with_the_enclosing_box_in_the_frame(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    a, b = random_boxes(rng, 8), random_boxes(rng, 8)
+    b[:, :2] = a[:, :2] + rng.normal(0, 12, (8, 2))
+    b[:2, 4] = a[:2, 4]
+    for first, second in zip(a, b, strict=True):
+        bound = rotated_bound(first, turns(first[None])[0], second, turns(second[None])[0])
+        low, high = np.array([-1, 1])[:, None] * first[2:4] / 2
+        points = in_frame_of(first, second)
+        sides = np.minimum(points.max(axis=0), high) - np.maximum(points.min(axis=0), low)
+        assert bound == pytest.approx(np.prod(np.maximum(sides, 0)), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("axis", "sign", "limit", "area"),
+    [(0, 1.0, 1.0, 3.25), (0, -1.0, -1.0, 6.75), (1, 1.0, 2.0, 22 / 3), (1, -1.0, 0.0, 10.0),
+     (0, 1.0, -1.0, 0.0), (1, -1.0, -9.0, 0.0)],
+)  # fmt: skip
+def test_cutting_a_concave_polygon(axis: int, sign: float, limit: float, area: float) -> None:
+    shape = np.array([[0.0, 0], [4, 0], [4, 4], [2, 1], [0, 4]]).T
+    target = np.zeros((2, 10))
+    count = cut_polygon(shape, target, 5, axis, sign, limit)
+    assert (sign * target[axis, :count] <= limit).all()
+    x, y = target[:, :count]
+    found = abs(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)) / 2
+    assert found == pytest.approx(area)
+    assert count == 0 if area == 0 else count > 2
 
 
 def test_the_table_has_all_pairs() -> None:
