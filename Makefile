@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types unit clean
+.PHONY: demo test lint types unit coverage mutation versions clean
 
 demo: $(VENV)/installed
 	$(BIN)/sodkit demo --out demo
@@ -22,6 +22,18 @@ types: $(VENV)/installed-test
 unit: $(VENV)/installed-test
 	$(BIN)/python -m pytest
 
+coverage: $(VENV)/installed-test
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest --uncompiled
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+
+mutation: $(VENV)/installed-test
+	$(BIN)/python benchmarks/mutation.py --csv benchmarks/results/mutation.csv
+
+versions: $(VENV)/installed-test
+	$(BIN)/python benchmarks/versions.py --csv benchmarks/results/versions.csv
+
 $(VENV)/installed: pyproject.toml $(shell find sodkit -type f -not -name '*.pyc')
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet .
@@ -33,4 +45,4 @@ $(VENV)/installed-test: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache demo
+	rm -rf $(VENV) build *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache demo

@@ -6,10 +6,11 @@
 seed. The tests of a module are those of its folder (of ``models`` those named after the module);
 they are collected once, compiled loops run as Python (``--uncompiled``), so that a mutant takes
 effect in them at once. Each mutant then gets a process of its own, forked from the one that has
-collected: it puts the changed code into the function and runs the tests, the module's own file
-first, the quickest first and those of seconds last, until one fails. A mutant that outlives ``--budget`` seconds of processor
-time has survived, though more tests might have found it. One with which a test takes several times
-as long as without has been found, too: it runs without end.
+collected: it puts the changed code into the function and runs the tests until one fails: those of
+the module's own file first, the quickest first, those of a second and more last. A mutant that
+outlives ``--budget`` seconds of processor time has survived, though more tests might have found it.
+One with which a test takes several times as long as without has been found, too: it runs without
+end.
 
 The sources are read from a copy of the tree, so they may change meanwhile. Not on Windows: no fork.
 """
