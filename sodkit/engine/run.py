@@ -22,7 +22,7 @@ from sodkit.engine.log import Row
 from sodkit.engine.paths import DataPaths, read_paths, write_paths
 from sodkit.engine.predict import PredictOptions, predict_images
 from sodkit.engine.run_folder import STATE, check_run_folder, clear_run
-from sodkit.engine.train import StartReport, StepReport, Validate, check_kind, train
+from sodkit.engine.train import StartReport, StepReport, Validate, check_kind, train, training_set
 from sodkit.errors import DataError, ModelError, UsageError
 from sodkit.evaluation.evaluate import evaluate
 from sodkit.evaluation.protocol import protocol_of
@@ -145,7 +145,7 @@ def execute(
         torch.set_num_threads(threads)
     paths = plan.paths
     annotations, images = _read(paths.data, paths.images, paths.format_name)
-    check_kind(plan.recipe, annotations)
+    training_set(plan.recipe, annotations, images)  # before an earlier run is replaced
     for sentence in oddities(annotations):
         say(f"{paths.data}: {sentence}")
     validate = None

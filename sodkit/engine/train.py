@@ -128,12 +128,7 @@ def train(
             a worker process that was killed.
     """
     schedule = recipe.schedule
-    check_kind(recipe, annotations)
-    _check_learnable(annotations)
-    dataset = TrainingSet(
-        annotations, images, recipe.input, seed=recipe.seed, keep_empty=schedule.keep_empty
-    )
-    check_images_exist(dataset.images, images, "--images")
+    dataset = training_set(recipe, annotations, images)
     batches = Batches(
         dataset, recipe.input, batch=schedule.batch, seed=recipe.seed, workers=workers
     )
@@ -158,6 +153,20 @@ def train(
         ))  # fmt: skip
         _run_epochs(loop, done)
     return detector.eval()
+
+
+def training_set(recipe: Recipe, annotations: Annotations, images: Path) -> TrainingSet:
+    """Return what is trained on; its objects, kind of box and image files are checked.
+
+    Raises:
+        DataError: no objects to learn, boxes of another kind than the recipe's, or a missing image.
+    """
+    check_kind(recipe, annotations)
+    _check_learnable(annotations)
+    keep_empty = recipe.schedule.keep_empty
+    found = TrainingSet(annotations, images, recipe.input, seed=recipe.seed, keep_empty=keep_empty)
+    check_images_exist(found.images, images, "--images")
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,10 +52,16 @@ def test_images_to_validate_on_are_looked_for_first(recipe: Recipe, home: Path) 
         execute(plan(recipe, "empty"), device="cpu", workers=0, on_step=steps.append)
     assert not steps
     assert not (home / "run").exists()
+
+
+def test_data_that_cannot_be_trained_on_replace_no_run(recipe: Recipe, home: Path) -> None:
+    (home / "run" / "checkpoints").mkdir(parents=True)
+    (home / "run" / "run.json").write_text("{}")
     (home / "4.png").unlink()
-    with pytest.raises(DataError, match=r"4\.png: 1 of 5 images cannot be found\n--val-images"):
-        execute(plan(recipe), device="cpu", workers=0, on_step=steps.append)
-    assert not steps
+    anew = replace(plan(recipe), overwrite=True)
+    with pytest.raises(DataError, match=r"4\.png: 1 of 5 images cannot be found\n--images"):
+        execute(anew, device="cpu", workers=0)
+    assert (home / "run" / "run.json").read_text() == "{}"
 
 
 def test_every_ap_is_logged_and_the_run_resumed_from_anywhere(
