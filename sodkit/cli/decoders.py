@@ -17,7 +17,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import Thread
 
-_DECODER = re.compile(r"Corrupt JPEG data|Premature end of JPEG|libpng (warning|error)|Invalid SOS")
+_DECODER = re.compile(
+    "Corrupt JPEG data|Premature end of JPEG|Invalid SOS|Inconsistent progression sequence"
+    "|Unknown Adobe color transform|Warning: unknown JFIF revision|Application transferred too many"
+    "|libpng (warning|error)"
+)
+"""How the warnings of libjpeg (all that it has) and of libpng start."""
 _OPENCV = re.compile(r"\[ ?(WARN|ERROR):[^]]*\] \S+ \S+:\d+ \S+ ?")
 """How a line of OpenCV's log starts."""
 _HARMLESS = re.compile(r"Unknown field with tag|can't read (data|header)")

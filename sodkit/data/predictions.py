@@ -12,6 +12,7 @@ that names position and id; nothing is dropped.
 
 from __future__ import annotations
 
+import os
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
@@ -144,6 +145,8 @@ def _scan(path: Path) -> Columns | None:
     fields = {"image_id": Field(INTEGER), "category_id": Field(INTEGER), "score": Field(NUMBERS)}
     fields |= {kind: Field(NUMBERS, width) for kind, width in KINDS.items()}
     with path.open("rb") as stream:
+        if os.fstat(stream.fileno()).st_size == 0:  # nothing can be mapped
+            return None
         # Not closed by hand: an array still looks at it if Ctrl-C ends the scan.
         mapped = mmap(stream.fileno(), 0, access=ACCESS_READ)
     found = scan(np.frombuffer(mapped, np.uint8), fields, is_json=False)

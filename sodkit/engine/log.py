@@ -8,6 +8,8 @@ from __future__ import annotations
 import csv
 import importlib.util
 import io
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -104,14 +106,18 @@ def _whole_rows(path: Path, until: int | None) -> tuple[list[str], list[dict[str
     text = path.read_bytes().decode("utf-8", errors="replace")
     whole = text[: text.rfind("\n") + 1].replace("\0", "")
     reader = csv.DictReader(io.StringIO(whole, newline=""))
-    fields = list(reader.fieldnames or ())
-    return fields, [row for row in reader if _is_of(row, until)]
+    rows: list[dict[str, str]] = []
+    with suppress(csv.Error):  # what no CSV can hold is no row of ours: it ends there
+        rows += (row for row in reader if _is_of(row, until))
+    with suppress(csv.Error):
+        return list(reader.fieldnames or ()), rows
+    return [], []
 
 
 def _is_of(row: dict[str | Any, str | Any], until: int | None) -> bool:
     """Tell whether a row has all its fields and is of an epoch up to ``until`` (None: of any)."""
     number = row.get("epoch") or ""
-    if None in row or None in row.values() or not (number.isascii() and number.isdigit()):
+    if None in row or None in row.values() or not re.fullmatch(r"[0-9]{1,18}", number):
         return False
     return until is None or int(number) <= until
 

@@ -41,8 +41,13 @@ def test_another_recipe_gets_its_own_header(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "torn", [b"1", b"1,7", b"12,24,0.", b"\0\0\0\0", b"3,6,0.5\0\0\r\n", b"x,y,z\r\n"]
-)
+    "torn",
+    [
+        b"1", b"1,7", b"12,24,0.", b"\0\0\0\0", b"3,6,0.5\0\0\r\n", b"x,y,z\r\n",
+        b"9" * 5000 + b",6,0.5\r\n", b"3,6," + b"5" * 200_000 + b"\r\n",
+    ],
+    ids=lambda torn: torn[:12],
+)  # fmt: skip
 def test_half_a_row_is_dropped(folder: Path, torn: bytes) -> None:
     path = folder / "losses.csv"
     path.write_bytes(path.read_bytes() + torn)
