@@ -48,13 +48,13 @@ BENT = {
 """What is added to a command so that it ends in seconds."""
 MEANT = {
     "RECIPE": "cfinet-r50-soda-d",
-    "SETTINGS": "--set model.imitation.enabled=false",
+    "SETTINGS": "--set model.imitation=null",
     "ROW": "crpn",
     "FORMAT": "yolo",
     "FILE": "file",
 }
 """What stands for words in capitals that a reader replaces."""
-NOT_RUN = ("pip install", "make ", "time make ", "pytest ")
+NOT_RUN = ("pip install", ".venv/bin/", "make ", "time make ", "pytest")
 """Commands of other programs: only what they name is looked up."""
 
 
@@ -153,7 +153,11 @@ class _ParsedError(Exception):
     """Carries what a script was told."""
 
 
-@pytest.mark.parametrize("command", [c for c in EVERY if c.program == "python"], ids=str)
+SCRIPTS = [c for c in EVERY if c.program == "python" and c.words[1] != "-m"]
+MODULES = {"venv", "build", "tests.fuzz"}
+
+
+@pytest.mark.parametrize("command", SCRIPTS, ids=str)
 def test_scripts_take_their_options(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """Benchmarks take hours: their options are parsed, an ablation's recipes are made."""
     script = ROOT / command.words[1]
@@ -179,14 +183,24 @@ def test_scripts_take_their_options(command: Command, monkeypatch: pytest.Monkey
             assert module._recipe(options, variant, 0).schedule.epochs == options.epochs
 
 
+def test_modules_that_are_run_exist() -> None:
+    """``build`` is the only one that development needs and the tests do not install."""
+    named = {c.words[2] for c in EVERY if c.program == "python" and c.words[1] == "-m"}
+    assert named <= MODULES
+    for name in named - {"build"}:
+        assert importlib.util.find_spec(name) is not None
+
+
 @pytest.mark.parametrize("command", [c for c in EVERY if c.text.startswith(NOT_RUN)], ids=str)
 def test_targets_and_folders_exist(command: Command) -> None:
     words = command.words[1:] if command.program == "time" else command.words
     if words[0] == "make":
         assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
-    for word in words[1:] if words[0] == "pytest" else []:
-        conftest = (ROOT / "tests" / "conftest.py").read_text("utf-8")
-        assert word in conftest if word.startswith("-") else (ROOT / word).is_dir()
+    if words[0] != "pytest":
+        return
+    conftest = (ROOT / "tests" / "conftest.py").read_text("utf-8")
+    for word in words[1 : words.index("-k") if "-k" in words else None]:
+        assert word in conftest or word == "-x" if word[0] == "-" else (ROOT / word).exists()
 
 
 def draw(path: Path, seed: int) -> list[list[int]]:
