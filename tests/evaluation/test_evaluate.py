@@ -353,3 +353,25 @@ def test_what_cannot_be_measured_is_named() -> None:
     with pytest.raises(DataError) as caught:
         evaluate(replace(annotations, labels=labels), fine, SODA_D)
     assert caught.value.where == f"annotation {annotations.ids[2]}"
+
+
+@pytest.mark.parametrize(
+    ("side", "ranges"), [((12, 12), "eS rS"), ((20, 20), "rS gS"), ((40, 50), "N"), ((0, 5), "eS")]
+)
+def test_a_detection_on_the_border_of_two_ranges_is_wrong_in_both(
+    side: tuple[int, int], ranges: str
+) -> None:
+    names = [area.name for area in SODA_D.areas]
+    sides = np.array([[10.0, 10], [16, 16], [24, 24], [40, 40]])  # an object of each range
+    xywh = np.column_stack([np.arange(4) * 50.0, np.zeros(4), sides])
+    zeros = np.zeros(4, np.int64)
+    annotations = Annotations(
+        (ImageRecord(1, "a.jpg", 300, 300),), (Category(1, "thing"),), np.arange(4), zeros, zeros,
+        xywh, sides.prod(1), np.zeros(4, np.bool_),
+    )  # fmt: skip
+    boxes = np.array([[200.0, 200, *side], *xywh])
+    found = Detections(np.ones(5, np.int64), np.zeros(5, np.int64), np.linspace(0.9, 0.5, 5), boxes)
+    result = evaluate(annotations, found, SODA_D)
+    peaks = dict(zip(names, result.curves.precision[0, 0, 0, :, 0], strict=True))
+    spoilt = {name for name in names[1:] if peaks[name] < 0.9}
+    assert spoilt == set(ranges.split())

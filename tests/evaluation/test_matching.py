@@ -4,6 +4,8 @@ import pytest
 from sodkit.evaluation import matching
 from sodkit.evaluation.matching import Candidates, find_candidates, match
 from sodkit.evaluation.tables import Table
+from sodkit.geometry.overlap import turns
+from sodkit.geometry.rotated import obb_to_xywh
 
 IOUS = np.array([0.5, 0.6, 0.7])
 
@@ -132,3 +134,21 @@ def test_any_number_of_parts_finds_the_same(chunks: int, monkeypatch: pytest.Mon
     assert len(told) == chunks
     assert told == sorted(told)
     assert told[-1] == (13, 13)
+
+
+def test_oriented_boxes_are_enclosed_before_they_are_compared() -> None:
+    rng = np.random.default_rng(0)
+    angles = np.concatenate([rng.uniform(-1.57, 1.57, 40), [0, -np.pi / 2, np.pi / 4]])
+    sides = rng.uniform(0.2, 30, (43, 2))
+    boxes = np.column_stack([rng.uniform(-99, 99, (43, 2)), sides, angles])
+    hulls, turn = matching._enclosing(boxes)
+    np.testing.assert_allclose(hulls, obb_to_xywh(boxes), atol=1e-12)
+    np.testing.assert_array_equal(turn, turns(boxes))
+
+
+def test_pairs_smaller_than_a_pixel() -> None:
+    objects, detections = table([[5, 5, 0.2, 0.2]]), table([[5, 5, 0.2, 0.1]])
+    got = find_candidates(objects, detections, np.array([False]), 0.4)
+    assert got.overlap.tolist() == pytest.approx([0.5])
+    nothing = table([[5, 5, 0, 0.2]])
+    assert len(find_candidates(nothing, nothing, np.array([False]), 0.1)) == 0

@@ -110,3 +110,10 @@ def test_best_score_has_the_highest_f1(seed):
 def test_best_score_of_nothing():
     assert best_score(outcomes_of(*scene([(1, 0, 1, 1, 9, 9)], []))) == 0
     assert best_score(outcomes_of(*scene([], [(1, 0, 0.5, 1, 1, 9, 9)]))) == 0
+
+
+def test_detections_of_equal_score_stand_or_fall_together():
+    objects = [(1, 0, 10, 10, 20, 20)]
+    wrong = [(1, 0, 0.9, 100, y, 20, 20) for y in (100, 150)]
+    found = outcomes_of(*scene(objects, [*wrong, (1, 0, 0.5, 10, 10, 20, 20)]))
+    assert best_score(found) == 0.5

@@ -93,3 +93,25 @@ def test_polygons_of_any_shape_equal_shapely() -> None:
     )
     np.testing.assert_array_equal(inside, area > obb[:, 2] * obb[:, 3] / 2)
     assert 50 < inside.sum() < 450
+
+
+@pytest.mark.parametrize("first", range(4))
+def test_every_corner_of_a_region_belongs_to_it(first: int) -> None:
+    """Detections near one corner, whichever corner the annotation starts with; tiny ones, too."""
+    annotations = with_region([50, 50, 100, 100])
+    corners = np.array([[50.0, 50], [150, 50], [150, 150], [50, 150]])
+    square = np.array([[0.0, 0], [10, 0], [10, 10], [0, 10]])
+    annotations = replace(
+        annotations,
+        polygons=Polygons(
+            np.concatenate([square, np.roll(corners, first, axis=0)]), np.array([0, 4, 8])
+        ),
+        obb=corners_to_obb(np.stack([square, corners])),
+    )
+    boxes = [[50 + x, 50 + y, 4, 4] for x in (0, 96) for y in (0, 96)]
+    boxes += [[100, 100, 0.5, 0.5], [49, 48, 2, 2], [151, 100, 8, 8], [100, 150.5, 3, 3]]
+    turned = np.array([[x + w / 2, y + h / 2, w, h, 0.0] for x, y, w, h in boxes])
+    detections = replace(found(boxes, [0.5] * len(boxes)), obb=turned, xywh=obb_to_xywh(turned))
+    table = detection_table(annotations, detections, detections.labels, 2, 100)
+    inside = absorbed(annotations, table)
+    assert inside[np.argsort(table.rows)].tolist() == [True] * 5 + [False] * 3

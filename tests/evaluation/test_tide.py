@@ -55,6 +55,8 @@ def near(value):
         ((1, 0, 0.9, 100, 100, 10, 20), {}, {}),
         ((1, 1, 0.9, 100, 100, 10, 20), {"classification": 1}, {"classification": 1}),
         ((1, 0, 0.9, 100, 100, 1.9, 20), {"background": 1, "missed": 1}, {}),
+        ((1, 1, 0.9, 100, 100, 2, 20), {"both": 1, "missed": 1}, {"missed": 1}),
+        ((1, 1, 0.9, 100, 100, 1.9, 20), {"background": 1, "missed": 1}, {"missed": 1}),
     ],
 )
 def test_one_object_one_detection(detection, errors, gains):

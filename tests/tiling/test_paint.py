@@ -73,3 +73,11 @@ def test_regions_beyond_the_border_are_cut(corners: bool) -> None:
     assert not changed[:5, :5].any()
     assert not changed[45:, 55:].any()
     assert changed[6:44, 6:54].all()
+
+
+@pytest.mark.parametrize("corners", [False, True])
+@pytest.mark.parametrize("place", [(-30, 10), (70, 10), (10, -30), (10, 55), (62, 52), (-21, -21)])
+def test_a_region_outside_of_the_image_paints_nothing(
+    place: tuple[int, int], corners: bool
+) -> None:
+    assert not painted([[*place, 20, 20]], [], corners=corners).any()

@@ -303,3 +303,27 @@ def test_shares_add_up_over_windows_side_by_side(
     cuts = cut(own, 0, np.arange(len(own)), rules)
     np.add.at(total, cuts.rows, cuts.share)
     np.testing.assert_allclose(total, 1, atol=5e-3)
+
+
+def test_a_polygon_whose_frame_alone_meets_a_window_shows_nothing_there() -> None:
+    """A thin diagonal from the left window to the lower one passes the first one's corner by."""
+    own = oriented([[100, 100, 90, 4, -np.pi / 4]])
+    assert own.polygons is not None
+    own = replace(own, polygons=Polygons(own.polygons.points + 4, own.polygons.offsets))
+    cuts = cut(own, 0, np.arange(1), SplitSettings(size=100, stride=100))
+    seen = {tuple(cuts.starts[window]) for window in cuts.window.tolist()}
+    assert seen == {(100, 0), (0, 100), (100, 100)}
+    assert cuts.share.sum() == pytest.approx(1)
+    assert (cuts.share > 0).all()
+
+
+def test_a_polygon_without_area_is_shown_where_it_lies_whole() -> None:
+    own = oriented([[50, 50, 40, 20, 0], [100, 50, 40, 20, 0]])
+    assert own.polygons is not None
+    points = own.polygons.points.copy()
+    points[:, 1] = 50  # all corners on a line
+    cuts = cut(
+        replace(own, polygons=Polygons(points, own.polygons.offsets)), 0, np.arange(2), SMALL
+    )
+    assert (cuts.share == 1).all()
+    assert cuts.rows[cuts.window == 0].tolist() == [0]
