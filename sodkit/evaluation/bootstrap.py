@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from sodkit.compiled import compiled
 from sodkit.data.records import FloatArray, IntArray
+from sodkit.evaluation.curves import draw_one
 from sodkit.evaluation.evaluate import Matching
 from sodkit.evaluation.matching import THREADS, BitArray
 from sodkit.evaluation.outcomes import table_groups
@@ -209,6 +210,8 @@ def _precision(
         np.empty((ranges, size), np.uint8),
         np.empty(size, np.int64),
         np.empty(size),
+        np.empty(size, np.int64),
+        np.empty(len(protocol.recalls), np.int64),
         np.empty((2, ranges), np.int64),
     )
     return out
@@ -216,7 +219,7 @@ def _precision(
 
 @compiled(
     "void(i4[:], i8[:], i8[:], i8[:], u4[:], i8[:], u4[:,:], u4[:,:], f8[:,:], f8[:],"
-    " f8[:,:,:,:], u4[:,:,:], i8[:,:,:], u1[:,:], i8[:], f8[:], i8[:,:])"
+    " f8[:,:,:,:], u4[:,:,:], i8[:,:,:], u1[:,:], i8[:], f8[:], i8[:], i8[:], i8[:,:])"
 )
 def _draw(
     weights: Weights,
@@ -235,6 +238,8 @@ def _draw(
     own: npt.NDArray[np.uint8],
     true: IntArray,
     peaks: FloatArray,
+    at: IntArray,
+    reached: IntArray,
     sums: IntArray,
 ) -> None:
     """Fill the precision (T, R, K, A) of one resample; see ``Ordered`` for the columns.
@@ -273,7 +278,7 @@ def _draw(
             if positives[k, a] == 0:
                 continue
             for t in range(len(out)):
-                _draw_one(
+                draw_one(
                     entries[a],
                     weight[a],
                     wrong[a],
@@ -285,41 +290,7 @@ def _draw(
                     recalls,
                     true,
                     peaks,
+                    at,
                     out[t, :, k, a],
+                    reached,
                 )
-
-
-def _draw_one(
-    entries: int,
-    weight: IntArray,
-    wrong: IntArray,
-    own: npt.NDArray[np.uint8],
-    right: BitArray,
-    taken: BitArray,
-    bit: np.uint32,
-    positives: float,
-    recalls: FloatArray,
-    true: IntArray,
-    peaks: FloatArray,
-    out: FloatArray,
-) -> None:
-    """Fill one curve (R,): false positives so far, less those that this threshold matched."""
-    found, points, matched = 0, 0, 0
-    for i in range(entries):
-        if not taken[i] & bit:
-            continue
-        if own[i]:
-            matched += weight[i]
-        if right[i] & bit:
-            found += weight[i]
-            false = wrong[i] - matched
-            true[points] = found
-            peaks[points] = found / (false + found + 2.220446049250313e-16)
-            points += 1
-    for i in range(points - 1, 0, -1):
-        peaks[i - 1] = max(peaks[i - 1], peaks[i])
-    i = 0
-    for r in range(len(recalls)):
-        while i < points and true[i] / positives < recalls[r]:
-            i += 1
-        out[r] = peaks[i] if i < points else 0.0

@@ -85,7 +85,9 @@ def draw_curves(
             score[one],
             np.empty((ranges, len(hit)), np.int32),
             np.empty((ranges, len(hit)), np.uint8),
-            np.empty((2, len(hit))),
+            np.ones((3, len(hit)), np.int64),
+            np.empty(len(hit)),
+            np.empty(len(recalls), np.int64),
             np.empty(ranges, np.int32),
         )
 
@@ -103,7 +105,7 @@ def _class_places(offsets: IntArray, classes: int, one: int) -> tuple[IntArray, 
 
 @compiled(
     "void(i8[:], i4[:], u4[:], f8[:], u4[:,:], u4[:,:], i8[:], i8[:], f8[:], f8[:,:,:,:],"
-    " f8[:,:,:], f8[:,:,:,:], i4[:,:], u1[:,:], f8[:,:], i4[:])"
+    " f8[:,:,:], f8[:,:,:,:], i4[:,:], u1[:,:], i8[:,:], f8[:], i8[:], i4[:])"
 )
 def _draw_class(
     rank: IntArray,
@@ -120,7 +122,9 @@ def _draw_class(
     score: FloatArray,
     wrong: npt.NDArray[np.int32],
     own: npt.NDArray[np.uint8],
-    room: FloatArray,
+    room: IntArray,
+    peaks: FloatArray,
+    reached: IntArray,
     false: npt.NDArray[np.int32],
 ) -> None:
     """Fill one class: precision (T, R, A, M), recall (T, A, M), score (T, R, A, M).
@@ -140,7 +144,9 @@ def _draw_class(
         score: to fill.
         wrong: (A, h) scratch: false positives up to each hit, were nothing matched; -1: beyond.
         own: (A, h) scratch: the hit itself is among them.
-        room: (2, h) scratch.
+        room: (3, h) ones, and two rows of scratch.
+        peaks: (h,) scratch.
+        reached: (R,) scratch.
         false: (A,) scratch.
     """
     ranges, deepest = len(positives), 0
@@ -167,10 +173,14 @@ def _draw_class(
                 continue
             for t in range(len(recall)):
                 if not same:
-                    recall[t, a, m] = _draw_one(
-                        wrong[a], own[a], scores, right[a], taken[a], t, positives[a], recalls,
-                        precision[t, :, a, m], score[t, :, a, m], room[0], room[1],
+                    recall[t, a, m] = draw_one(
+                        found, room[0], wrong[a], own[a], right[a], taken[a],
+                        np.uint32(1) << np.uint32(t), positives[a], recalls, room[1], peaks,
+                        room[2], precision[t, :, a, m], reached,
                     )  # fmt: skip
+                    for r in range(len(recalls)):
+                        hit = reached[r]
+                        score[t, r, a, m] = scores[hit] if hit >= 0 else 0.0
                     continue
                 recall[t, a, m] = recall[t, a, m - 1]
                 for r in range(len(recalls)):
@@ -178,56 +188,64 @@ def _draw_class(
                     score[t, r, a, m] = score[t, r, a, m - 1]
 
 
-def _draw_one(
+def draw_one(
+    entries: int,
+    weight: IntArray,
     wrong: npt.NDArray[np.int32],
     own: npt.NDArray[np.uint8],
-    scores: FloatArray,
     right: BitArray,
     taken: BitArray,
-    threshold: int,
-    positives: int,
+    bit: np.uint32,
+    positives: float,
     recalls: FloatArray,
-    precision: FloatArray,
-    score: FloatArray,
+    true: IntArray,
     peaks: FloatArray,
-    at: FloatArray,
+    at: IntArray,
+    precision: FloatArray,
+    reached: IntArray,
 ) -> float:
-    """Fill one curve at the recall points and return the recall it ends at.
+    """Fill one curve at the recall points and return the recall it ends at; to be compiled.
+
+    False positives up to a hit are those were nothing matched, less those that this threshold
+    matched.
 
     Args:
+        entries: hits that are looked at.
+        weight: (h,) how often each hit counts.
         wrong: (h,) false positives up to each hit, were nothing matched; -1: it does not count.
         own: (h,) the hit itself is among them.
-        scores: (h,).
         right: (h,) bits.
         taken: (h,) bits.
-        threshold: index of the IoU threshold.
+        bit: of the IoU threshold.
         positives: objects, > 0.
         recalls: (R,) recall points.
-        precision: (R,) to fill.
-        score: (R,) to fill.
+        true: (h,) scratch: true positives up to each peak.
         peaks: (h,) scratch: precision at each true positive.
-        at: (h,) scratch: its score.
+        at: (h,) scratch: which hit it is.
+        precision: (R,) to fill.
+        reached: (R,) to fill: the hit at which the recall is reached, -1: it is not.
     """
-    bit = np.uint32(1) << np.uint32(threshold)
-    true, matched = 0, 0
-    for i in range(len(wrong)):
+    found, points, matched = 0, 0, 0
+    for i in range(entries):
         if not taken[i] & bit or wrong[i] < 0:
             continue
-        matched += np.int64(own[i])  # a sum of u1 would stay u1 where this runs uncompiled
+        if own[i]:
+            matched += weight[i]
         if right[i] & bit:
-            true += 1
+            found += weight[i]
             false = wrong[i] - matched
-            peaks[true - 1] = true / (false + true + 2.220446049250313e-16)
-            at[true - 1] = scores[i]
-    for i in range(true - 1, 0, -1):
+            true[points], at[points] = found, i
+            peaks[points] = found / (false + found + 2.220446049250313e-16)
+            points += 1
+    for i in range(points - 1, 0, -1):
         peaks[i - 1] = max(peaks[i - 1], peaks[i])
     i = 0
     for r in range(len(recalls)):
-        while i < true and (i + 1) / positives < recalls[r]:
+        while i < points and true[i] / positives < recalls[r]:
             i += 1
-        precision[r] = peaks[i] if i < true else 0.0
-        score[r] = at[i] if i < true else 0.0
-    return true / positives
+        precision[r] = peaks[i] if i < points else 0.0
+        reached[r] = at[i] if i < points else -1
+    return found / positives
 
 
 CURVE_KERNELS = (_draw_class,)
