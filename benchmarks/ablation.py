@@ -36,14 +36,14 @@ from sodkit.evaluation.evaluate import evaluate
 from sodkit.evaluation.proposals import evaluate_proposals
 from sodkit.evaluation.protocol import AreaRange, protocol_for
 from sodkit.files import write_text
-from sodkit.settings import Recipe
+from sodkit.settings import Keep, Recipe
 from sodkit.tiling.run import split_dataset
 from sodkit.tiling.settings import SplitSettings
 
 VARIANTS = {
-    "baseline": ("model.proposals=rpn", "model.imitation.enabled=false"),
-    "crpn": ("model.imitation.enabled=false",),
-    "fi": ("model.proposals=rpn",),
+    "baseline": ("model.kind=faster-rcnn", "model.imitation=null"),
+    "crpn": ("model.imitation=null",),
+    "fi": ("model.kind=faster-rcnn", "model.imitation={}"),
     "cfinet": (),
 }
 PROPOSAL_NMS = 0.7
@@ -171,9 +171,9 @@ def _measure(options: argparse.Namespace, checkpoint: Path, data: Path) -> dict[
 
 def proposal_metrics(loaded: Checkpoint, folder: Path) -> dict[str, float | None]:
     """Return what 300 proposals do on the patches of a folder, by the same NMS for all variants."""
-    rpn = loaded.detector.rpn
+    rpn = getattr(loaded.detector, "crpn", None) or loaded.detector.rpn
     rpn.config = rpn.config.model_copy(update={"nms_test": PROPOSAL_NMS})
-    options = replace(PredictOptions.of(loaded.recipe), proposals=300, score=0.0)
+    options = replace(PredictOptions.of(loaded.recipe), proposals=300, keep=Keep(score=0.0))
     patches = read_annotations(folder)
     proposals = predict_images(
         loaded.detector, loaded.recipe, patches.images, folder,

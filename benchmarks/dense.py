@@ -95,12 +95,12 @@ def _detector(objects: int, size: int, name: str, *, training: bool):
 
     from sodkit.config import load_recipe
     from sodkit.data.batches import Batch, Target
-    from sodkit.models import rotated_coders, zoo
+    from sodkit.models import zoo
+    from sodkit.models.parts import rotated_coders
 
-    sets = ["model.backbone.weights=null", "model.roi.max_per_patch=2000", "model.roi.score=0.0"]
-    recipe = load_recipe(name, [*sets, "model.crpn.proposals={train: 2000, test: 2000}"])
+    recipe = load_recipe(name, ["model.backbone.weights=null"])
     torch.manual_seed(0)
-    detector = zoo.build(recipe.model, CLASSES, recipe.boxes).train(training)
+    detector = zoo.build(recipe.model, CLASSES).train(training)
     obb = torch.from_numpy(_boxes(objects, size)).float()
     target = Target(
         rotated_coders.enclosing(obb), torch.arange(objects) % CLASSES, torch.zeros(0, 4), obb
@@ -112,10 +112,12 @@ def _detector(objects: int, size: int, name: str, *, training: bool):
 def _train(objects: int, size: int, recipe: str) -> Callable[[], object]:
     import torch
 
+    from sodkit.models.parts.sampling import random_order
+
     detector, batch = _detector(objects, size, recipe, training=True)
 
     def run() -> object:
-        losses = detector(batch, torch.Generator().manual_seed(0))
+        losses = detector(batch, random_order(torch.Generator().manual_seed(0)))
         torch.stack(list(losses.values())).sum().backward()
         return len(losses)
 
@@ -123,8 +125,11 @@ def _train(objects: int, size: int, recipe: str) -> Callable[[], object]:
 
 
 def _predict(objects: int, size: int, recipe: str) -> Callable[[], object]:
+    from sodkit.settings import Keep
+
     detector, batch = _detector(objects, size, recipe, training=False)
-    return lambda: len(detector.detect(batch)[0].scores)
+    keep = Keep(score=0.0, nms=0.1, max_per_patch=2000)
+    return lambda: len(detector.detect(batch, keep)[0].scores)
 
 
 def _records(objects: int, size: int):

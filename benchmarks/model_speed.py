@@ -32,7 +32,9 @@ from torchvision.models.detection import fasterrcnn_resnet50_fpn
 from sodkit.config import load_recipe
 from sodkit.data.batches import Batch, Target
 from sodkit.models import zoo
-from sodkit.models.detector import Detector
+from sodkit.models.detector import DetectorModule
+from sodkit.models.parts.sampling import random_order
+from sodkit.settings import Keep
 
 CLASSES = 9
 
@@ -139,8 +141,9 @@ def _runs(options: argparse.Namespace) -> dict[str, Callable[[], object]]:
     runs: dict[str, Callable[[], object]] = {}
     for mode in ("inference", "training"):
         runs[f"{mode} torchvision float32"] = _pass(theirs, mode, _their_input(batch, mode), False)
-        runs[f"{mode} sodkit float32"] = _pass(ours, mode, (batch,), False)
-        runs[f"{mode} sodkit bfloat16"] = _pass(ours, mode, (batch,), True)
+        more = Keep() if mode == "inference" else random_order(None)
+        runs[f"{mode} sodkit float32"] = _pass(ours, mode, (batch, more), False)
+        runs[f"{mode} sodkit bfloat16"] = _pass(ours, mode, (batch, more), True)
     return {k: v for k, v in runs.items() if options.only in k or "torchvision" in k}
 
 
@@ -154,7 +157,9 @@ def _pass(
         model.train(mode == "training")
         if mode == "inference":
             with torch.no_grad(), half:
-                return model.detect(*inputs) if isinstance(model, Detector) else model(*inputs)
+                return (
+                    model.detect(*inputs) if isinstance(model, DetectorModule) else model(*inputs)
+                )
         model.zero_grad(set_to_none=True)
         with half:
             losses: dict[str, Tensor] = model(*inputs)
@@ -164,12 +169,12 @@ def _pass(
     return run
 
 
-def _ours(options: argparse.Namespace) -> Detector:
+def _ours(options: argparse.Namespace) -> DetectorModule:
     recipe = load_recipe(options.recipe, ["model.backbone.weights=null"])
     model = zoo.build(recipe.model, CLASSES)
     _calm(model.backbone)
-    if model.roi.imitation is not None:
-        exemplars = model.roi.imitation.exemplars
+    if getattr(model, "imitation", None) is not None:
+        exemplars = model.imitation.exemplars
         exemplars.features.normal_()
         exemplars.pushed.fill_(options.exemplars)
     return model

@@ -3,7 +3,7 @@
     python benchmarks/mutation.py --seeds 0 1 --csv benchmarks/results/mutation.csv
 
 ``mutants.py`` says what a mutant is. Of all mutants of the modules below a sample is drawn for each
-seed. The tests of a module are those of its folder (of ``models`` those named after the module);
+seed. The tests of a module are those of its folder (in ``models/parts`` those of its name);
 they are collected once, compiled loops run as Python (``--uncompiled``), so that a mutant takes
 effect in them at once. Each mutant then gets a process of its own, forked from the one that has
 collected: it puts the changed code into the function and runs the tests until one fails: those of
@@ -43,7 +43,7 @@ from mutants import Mutant, mutants
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("geometry", "tiling", "evaluation")
-MODELS = ("matchers", "coders", "rotated_coders", "rotated_match")
+PARTS = ("matchers", "sampling", "coders", "rotated_coders", "rotated_match")
 SURVIVED = "survived"
 ENDLESS = (signal.SIGPROF, signal.SIGALRM)
 
@@ -61,15 +61,16 @@ class Outcome:
 def sources(root: Path) -> list[Path]:
     """Return the modules to mutate."""
     found = [path for name in FOLDERS for path in sorted((root / "sodkit" / name).glob("*.py"))]
-    return found + [root / "sodkit" / "models" / f"{name}.py" for name in MODELS]
+    return found + [root / "sodkit" / "models" / "parts" / f"{name}.py" for name in PARTS]
 
 
 def tests_of(root: Path, chosen: Sequence[Mutant]) -> list[str]:
     """Return what pytest has to collect for some mutants."""
     folders = {one.path.parent.name for one in chosen}
     found = [root / "tests" / name for name in FOLDERS if name in folders]
-    if "models" in folders:
-        found += [root / "tests" / "models" / f"test_{name}.py" for name in MODELS]
+    if "parts" in folders:
+        tests = root / "tests" / "models" / "parts"
+        found += [tests / f"test_{name}.py" for name in PARTS]
     return [str(path) for path in found]
 
 
@@ -171,7 +172,7 @@ class Session:
     def _tests_of(self, mutant: Mutant, items: list[pytest.Item]) -> list[pytest.Item]:
         """Return a module's tests: its own file's first, the quickest first, slow ones last."""
         folder, own = mutant.path.parent.name, f"test_{mutant.path.stem}.py"
-        if folder == "models":
+        if folder == "parts":
             chosen = [item for item in items if item.path.name == own]
         else:
             chosen = [item for item in items if item.path.parent.name == folder]

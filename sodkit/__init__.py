@@ -14,6 +14,7 @@ from sodkit._version import __version__
 if TYPE_CHECKING:
     from sodkit.analysis.anchors import analyze_anchors
     from sodkit.config import load_recipe
+    from sodkit.data.batches import Batch, PatchDetections, Target
     from sodkit.data.check import check_dataset
     from sodkit.data.formats import find_images, find_subsets, read_annotations
     from sodkit.data.formats.convert import convert
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from sodkit.evaluation.evaluate import evaluate
     from sodkit.evaluation.protocol import protocol_for
     from sodkit.evaluation.study import study
-    from sodkit.settings import Recipe
+    from sodkit.models.detector import Detector
+    from sodkit.settings import Keep, Recipe
     from sodkit.tiling.run import split_dataset
     from sodkit.tiling.settings import SplitSettings
     from sodkit.viz.report import write_comparison, write_report
@@ -37,13 +39,18 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Annotations": "sodkit.data.records",
+    "Batch": "sodkit.data.batches",
     "Category": "sodkit.data.records",
     "Detections": "sodkit.data.records",
+    "Detector": "sodkit.models.detector",
     "ImageRecord": "sodkit.data.records",
+    "Keep": "sodkit.settings",
+    "PatchDetections": "sodkit.data.batches",
     "PredictOptions": "sodkit.engine.predict",
     "Recipe": "sodkit.settings",
     "Run": "sodkit.evaluation.compare",
     "SplitSettings": "sodkit.tiling.settings",
+    "Target": "sodkit.data.batches",
     "analyze_anchors": "sodkit.analysis.anchors",
     "check_dataset": "sodkit.data.check",
     "compare": "sodkit.evaluation.compare",
@@ -71,13 +78,18 @@ _HOMES = {
 
 __all__ = [
     "Annotations",
+    "Batch",
     "Category",
     "Detections",
+    "Detector",
     "ImageRecord",
+    "Keep",
+    "PatchDetections",
     "PredictOptions",
     "Recipe",
     "Run",
     "SplitSettings",
+    "Target",
     "__version__",
     "analyze_anchors",
     "check_dataset",

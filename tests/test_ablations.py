@@ -10,6 +10,7 @@ import pytest
 
 from sodkit.config import builtin_names, load_recipe
 from sodkit.settings import Recipe
+from sodkit.settings.two_stage import Region
 
 DOC = Path(__file__).parents[1] / "docs" / "ablations.md"
 ROWS_OF_TABLE = {1: 4, 5: 4, 6: 3, 7: 3, 8: 4, 9: 4}
@@ -56,15 +57,16 @@ def test_settings_apply(row: Row) -> None:
     model = row.load().model
     numbers = [float(n) for n in re.findall(r"\d\.\d+", row.name)]
     if row.table == 1 and numbers:
-        assert model.crpn.assignment == "region"
-        assert [model.crpn.region.positive, model.crpn.region.ignored] == numbers
+        region = model.proposals.assignment
+        assert isinstance(region, Region)
+        assert [region.positive, region.ignored] == numbers
     if row.table == 5 or row.name == "baseline":
         want = (row.name.startswith("CRPN"), row.name.endswith("FI"))
-        assert (model.proposals == "crpn", model.imitation.enabled) == want
+        assert (model.kind == "cfinet", model.imitation is not None) == want
     if row.table == 6:
-        assert not model.imitation.enabled
+        assert model.imitation is None
         if numbers:
-            threshold = model.crpn.threshold
+            threshold = model.crpn.assignment
             assert [threshold.base, threshold.gamma, threshold.floor] == [*numbers, 0.0, 0.0]
     if row.table == 7:
         assert [model.imitation.weight] == numbers
@@ -86,7 +88,10 @@ def test_the_papers_choice_is_the_default(table: int, name: str) -> None:
 
 def test_the_rpn_of_table_4() -> None:
     theirs, ours = load_recipe("faster-rcnn-r50-soda-d"), load_recipe("rpn05-r50-soda-d")
-    changed = {"model": theirs.model.model_copy(update={"rpn": ours.model.rpn})}
+    changed = {"model": theirs.model.model_copy(update={"proposals": ours.model.proposals})}
     names = {"name": ours.name, "description": ours.description}
     assert theirs.model_copy(update=changed | names) == ours
-    assert (theirs.model.rpn.matching.positive, ours.model.rpn.matching.positive) == (0.7, 0.5)
+    assert (theirs.model.proposals.matching.positive, ours.model.proposals.matching.positive) == (
+        0.7,
+        0.5,
+    )

@@ -22,7 +22,7 @@ def test_paper_and_release_differ_only_in_settings() -> None:
     paper, release = (load_recipe(f"cfinet-r50-soda-d{s}") for s in ("", "-release"))
     assert not paper.model.imitation.reweight
     assert release.model.imitation.reweight
-    assert release.model.crpn.threshold.cap == 0.25
+    assert release.model.crpn.assignment.cap == 0.25
     assert paper.model.backbone == release.model.backbone
 
 
@@ -53,7 +53,7 @@ def test_set_reaches_nested_values_and_keeps_the_rest() -> None:
         ("schedule={lr: 1, lr: 2}", "'lr' occurs twice"),
         ("a." * 2000 + "b=1", "nested too deeply"),
         ("a=" + "[" * 2000, "levels of nesting"),
-        ("model.imitation.enabled=2", "valid boolean"),
+        ("model.imitation.reweight=2", "valid boolean"),
         ("schedule.epochs=true", "valid integer"),
         (".=1", "unknown key"),
     ],
@@ -73,8 +73,8 @@ def test_a_number_is_read_as_one(text: str, lr: float) -> None:
     ("text", "value"), [("0", False), ("1", True), ("no", False), ("On", True), ("false", False)]
 )
 def test_switches_take_numbers_and_words(text: str, value: bool) -> None:
-    recipe = load_recipe("cfinet-r50-soda-d", [f"model.imitation.enabled={text}"])
-    assert recipe.model.imitation.enabled is value
+    recipe = load_recipe("cfinet-r50-soda-d", [f"model.imitation.reweight={text}"])
+    assert recipe.model.imitation.reweight is value
 
 
 @pytest.mark.parametrize("name", ["1e3", "1e-3", "on", "2020-01-05", "0x1", "~", "\u00e4", "a: b"])

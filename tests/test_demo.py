@@ -45,7 +45,7 @@ def test_oriented(tmp_path: Path) -> None:
     result = run_demo(plan)
     assert result.evaluation.protocol.name == "soda-a"
     assert result.anchors.rotated_iou is not None
-    assert "boxes: oriented" in (tmp_path / "demo" / "run" / "recipe.yaml").read_text("utf-8")
+    assert "kind: oriented" in (tmp_path / "demo" / "run" / "recipe.yaml").read_text("utf-8")
 
 
 def test_the_folder_must_be_new(tmp_path: Path) -> None:

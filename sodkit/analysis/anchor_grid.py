@@ -10,45 +10,18 @@ box need counting. Time and memory are linear in the number of boxes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
 from sodkit.data.records import FloatArray, IntArray
-from sodkit.settings import Recipe, Threshold
+from sodkit.settings.anchors import AnchorLevel
+from sodkit.settings.two_stage import Threshold
 
-FIRST_STRIDE = 4
-"""Of P2; every level doubles it."""
 BLOCK_CELLS = 500_000
 BLOCK_ROWS = 50_000
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
-    """One level's anchors: the stride and the (width, height) of those at each location, in px."""
-
-    stride: int
-    sizes: tuple[tuple[float, float], ...]
-
-
-def recipe_levels(recipe: Recipe) -> tuple[Level, ...]:
-    """Return the anchors of a recipe's proposal network, in px of the resized image.
-
-    CRPN: one square a location, of ``anchor_scale`` strides. RPN: one for each ratio
-    height / width, all of that square's area.
-    """
-    model = recipe.model
-    crpn = model.proposals == "crpn"
-    scale = model.crpn.anchor_scale if crpn else model.rpn.anchor_scale
-    ratios = (1.0,) if crpn else model.rpn.ratios
-    strides = [FIRST_STRIDE * 2**level for level in range(model.fpn.levels)]
-    return tuple(
-        Level(stride, tuple((scale * stride / r**0.5, scale * stride * r**0.5) for r in ratios))
-        for stride in strides
-    )
-
-
-def best_iou(boxes: FloatArray, extents: FloatArray, levels: tuple[Level, ...]) -> FloatArray:
+def best_iou(boxes: FloatArray, extents: FloatArray, levels: tuple[AnchorLevel, ...]) -> FloatArray:
     """Return the IoU (N,) of each box with the anchor that overlaps it best.
 
     Args:
@@ -74,7 +47,7 @@ def best_iou(boxes: FloatArray, extents: FloatArray, levels: tuple[Level, ...]) 
 def count_anchors(
     boxes: FloatArray,
     extents: FloatArray,
-    levels: tuple[Level, ...],
+    levels: tuple[AnchorLevel, ...],
     thresholds: FloatArray,
     progress: Callable[[int, int], None] | None = None,
 ) -> IntArray:
@@ -157,7 +130,7 @@ def _overlap_along(
     return np.where((index >= 0) & (index <= last), np.maximum(span, 0), 0.0)
 
 
-def count_region(boxes: FloatArray, levels: tuple[Level, ...], share: float) -> IntArray:
+def count_region(boxes: FloatArray, levels: tuple[AnchorLevel, ...], share: float) -> IntArray:
     """Count the locations (N,) that Cascade RPN's first stage takes for each box.
 
     A box belongs to one level, the one whose anchor's side is nearest in log2. There its centre

@@ -20,16 +20,17 @@ from sodkit.analysis.anchor_grid import (
     count_anchors,
     count_region,
     dynamic_thresholds,
-    recipe_levels,
 )
 from sodkit.analysis.rotated_anchors import best_rotated_iou
 from sodkit.csv_text import Cell, csv_text
 from sodkit.data.records import Annotations, BoolArray, FloatArray, IntArray
 from sodkit.data.sizes import SIZE_BOUNDS, SIZE_NAMES, size_index
-from sodkit.errors import DataError
+from sodkit.errors import DataError, UsageError
 from sodkit.files import write_text
 from sodkit.geometry import rotated
-from sodkit.settings import Input, Recipe, Threshold
+from sodkit.settings import Input, Recipe
+from sodkit.settings.anchors import Anchored, AnchorLevel
+from sodkit.settings.two_stage import Cfinet, Crpn, FasterRcnn, Threshold
 
 COUNTED = SIZE_NAMES[: len(SIZE_BOUNDS)]
 """The size classes, without what is larger than N."""
@@ -137,7 +138,7 @@ def analyze_anchors(
         raise DataError("no objects of the size classes eS, rS, gS, N to analyse")
     boxes = objects.xyxy
     scaled, extents = boxes * recipe.input.scale, _extents(objects, recipe.input)
-    levels = recipe_levels(recipe)
+    levels = _levels(recipe)
     rules = _threshold_rules(recipe, boxes)
     thresholds = np.stack(list(rules.values()), axis=1)
     counts = count_anchors(scaled, extents, levels, thresholds, progress)
@@ -156,12 +157,40 @@ def analyze_anchors(
     )
 
 
+def _levels(recipe: Recipe) -> tuple[AnchorLevel, ...]:
+    """Return the anchors of a recipe's detector.
+
+    Raises:
+        UsageError: if it has none.
+    """
+    if not isinstance(recipe.model, Anchored):
+        raise UsageError(
+            f"{recipe.model.kind} has no anchors", where=f"recipe {recipe.name}",
+            hint="give another --recipe: sodkit recipes lists them",
+        )  # fmt: skip
+    return recipe.model.anchor_levels()
+
+
+def _own_threshold(recipe: Recipe) -> Threshold | None:
+    """Return the dynamic threshold of a recipe's coarse stage, None if it has none."""
+    match recipe.model:
+        case Cfinet(crpn=crpn) | FasterRcnn(proposals=Crpn() as crpn):
+            return crpn.assignment if isinstance(crpn.assignment, Threshold) else None
+        case _:
+            return None
+
+
+def _rule(threshold: Threshold) -> Threshold:
+    """Return the threshold alone: whom it reaches does not depend on ``match_best``."""
+    return threshold.model_copy(update={"match_best": True})
+
+
 def _rotated(objects: Annotations, recipe: Recipe, extents: FloatArray) -> FloatArray | None:
     """Return the best rotated IoU (N,) of oriented objects with an anchor."""
     if objects.obb is None:
         return None
     scaled = rotated.scale(objects.obb, (recipe.input.scale, recipe.input.scale))
-    return best_rotated_iou(scaled, extents, recipe_levels(recipe))
+    return best_rotated_iou(scaled, extents, _levels(recipe))
 
 
 def _extents(objects: Annotations, settings: Input) -> FloatArray:
@@ -175,10 +204,10 @@ def _extents(objects: Annotations, settings: Input) -> FloatArray:
 def _threshold_rules(recipe: Recipe, boxes: FloatArray) -> dict[str, FloatArray]:
     """Return the thresholds (N,) of each rule by its name."""
     rules = {f"IoU {t:g}": np.full(len(boxes), t) for t in FIXED}
-    own = recipe.model.crpn.threshold
+    own = _own_threshold(recipe)
     rules["dynamic (paper)"] = dynamic_thresholds(PAPER, boxes)
     rules["dynamic (release)"] = dynamic_thresholds(RELEASE, boxes)
-    if own not in (PAPER, RELEASE):
+    if own is not None and _rule(own) not in (_rule(PAPER), _rule(RELEASE)):
         rules["dynamic (recipe)"] = dynamic_thresholds(own, boxes)
     return rules
 

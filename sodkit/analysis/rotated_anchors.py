@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from sodkit.analysis.anchor_grid import Level
 from sodkit.data.records import FloatArray
 from sodkit.geometry.overlap import rotated_iou_pairs
+from sodkit.settings.anchors import AnchorLevel
 
 REACH = 2
 """Grid cells about the one nearest to an object's centre in which the best anchor is looked for."""
 
 
-def best_rotated_iou(obb: FloatArray, extents: FloatArray, levels: tuple[Level, ...]) -> FloatArray:
+def best_rotated_iou(
+    obb: FloatArray, extents: FloatArray, levels: tuple[AnchorLevel, ...]
+) -> FloatArray:
     """Return the rotated IoU (N,) of each oriented box with the anchor that overlaps it best.
 
     The overlap of two boxes falls as their centres part, but for a tilted box not along each axis

@@ -9,13 +9,15 @@ import typer
 
 
 def import_weights(
-    file: Annotated[
-        Path, typer.Argument(help="Checkpoint saved by mmdetection: CFINet or Faster R-CNN.")
-    ],
+    file: Annotated[Path, typer.Argument(help="Checkpoint saved by mmdetection.")],
     out: Annotated[Path, typer.Option(help="Checkpoint to write, .safetensors.")],
     classes: Annotated[
         str | None,
         typer.Option(metavar="A,B,...", help="Class names, if the file holds none or other ones."),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Recipe it was trained by (default: what names and shapes show)."),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a checkpoint at OUT.")
@@ -36,8 +38,7 @@ def import_weights(
         raise UsageError("is no name for a checkpoint: it ends in .safetensors", where=out)
     check_file(out, overwrite=overwrite, is_own=is_checkpoint, what="checkpoint of sodkit")
     names = None if classes is None else [name.strip() for name in classes.split(",")]
-    done = run(file, out, names)
-    model = done.recipe.model
+    done = run(file, out, names, recipe)
     if done.assumed:
         note("the file names no classes: SODA-D's nine are assumed; else give --classes")
     if as_json:
@@ -45,7 +46,8 @@ def import_weights(
             {
                 "out": str(out),
                 "recipe": done.recipe.name,
-                "backbone": model.backbone.name,
+                "kind": done.recipe.model.kind,
+                "sizes": dict(done.sizes),
                 "classes": {str(c.id): c.name for c in done.categories},
                 "tensors": done.tensors,
                 "parameters": done.parameters,
@@ -54,9 +56,8 @@ def import_weights(
         return
     rows = [
         ("recipe", done.recipe.name),
-        ("backbone", model.backbone.name),
-        ("proposals", model.proposals),
-        ("feature imitation", "yes" if model.imitation.enabled else "no"),
+        ("detector", done.recipe.model.kind),
+        *((key, value) for key, value in done.sizes),
         ("classes", ", ".join(c.name for c in done.categories)),
         ("tensors", done.tensors),
         ("parameters", done.parameters),

@@ -38,7 +38,9 @@ def predict(
     ] = None,
     stride: Annotated[int | None, typer.Option(min=1, help="Stride (default: recipe's).")] = None,
     no_split: Annotated[bool, typer.Option("--no-split", help="Whole images at once.")] = False,
-    score: Annotated[float, typer.Option(min=0, max=1, help="Least score kept.")] = 0.05,
+    score: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Least score kept (recipe's: 0.05).")
+    ] = None,
     nms: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="NMS IoU inside a patch (recipe's: 0.5, oriented 0.1)."),
@@ -75,17 +77,19 @@ def predict(
 
     with _output(out, images, overwrite):
         target = pick_device(device)
-        roi = {"nms": nms, "max_per_patch": max_per_patch, "score": score}
-        loaded = load_checkpoint(_chosen(checkpoint), target, roi)
+        loaded = load_checkpoint(_chosen(checkpoint), target)
         asked = _targets(images, image_folder, format_, loaded, recursive)
         _check_zip(out, loaded, asked[0], proposals is not None)
         default = PredictOptions.of(loaded.recipe)
+        keep = {"nms": nms, "max_per_patch": max_per_patch, "score": score}
         options = replace(
             default,
             size=None if no_split else size or default.size,
             stride=stride or min(default.stride, size or default.stride),
             merge_nms=default.merge_nms if merge_nms is None else merge_nms,
-            batch=batch or default.batch, score=score, proposals=proposals,
+            batch=batch or default.batch,
+            keep=default.keep.model_copy(update={k: v for k, v in keep.items() if v is not None}),
+            proposals=proposals,
         )  # fmt: skip
         found = _detect(loaded, asked, target, options)
         _write(out, found, asked, images, proposals is not None)
@@ -116,6 +120,7 @@ def _detect(
         return predict_images(
             loaded.detector, loaded.recipe, asked[0].images, asked[1],
             device=device, options=options, progress=report,
+            classes=len(loaded.categories),
         )  # fmt: skip
 
 

@@ -111,11 +111,13 @@ class TrainView:
 def start_lines(report: StartReport) -> list[str]:
     """Say what is trained, where, on what, how long and into which folder."""
     from sodkit.engine.device import describe
+    from sodkit.settings.outside import Outside
 
-    recipe, backbone = report.recipe, report.recipe.model.backbone.name
-    device = describe(report.device)
-    if report.device.type == "cpu" and int(backbone.removeprefix("resnet")) >= GPU_LAYERS:
-        device += f"; a recipe with {backbone} is made for a GPU, and slow without one"
+    recipe, device = report.recipe, describe(report.device)
+    if report.device.type == "cpu" and not isinstance(recipe.model, Outside):
+        backbone = recipe.model.backbone.name
+        if int(backbone.removeprefix("resnet")) >= GPU_LAYERS:
+            device += f"; a recipe with {backbone} is made for a GPU, and slow without one"
     epochs, batch = recipe.schedule.epochs, recipe.schedule.batch
     steps = f"{epochs * report.steps} ({epochs} epochs of {report.steps}, {batch} images a step)"
     if report.epoch:

@@ -65,6 +65,11 @@ class Batch:
     targets: tuple[Target, ...] = ()
     image_ids: tuple[int, ...] = ()
 
+    @property
+    def padded(self) -> tuple[int, int]:
+        """(height, width) of all images with their padding."""
+        return self.images.shape[-2], self.images.shape[-1]
+
     def tensors(self) -> Iterator[Tensor]:
         """Yield all tensors, those of the targets too."""
         yield self.images

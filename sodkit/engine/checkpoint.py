@@ -20,12 +20,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sodkit.data.records import Category
+from sodkit.engine.build import as_detector, without_weights
 from sodkit.engine.metadata import IMPORT, KEY, CheckpointInfo, Progress, StateInfo, read_info
 from sodkit.errors import ModelError, SodkitError
 from sodkit.files import atomic_path
-from sodkit.models.detector import Detector
+from sodkit.models.detector import DetectorModule
 from sodkit.models.zoo import build
 from sodkit.settings import Recipe
+from sodkit.settings.detectors import Model
+from sodkit.settings.outside import Outside
 
 MOMENTS = {"SGD": ("momentum_buffer",), "AdamW": ("step", "exp_avg", "exp_avg_sq")}
 """What PyTorch's optimisers keep of a parameter."""
@@ -35,7 +38,7 @@ MOMENTS = {"SGD": ("momentum_buffer",), "AdamW": ("step", "exp_avg", "exp_avg_sq
 class Checkpoint:
     """A detector ready to run, with what it was trained for."""
 
-    detector: Detector
+    detector: DetectorModule
     recipe: Recipe
     categories: tuple[Category, ...]
 
@@ -49,15 +52,15 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, device: torch.device, roi: Mapping[str, float | int | None] | None = None
+    path: Path, device: torch.device, *, detector: nn.Module | None = None
 ) -> Checkpoint:
     """Read a checkpoint and build its detector, in evaluation mode, on ``device``.
 
     Args:
         path: the ``.safetensors`` file.
         device: where the detector goes.
-        roi: settings of ``model.roi`` to change for testing (``nms``, ``score``,
-            ``max_per_patch``); None keeps the recipe's.
+        detector: the module that the weights go into, for a detector from outside: a checkpoint
+            never has code imported that it names. None: the recipe's own.
 
     Raises:
         ModelError: no such file, not a checkpoint of ours, metadata of the wrong type, or tensors
@@ -66,25 +69,36 @@ def load_checkpoint(
     tensors, metadata = _load(path)
     info = read_info(CheckpointInfo, metadata, path)
     categories = tuple(Category(number, name) for number, name in info.categories)
-    recipe = _for_testing(info.recipe, {k: v for k, v in (roi or {}).items() if v is not None})
+    made = _made(info.recipe.model, len(categories), tensors, path, detector)
+    _fill(made, tensors, path)
+    made = made.to(device=device)
+    return Checkpoint(made.eval(), info.recipe, categories)
+
+
+def _made(
+    model: Model,
+    classes: int,
+    tensors: Mapping[str, Tensor],
+    path: Path,
+    given: nn.Module | None,
+) -> DetectorModule:
+    """Return the detector that the weights go into."""
+    if given is not None:
+        return as_detector(given)
+    if isinstance(model, Outside):
+        raise ModelError(
+            f"holds a detector from outside (factory: {model.factory}), which is not made here",
+            where=path,
+            hint="make it yourself: sodkit.load_checkpoint(path, device, detector=mine)",
+        )
+    plain = without_weights(model)
     try:
-        detector = build(recipe.model, len(categories), recipe.boxes)
+        with torch.device("meta"):  # sizes that do not fit are found before memory is taken
+            sizes = build(plain, classes).state_dict()
+        _check_fit(tensors, sizes, path, "the weights do not fit their recipe")
+        return build(plain, classes)
     except (RuntimeError, MemoryError, OverflowError) as error:  # sizes that no machine holds
         raise ModelError(f"its recipe cannot be built: {error}", where=path) from error
-    _fill(detector, tensors, path)
-    detector = detector.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Checkpoint(detector.eval(), recipe, categories)
-
-
-def _for_testing(recipe: Recipe, roi: Mapping[str, float | int]) -> Recipe:
-    """Return the recipe with the head's test settings, and no weights to start from."""
-    model = recipe.model.model_copy(
-        update={
-            "backbone": recipe.model.backbone.model_copy(update={"weights": None}),
-            "roi": recipe.model.roi.model_copy(update=roi),
-        }
-    )
-    return recipe.model_copy(update={"model": model})
 
 
 def save_state(

@@ -10,15 +10,15 @@ import torch
 
 from sodkit.errors import MissingExtraError, SodkitError, UsageError
 from sodkit.files import atomic_path
-from sodkit.models.detector import Detector
-from sodkit.models.graph import ProposalGraph
-from sodkit.models.oriented_rpn import OrientedRpn
+from sodkit.models.detector import DetectorModule, Exportable
 
 _MULTIPLE = 32
 
 
-def export_onnx(detector: Detector, out: Path, *, height: int, width: int, batch: int = 1) -> None:
-    """Write everything before the first NMS as ONNX (``models.graph.ProposalGraph``).
+def export_onnx(
+    detector: DetectorModule, out: Path, *, height: int, width: int, batch: int = 1
+) -> None:
+    """Write everything before the first NMS as ONNX (``Exportable.graph``).
 
     Input ``images`` (batch, 3, height, width) float32, normalised RGB; outputs ``boxes``
     (batch, A, 4) xyxy in px of the input and ``scores`` (batch, A). The file fixes the sizes.
@@ -31,7 +31,7 @@ def export_onnx(detector: Detector, out: Path, *, height: int, width: int, batch
         batch: images at a time.
 
     Raises:
-        UsageError: sizes that are no multiples of 32, or a detector with oriented proposals.
+        UsageError: sizes that are no multiples of 32, or a detector without a graph.
         MissingExtraError: the extra ``onnx`` is not installed.
         SodkitError: the exporter failed.
     """
@@ -40,13 +40,13 @@ def export_onnx(detector: Detector, out: Path, *, height: int, width: int, batch
             f"{height} x {width} px, {batch} images",
             hint=f"height and width are multiples of {_MULTIPLE}, batch is at least 1",
         )
-    if isinstance(detector.rpn, OrientedRpn):
-        raise UsageError("the graph of oriented proposals cannot be exported", where=out)
+    if not isinstance(detector, Exportable):
+        raise UsageError(f"{type(detector).__name__} has no graph that can be exported", where=out)
     for package in ("onnx", "onnxscript"):
         if find_spec(package) is None:
             raise MissingExtraError(package, "onnx")
     images = torch.zeros(batch, 3, height, width)
-    graph = ProposalGraph(detector.eval()).eval()
+    graph = detector.eval().graph().eval()
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # of the exporter about its own parts

@@ -1,4 +1,4 @@
-"""Weights of the authors' release (and of mmdetection's Faster R-CNN) as a checkpoint of ours."""
+"""Weights of other projects as a checkpoint of ours: the CFINet release, mmdetection."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from sodkit.config import load_recipe
 from sodkit.data.records import Category
 from sodkit.engine.checkpoint import save_checkpoint
 from sodkit.errors import ModelError, UsageError
-from sodkit.models import release, torch_file, zoo
+from sodkit.models import zoo
+from sodkit.models.importers import families, mmdet, torch_file
 from sodkit.settings import Recipe
 
 SODA_D = (
@@ -39,6 +40,7 @@ class Imported:
         assumed: the file names no classes, nine are taken to be SODA-D's.
         tensors: how many tensors the file's state dict holds.
         parameters: how many learnable numbers the detector has.
+        sizes: settings that the shapes showed, by their keys.
     """
 
     recipe: Recipe
@@ -46,18 +48,24 @@ class Imported:
     assumed: bool
     tensors: int
     parameters: int
+    sizes: tuple[tuple[str, str], ...] = ()
 
 
-def import_weights(file: Path, out: Path, classes: Sequence[str] | None = None) -> Imported:
+def import_weights(
+    file: Path, out: Path, classes: Sequence[str] | None = None, recipe: str | None = None
+) -> Imported:
     """Turn a checkpoint that mmdetection saved into one of ours.
 
-    CFINet as released, with one of its two parts or both, and Faster R-CNN with FPN, on ResNet 18
-    to 152. Nothing in the file is run. The release keeps no exemplars in it: they start empty.
+    CFINet as released, with one of its two parts or both, Faster R-CNN and RetinaNet, on ResNet 18
+    to 152: family and sizes follow from names and shapes. Nothing in the file is run. The release
+    keeps no exemplars in it: they start empty.
 
     Args:
         file: saved by ``torch.save``: a state dict, alone or under ``state_dict``.
         out: the ``.safetensors`` file to write.
         classes: class names in the model's order; None: those in the file.
+        recipe: a built-in recipe or a YAML file that the detector was trained by, where its
+            names do not show it; None: the one that they show.
 
     Raises:
         ModelError: the file cannot be read, or what it holds does not fit; the message names the
@@ -65,7 +73,7 @@ def import_weights(file: Path, out: Path, classes: Sequence[str] | None = None) 
         UsageError: no class names, or not as many as the model has classes.
     """
     try:
-        return _import(file, out, classes)
+        return _import(file, out, classes, recipe)
     except ModelError as error:
         raise ModelError(error.what, where=error.where or file, hint=error.hint) from error
 
@@ -79,21 +87,45 @@ def is_checkpoint(path: Path) -> bool:
         return False
 
 
-def _import(file: Path, out: Path, classes: Sequence[str] | None) -> Imported:
+def _import(
+    file: Path, out: Path, classes: Sequence[str] | None, recipe_name: str | None
+) -> Imported:
     content = torch_file.read(
         file, "the weights", "a checkpoint saved by mmdetection: of the CFINet release, say"
     )
     if not isinstance(content, Mapping):
         raise ModelError(f"holds no state_dict but a {type(content).__name__}")
-    state, named = release.unwrap(content)
-    found = release.recognise(state)
+    state, named = mmdet.unwrap(content)
+    found = families.recognise(state)
     categories, assumed = _categories(found.classes, classes, named)
-    recipe = load_recipe(found.recipe, found.overrides)
+    recipe = _recipe(found, recipe_name)
     detector = zoo.build(recipe.model, found.classes)
-    detector.load_state_dict(release.convert(state, detector))
+    detector.load_state_dict(mmdet.convert(state, detector, found.table))
     save_checkpoint(out, detector, recipe, categories)
     parameters = sum(p.numel() for p in detector.parameters())
-    return Imported(recipe, categories, assumed, len(state), parameters)
+    return Imported(recipe, categories, assumed, len(state), parameters, _sizes(found))
+
+
+def _sizes(found: mmdet.Recognised) -> tuple[tuple[str, str], ...]:
+    pairs = (setting.removeprefix("model.").partition("=") for setting in found.overrides)
+    return tuple((key, value) for key, _, value in pairs if key != "backbone.weights")
+
+
+def _recipe(found: mmdet.Recognised, name: str | None) -> Recipe:
+    """Return the recipe of what was recognised; ``name`` decides what the weights do not show.
+
+    Raises:
+        UsageError: the recipe is of another kind of detector.
+    """
+    if name is None:
+        return load_recipe(found.recipe, found.overrides)
+    recipe = load_recipe(name, ("model.backbone.weights=null",))
+    if recipe.model.kind != found.kind:
+        raise UsageError(
+            f"the weights are of {found.kind}, the recipe is of {recipe.model.kind}",
+            where=f"--recipe {name}", hint=f"leave it away, or give one of {found.kind}",
+        )  # fmt: skip
+    return recipe
 
 
 def _categories(

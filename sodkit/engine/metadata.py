@@ -16,10 +16,11 @@ from pydantic import Field, FiniteFloat, ValidationError, model_validator
 
 from sodkit._version import __version__
 from sodkit.errors import ModelError
-from sodkit.settings import Recipe, Settings
+from sodkit.settings import Recipe
+from sodkit.settings.base import Settings
 
 KEY = "sodkit"
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Of the metadata; another number is refused."""
 
 KINDS = {"checkpoint": "a sodkit checkpoint", "state": "a training state of sodkit"}
@@ -56,7 +57,7 @@ class Progress(Settings):
 class _Info(Settings):
     """What checkpoint and state have in common."""
 
-    format: Literal[1] = FORMAT
+    format: Literal[2] = FORMAT
     version: str = __version__
 
 

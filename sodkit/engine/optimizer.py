@@ -7,17 +7,18 @@ import math
 import torch
 
 from sodkit.engine.metadata import Progress
-from sodkit.models.detector import Detector
+from sodkit.models.detector import DetectorModule, Grouped
 from sodkit.settings import Schedule
 
 
-def make_optimizer(detector: Detector, schedule: Schedule) -> torch.optim.Optimizer:
-    """Return the optimiser of the trainable parameters; the embedding's have their own rate."""
-    embedding = {id(parameter) for parameter in detector.embedding_parameters()}
-    trained = [parameter for parameter in detector.parameters() if parameter.requires_grad]
+def make_optimizer(detector: DetectorModule, schedule: Schedule) -> torch.optim.Optimizer:
+    """Return the optimiser of the trainable parameters; some may have a rate of their own."""
+    rates = detector.rates() if isinstance(detector, Grouped) else []
+    own = {id(parameter) for _, parameters in rates for parameter in parameters}
+    rest = [parameter for parameter in detector.parameters() if id(parameter) not in own]
     groups = [
-        {"params": [p for p in trained if id(p) not in embedding], "factor": 1.0},
-        {"params": [p for p in trained if id(p) in embedding], "factor": schedule.embedding_lr},
+        {"params": [p for p in parameters if p.requires_grad], "factor": factor}
+        for factor, parameters in ((1.0, rest), *rates)
     ]
     groups = [group for group in groups if group["params"]]
     decay = schedule.weight_decay

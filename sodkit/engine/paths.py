@@ -13,7 +13,7 @@ from sodkit.engine.metadata import parse
 from sodkit.engine.run_folder import RUN
 from sodkit.errors import UsageError
 from sodkit.files import write_text
-from sodkit.settings import Settings
+from sodkit.settings.base import Settings
 
 Text = Annotated[str, Field(min_length=1, pattern="^[^\\x00]*$")]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +20,13 @@ from sodkit.data.batches import PatchDetections
 from sodkit.data.dataset import pad_images
 from sodkit.data.images import RgbImage, read_image
 from sodkit.data.records import Detections, ImageRecord
+from sodkit.engine.check_output import check_detections
 from sodkit.engine.device import autocast
 from sodkit.errors import UsageError
 from sodkit.geometry.boxes import xyxy_to_xywh
 from sodkit.geometry.rotated import canonical, obb_to_xywh
-from sodkit.models.detector import Detector
-from sodkit.settings import Recipe
+from sodkit.models.detector import DetectorModule, Proposes
+from sodkit.settings import Keep, Recipe
 from sodkit.tiling.grid import windows
 from sodkit.tiling.merge import merge_patches
 
@@ -37,7 +38,7 @@ class PredictOptions:
     Attributes:
         size, stride: windows in px; size None: the whole image at once.
         batch: windows a batch.
-        score: detections below are dropped.
+        keep: score threshold, NMS and limit inside a window.
         merge_nms: IoU above which detections of one class in different patches are one.
         proposals: give this many class-agnostic proposals a patch instead of detections.
         readers: threads that decode images.
@@ -47,7 +48,7 @@ class PredictOptions:
     stride: int
     merge_nms: float
     batch: int = 4
-    score: float = 0.05
+    keep: Keep = field(default_factory=Keep)
     proposals: int | None = None
     readers: int = 2
 
@@ -63,7 +64,7 @@ class PredictOptions:
         """Return the recipe's own options."""
         return cls(
             size=recipe.input.patch, stride=recipe.input.stride, merge_nms=recipe.merge.nms,
-            batch=recipe.schedule.batch, score=recipe.model.roi.score,
+            batch=recipe.schedule.batch, keep=recipe.keep,
         )  # fmt: skip
 
 
@@ -77,15 +78,22 @@ class _Window:
     scale: transforms.Scale
     last: bool
 
+    @property
+    def extent(self) -> tuple[float, float]:
+        """(width, height) of the window in px of the image."""
+        height, width = self.pixels.shape[:2]
+        return width / self.scale[0], height / self.scale[1]
+
 
 def predict_images(
-    detector: Detector,
+    detector: DetectorModule,
     recipe: Recipe,
     images: Sequence[ImageRecord],
     folder: Path,
     *,
     device: torch.device,
     options: PredictOptions | None = None,
+    classes: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Detections:
     """Detect objects in whole images.
@@ -97,6 +105,7 @@ def predict_images(
         folder: see ``images``.
         device: where to compute.
         options: windows and merging; None: the recipe's.
+        classes: how many there are; labels beyond are an error; None: not checked.
         progress: called with (images done, images in all).
 
     Returns:
@@ -104,6 +113,7 @@ def predict_images(
 
     Raises:
         DataError: an image that cannot be read or has another size than stated.
+        ModelError: the detector returns what cannot be: NaN, wrong shapes, boxes elsewhere.
     """
     options = options or PredictOptions.of(recipe)
     results: list[Detections] = []
@@ -112,9 +122,9 @@ def predict_images(
     with torch.inference_mode():
         for batch in _batched(stream, options.batch):
             for window, found in zip(
-                batch, _run(detector, batch, recipe, options, device), strict=True
+                batch, _run(detector, batch, recipe, options, device, classes), strict=True
             ):
-                parts.append(_in_image(found, window, options.score))
+                parts.append(_in_image(found, window, options.keep.score))
                 if window.last:
                     results.append(_merged(Detections.concatenate(parts, recipe.boxes), options))
                     parts = []
@@ -128,18 +138,29 @@ def _merged(found: Detections, options: PredictOptions) -> Detections:
 
 
 def _run(
-    detector: Detector,
+    detector: DetectorModule,
     batch: Sequence[_Window],
     recipe: Recipe,
     options: PredictOptions,
     device: torch.device,
+    classes: int | None,
 ) -> list[PatchDetections]:
     """Run the detector on a batch of windows."""
     tensors = pad_images([w.pixels for w in batch], [w.scale for w in batch], recipe.input)
     with autocast(device, recipe.schedule.precision):
         if options.proposals is not None:
-            return detector.propose(tensors.to(device), options.proposals)
-        return detector.detect(tensors.to(device))
+            if not isinstance(detector, Proposes):
+                raise UsageError(
+                    f"{type(detector).__name__} has no proposals", where="--proposals",
+                    hint="leave it away, or give a two-stage detector",
+                )  # fmt: skip
+            found = detector.propose(tensors.to(device), options.proposals)
+        else:
+            found = detector.detect(tensors.to(device), options.keep)
+    check_detections(
+        detector, found, [(w.image.file_name, w.extent) for w in batch], classes=classes
+    )
+    return found
 
 
 def _in_image(found: PatchDetections, window: _Window, score: float) -> Detections:

@@ -27,7 +27,7 @@ from sodkit.errors import DataError, ModelError, UsageError
 from sodkit.evaluation.evaluate import evaluate
 from sodkit.evaluation.protocol import protocol_of
 from sodkit.lock import check_no_writer, lock_folder
-from sodkit.models.detector import Detector
+from sodkit.models.detector import DetectorModule
 from sodkit.settings import Recipe
 
 Execute = TypeVar("Execute", bound=Callable[..., Row])
@@ -236,7 +236,7 @@ def _validator(
     protocol = protocol_of(recipe.evaluation, val.kind)
     names = [metric.name for metric in protocol.metrics if metric.kind == "AP"]
 
-    def validate(detector: Detector) -> dict[str, float | None]:
+    def validate(detector: DetectorModule) -> dict[str, float | None]:
         found = predict_images(
             detector, recipe, val.images, folder, device=device, options=options, progress=progress
         )

@@ -23,6 +23,8 @@ from sodkit.data.missing import check_images_exist
 from sodkit.data.oddities import MIN_SIDE
 from sodkit.data.records import Annotations, Category
 from sodkit.engine import checkpoint as ckpt
+from sodkit.engine.build import new_detector, with_outside
+from sodkit.engine.check_output import check_losses
 from sodkit.engine.device import autocast
 from sodkit.engine.failures import explained
 from sodkit.engine.log import Row, RunLog
@@ -36,11 +38,11 @@ from sodkit.engine.optimizer import (
 )
 from sodkit.errors import DataError, SodkitError
 from sodkit.files import write_text
-from sodkit.models.detector import Detector
-from sodkit.models.zoo import build
+from sodkit.models.detector import DetectorModule
+from sodkit.models.parts.sampling import Shuffle, random_order
 from sodkit.settings import Recipe
 
-Validate = Callable[[Detector], dict[str, float | None]]
+Validate = Callable[[DetectorModule], dict[str, float | None]]
 """Evaluates a detector (in evaluation mode) and returns metrics by name, ``AP`` among them.
 
 All of them go to ``metrics.csv``.
@@ -99,7 +101,8 @@ def train(
     on_start: Callable[[StartReport], None] = lambda report: None,
     on_step: Callable[[StepReport], None] = lambda report: None,
     on_epoch: Callable[[Row], None] = lambda row: None,
-) -> Detector:
+    detector: nn.Module | None = None,
+) -> DetectorModule:
     """Train a detector; checkpoints, recipe and logs go to ``out``.
 
     An epoch is saved before its validation, so one that fails costs no epoch: resumed, the run goes
@@ -117,6 +120,8 @@ def train(
         on_start: told what is about to be done, before the first step.
         on_step: told of every step.
         on_epoch: told of every epoch's row of ``metrics.csv``.
+        detector: one from outside to train, with the two methods of ``Detector``; None: the
+            recipe's. Its checkpoints say ``kind: outside``.
 
     Returns:
         the trained detector.
@@ -127,15 +132,18 @@ def train(
         SodkitError: a loss that is not finite, the message names the images; memory that is full;
             a worker process that was killed.
     """
+    recipe = recipe if detector is None else with_outside(recipe, detector)
     schedule = recipe.schedule
     dataset = training_set(recipe, annotations, images)
     batches = Batches(
         dataset, recipe.input, batch=schedule.batch, seed=recipe.seed, workers=workers
     )
     files = _Files.of(out)
-    detector = _new_detector(recipe, len(annotations.categories), device, pretrained=not resume)
-    optimizer = make_optimizer(detector, schedule)
-    done = ckpt.load_state(files.state, detector, optimizer) if resume else Progress()
+    trained = new_detector(
+        recipe, len(annotations.categories), device, given=detector, pretrained=not resume
+    )
+    optimizer = make_optimizer(trained, schedule)
+    done = ckpt.load_state(files.state, trained, optimizer) if resume else Progress()
     scaler = restore_scale(make_scaler(schedule, device), done)
     write_text(out / "recipe.yaml", dump_recipe(recipe))
     logged = done.epoch - (done.unvalidated is not None)
@@ -144,7 +152,7 @@ def train(
         RunLog(out, steps_until=done.epoch, epochs_until=logged) as log,
     ):
         loop = _Loop(
-            recipe, annotations.categories, detector, optimizer, scaler, batches, log, files,
+            recipe, annotations.categories, trained, optimizer, scaler, batches, log, files,
             validate, on_step, on_epoch,
         )  # fmt: skip
         objects, ignored = learnable(annotations).sum(), annotations.ignore.sum()
@@ -152,7 +160,7 @@ def train(
             recipe, device, out, len(dataset), int(objects), int(ignored), done.epoch, len(batches)
         ))  # fmt: skip
         _run_epochs(loop, done)
-    return detector.eval()
+    return trained.eval()
 
 
 def training_set(recipe: Recipe, annotations: Annotations, images: Path) -> TrainingSet:
@@ -188,7 +196,7 @@ class _Loop:
 
     recipe: Recipe
     categories: tuple[Category, ...]
-    detector: Detector
+    detector: DetectorModule
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     batches: Batches
@@ -253,7 +261,7 @@ def _train_epoch(loop: _Loop, epoch: int) -> dict[str, float]:
     for number, batch in enumerate(loop.batches.epoch(epoch)):
         step = epoch * count + number
         rate = set_rate(loop.optimizer, schedule, epoch=epoch, step=step, steps=steps)
-        losses = _train_step(loop, batch.to(device), _generator(loop.recipe.seed, step))
+        losses = _train_step(loop, batch.to(device), _shuffle(loop.recipe.seed, step))
         loop.log.step({"epoch": epoch + 1, "step": step + 1, "lr": rate, **losses})
         loop.on_step(StepReport(epoch, schedule.epochs, step, steps, losses, rate))
         for name, value in losses.items():
@@ -262,24 +270,11 @@ def _train_epoch(loop: _Loop, epoch: int) -> dict[str, float]:
     return {"lr": rate, **sums, "seconds": seconds}
 
 
-def _new_detector(
-    recipe: Recipe, classes: int, device: torch.device, *, pretrained: bool
-) -> Detector:
-    """Build the detector from the recipe's seed; without pretrained weights where others follow."""
-    torch.manual_seed(recipe.seed)
-    model = recipe.model
-    if not pretrained:
-        backbone = model.backbone.model_copy(update={"weights": None})
-        model = model.model_copy(update={"backbone": backbone})
-    detector = build(model, classes, recipe.boxes)
-    return detector.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-
-def _train_step(loop: _Loop, batch: Batch, generator: torch.Generator) -> dict[str, float]:
+def _train_step(loop: _Loop, batch: Batch, shuffle: Shuffle) -> dict[str, float]:
     """Forward, backward, update; return the losses and their sum as ``loss``."""
     schedule, optimizer, scaler = loop.recipe.schedule, loop.optimizer, loop.scaler
     with autocast(batch.images.device, schedule.precision):
-        losses: dict[str, Tensor] = loop.detector(batch, generator)
+        losses = check_losses(loop.detector, loop.detector(batch, shuffle))
         total = torch.stack([value.float() for value in losses.values()]).sum()
     values = torch.stack([*(v.detach().float() for v in losses.values()), total.detach()])
     named = dict(zip([*losses, "loss"], values.tolist(), strict=True))
@@ -317,8 +312,7 @@ def check_kind(recipe: Recipe, annotations: Annotations) -> None:
     raise DataError(
         f"the data have {annotations.kind} boxes, the recipe {recipe.name} learns "
         f"{recipe.boxes} ones",
-        hint=f"take a recipe for {annotations.kind} boxes ({other}), or --set boxes="
-        f"{annotations.kind}",
+        hint=f"take a recipe for {annotations.kind} boxes: {other}",
     )
 
 
@@ -332,7 +326,7 @@ def _check_learnable(annotations: Annotations) -> None:
         )
 
 
-def _generator(seed: int, step: int) -> torch.Generator:
-    """Return the generator of a step's sampling."""
+def _shuffle(seed: int, step: int) -> Shuffle:
+    """Return what a step's sampling is drawn by."""
     state = np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+    return random_order(torch.Generator().manual_seed(int(state >> np.uint64(1))))

@@ -1,24 +1,47 @@
-"""From settings to a detector: the one constructor call."""
+"""From settings to a detector: one ``match``, so that a kind without a case is a type error."""
 
 from __future__ import annotations
 
-from sodkit import settings
-from sodkit.data.records import BoxKind
-from sodkit.models.backbone import load_weights
-from sodkit.models.detector import Detector
+from typing import assert_never
+
+import torch
+
+from sodkit.errors import UsageError
+from sodkit.models.cfinet import Cfinet
+from sodkit.models.detector import DetectorModule
+from sodkit.models.faster_rcnn import FasterRcnn
+from sodkit.models.oriented_rcnn import OrientedRcnn
+from sodkit.models.parts.backbone import load_weights
+from sodkit.models.retinanet import RetinaNet
+from sodkit.settings import dense, outside, two_stage
+from sodkit.settings.detectors import Model
 
 
-def build(model: settings.Model, num_classes: int, boxes: BoxKind = "horizontal") -> Detector:
+def build(model: Model, classes: int) -> DetectorModule:
     """Return a detector in training mode, its backbone pretrained as the settings say.
 
     Args:
         model: the model part of a recipe.
-        num_classes: classes of the data set, without background and ``ignore``.
-        boxes: the recipe's kind of box.
+        classes: classes of the data set, without background and ``ignore``.
 
     Raises:
         ModelError: if the backbone's weights cannot be had or do not fit.
     """
-    detector = Detector(model, num_classes, boxes)
+    detector: Cfinet | FasterRcnn | OrientedRcnn | RetinaNet
+    match model:
+        case two_stage.Cfinet():
+            detector = Cfinet(model, classes)
+        case two_stage.FasterRcnn():
+            detector = FasterRcnn(model, classes)
+        case two_stage.OrientedRcnn():
+            detector = OrientedRcnn(model, classes)
+        case dense.RetinaNet():
+            detector = RetinaNet(model, classes)
+        case outside.Outside():
+            raise UsageError(
+                "a detector from outside is made by its factory", where=f"{model.factory}"
+            )
+        case _:
+            assert_never(model)
     load_weights(detector.backbone, model.backbone)
-    return detector
+    return detector.to(memory_format=torch.channels_last)

@@ -7,18 +7,17 @@ from hypothesis import strategies as st
 
 from sodkit.analysis import anchor_grid
 from sodkit.analysis.anchor_grid import (
-    Level,
     best_iou,
     count_anchors,
     count_region,
     dynamic_thresholds,
-    recipe_levels,
 )
 from sodkit.geometry.boxes import iou
-from sodkit.settings import Fpn, Model, Recipe, Rpn, Threshold
+from sodkit.settings.anchors import AnchorLevel
+from sodkit.settings.two_stage import Cfinet, FasterRcnn, Fpn, Rpn, Threshold
 
-CRPN = recipe_levels(Recipe(name="r"))
-RPN = recipe_levels(Recipe(name="r", model=Model(proposals="rpn", fpn=Fpn(levels=5))))
+CRPN = Cfinet().anchor_levels()
+RPN = FasterRcnn(fpn=Fpn(levels=5)).anchor_levels()
 
 
 def all_anchors(levels, width, height):
@@ -41,13 +40,13 @@ def random_boxes(seed, count, width, height):
 
 
 def test_levels_of_recipes():
-    assert list(CRPN) == [Level(s, ((2.0 * s, 2.0 * s),)) for s in (4, 8, 16, 32)]
+    assert list(CRPN) == [AnchorLevel(s, ((2.0 * s, 2.0 * s),)) for s in (4, 8, 16, 32)]
     assert [level.stride for level in RPN] == [4, 8, 16, 32, 64]
     for level in RPN:
         sizes = np.array(level.sizes)
         assert np.allclose(sizes.prod(axis=1), (2 * level.stride) ** 2)
         assert np.allclose(sizes[:, 1] / sizes[:, 0], [0.5, 1, 2])
-    scaled = recipe_levels(Recipe(name="r", model=Model(proposals="rpn", rpn=Rpn(anchor_scale=1))))
+    scaled = FasterRcnn(proposals=Rpn(anchor_scale=1)).anchor_levels()
     assert scaled[0].sizes[1] == (4.0, 4.0)
 
 

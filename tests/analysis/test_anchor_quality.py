@@ -16,6 +16,7 @@ from sodkit.data.records import Annotations, Category, ImageRecord
 from sodkit.data.synthetic import make_scene
 from sodkit.errors import DataError
 from sodkit.settings import Input, Recipe
+from sodkit.settings.two_stage import Cfinet, Crpn, Threshold
 
 PLAIN = Recipe(name="plain", input=Input(scale=1.0))
 
@@ -69,9 +70,7 @@ def test_thresholds_follow_the_size_before_resizing():
         quality = analyze_anchors(boxes, recipe)
         assert quality.positives["IoU 0.4"][0] <= quality.positives["dynamic (paper)"][0]
         assert quality.positives["dynamic (paper)"][0] <= quality.positives["IoU 0.2"][0]
-    fixed = Recipe.model_validate_json(
-        json.dumps({"name": "f", "model": {"crpn": {"threshold": {"base": 0.4, "gamma": 0.0}}}})
-    )
+    fixed = Recipe(name="f", model=Cfinet(crpn=Crpn(assignment=Threshold(base=0.4, gamma=0.0))))
     own = analyze_anchors(boxes, fixed).positives
     assert own["dynamic (recipe)"].tolist() == own["IoU 0.4"].tolist()
 

@@ -1,15 +1,15 @@
 import numpy as np
 
-from sodkit.analysis.anchor_grid import Level
 from sodkit.analysis.rotated_anchors import best_rotated_iou
 from sodkit.geometry.overlap import rotated_iou
 from sodkit.geometry.rotated import canonical
+from sodkit.settings.anchors import AnchorLevel
 
 LEVELS = (
-    Level(4, ((5.6, 2.8), (4.0, 4.0), (2.8, 5.6))),
-    Level(8, ((11.3, 5.7), (8.0, 8.0), (5.7, 11.3))),
-    Level(16, ((22.6, 11.3), (16.0, 16.0), (11.3, 22.6))),
-    Level(32, ((45.3, 22.6), (32.0, 32.0), (22.6, 45.3))),
+    AnchorLevel(4, ((5.6, 2.8), (4.0, 4.0), (2.8, 5.6))),
+    AnchorLevel(8, ((11.3, 5.7), (8.0, 8.0), (5.7, 11.3))),
+    AnchorLevel(16, ((22.6, 11.3), (16.0, 16.0), (11.3, 22.6))),
+    AnchorLevel(32, ((45.3, 22.6), (32.0, 32.0), (22.6, 45.3))),
 )
 
 

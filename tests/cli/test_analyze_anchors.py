@@ -56,7 +56,7 @@ def test_settings_change_the_anchors(app, ann):
         data = json.loads(run(app, ann, "--json", *words).stdout)
         return data["sizes"]["all"]["mean_best_iou"]
 
-    assert mean("--set", "model.proposals=rpn") > mean()
+    assert mean("--set", "model.kind=faster-rcnn") > mean()
     assert mean("--set", "model.crpn.anchor_scale=6.0") != mean()
 
 

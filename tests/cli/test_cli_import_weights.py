@@ -21,8 +21,9 @@ from sodkit.data import transforms
 from sodkit.data.batches import PatchDetections
 from sodkit.engine.checkpoint import load_checkpoint
 from sodkit.engine.import_weights import SODA_D
-from sodkit.models.detector import Detector
-from sodkit.models.losses import paired_iou
+from sodkit.models.cfinet import Cfinet
+from sodkit.models.parts.losses import paired_iou
+from sodkit.settings import Keep
 
 NAMES = ("people", "rider", "bicycle", "motor", "vehicle", "sign", "light", "camera", "cone")
 
@@ -56,7 +57,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert code == 0, err
     report = json.loads(stdout)
     assert report["recipe"] == "cfinet-r50-soda-d-release"
-    assert report["backbone"] == "resnet18"
+    assert report["sizes"]["backbone.name"] == "resnet18"
     assert report["classes"] == {str(k): name for k, name in enumerate(NAMES, 1)}
     assert report["tensors"] == 168
     return out
@@ -115,7 +116,7 @@ def test_pixels_reach_the_detector_as_in_the_release(
 ) -> None:
     """BGR file -> resized by 1.5 -> RGB, mean, std -> zeros right and bottom to a multiple of 32.
 
-    Reckoned here from the facts with OpenCV alone: windows of 800 px at a stride of 650, the image
+    Reckoned here with OpenCV alone: windows of 800 px at a stride of 650, the image
     (830 x 700) padded with black below.
     """
     rng = np.random.default_rng(0)
@@ -123,12 +124,12 @@ def test_pixels_reach_the_detector_as_in_the_release(
     cv2.imwrite(str(tmp_path / "scene.png"), bgr)
     seen = []
 
-    def spy(self: Detector, batch: Any) -> Any:
+    def spy(self: Cfinet, batch: Any, keep: Any) -> Any:
         seen.append(batch)
         empty = torch.zeros(0)
         return [PatchDetections(empty.reshape(0, 4), empty, empty.long()) for _ in batch.sizes]
 
-    monkeypatch.setattr(Detector, "detect", spy)
+    monkeypatch.setattr(Cfinet, "detect", spy)
     predict(checkpoint, tmp_path / "scene.png", tmp_path / "found.json")
     (batch,) = seen
     assert batch.images.shape == (2, 3, 1216, 1216)
@@ -161,7 +162,7 @@ def test_the_whole_way_on_an_image_file(checkpoint: Path, tmp_path: Path) -> Non
         part = (large[..., ::-1] - [123.675, 116.28, 103.53]) / [58.395, 57.12, 57.375]
         pixels = torch.as_tensor(part.transpose(2, 0, 1)[None], dtype=torch.float32)
         batch = golden.Batch(pixels, ((192, 192),), ((1.5, 1.5),))
-        (one,) = model.detect(batch)
+        (one,) = model.detect(batch, Keep())
         assert len(one.boxes) <= 100
         boxes.append(one.boxes + torch.tensor([start, 0.0, start, 0.0]))
         scores.append(one.scores)
@@ -277,7 +278,7 @@ def test_other_classes_need_names(tmp_path: Path) -> None:
             lambda s: (s.pop("backbone.bn1.bias"), s.update(ema=torch.zeros(1))),
             ["missing: backbone.bn1.bias", "not expected: ema"],
         ),
-        (lambda s: s.pop("roi_head.bbox_head.fc_cls.bias"), ["is no CFINet or Faster R-CNN"]),
+        (lambda s: s.pop("roi_head.bbox_head.fc_cls.bias"), ["none of the detectors that are"]),
     ],
 )
 def test_what_does_not_fit_is_named(change: Any, messages: list[str], tmp_path: Path) -> None:

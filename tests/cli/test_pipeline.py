@@ -425,7 +425,7 @@ def turned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_oriented_data_train_cfinet_for_them(turned: tuple[Path, Path]) -> None:
     text = (turned[1] / "recipe.yaml").read_text("utf-8")
     assert "name: cfinet-r50-soda-a" in text
-    assert "boxes: oriented" in text
+    assert "kind: oriented" in text
 
 
 def test_oriented_predictions_and_metrics(turned: tuple[Path, Path], tmp_path: Path) -> None:
@@ -449,7 +449,7 @@ def test_kinds_of_box_that_disagree(turned: tuple[Path, Path], tmp_path: Path) -
     assert code == 3
     assert "oriented boxes, the recipe cfinet-r18-demo learns horizontal ones" in err
     assert not (tmp_path / "run").exists()
-    code, _, err = train(coco(tmp_path), tmp_path / "run", "--set", "boxes=oriented")
+    code, _, err = train(coco(tmp_path), tmp_path / "run", "--set", "model.roi.box.kind=oriented")
     assert code == 3
     assert "horizontal boxes" in err
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from sodkit.config import load_recipe
+from sodkit.data.batches import Batch
 from sodkit.engine.export import export_onnx
 from sodkit.errors import MissingExtraError, UsageError
 from sodkit.models import zoo
-from sodkit.models.detector import Detector
-from sodkit.models.graph import ProposalGraph
+from sodkit.models.detector import DetectorModule
 
 SMALL = (
     "model.backbone.name=resnet18",
@@ -23,7 +23,7 @@ SMALL = (
 )
 
 
-def build(recipe: str = "cfinet-r50-soda-d") -> Detector:
+def build(recipe: str = "cfinet-r50-soda-d") -> DetectorModule:
     torch.manual_seed(0)
     return zoo.build(load_recipe(recipe, SMALL).model, 3).eval()
 
@@ -36,9 +36,11 @@ def images(batch: int = 1) -> torch.Tensor:
 def test_the_graph_gives_what_the_detector_proposes(recipe: str) -> None:
     model, x = build(recipe), images(2)
     with torch.no_grad():
-        boxes, scores = ProposalGraph(model)(x)
-        output = model.rpn(model.pyramid(x), (64, 96), [(64, 96)] * 2)
-        for number, proposals in enumerate(model.rpn.proposals(output, [(64, 96)] * 2, 50)):
+        boxes, scores = model.graph()(x)
+        rpn = getattr(model, "crpn", None) or model.rpn
+        batch = Batch(x, ((64, 96),) * 2, ((1.0, 1.0),) * 2)
+        output = rpn(model.fpn(model.backbone(x)), batch)
+        for number, proposals in enumerate(rpn.select(output, batch, 50)):
             distance = (proposals.boxes[:, None] - boxes[number]).abs().amax(2).amin(1)
             assert distance.max() < 1e-4
             assert torch.isclose(proposals.scores[0], scores[number].max())
@@ -46,7 +48,7 @@ def test_the_graph_gives_what_the_detector_proposes(recipe: str) -> None:
 
 def test_torch_compile_takes_the_whole_graph() -> None:
     """``fullgraph``: no part of it falls back to Python."""
-    graph, x = ProposalGraph(build()), images(2)
+    graph, x = build().graph(), images(2)
     with torch.no_grad():
         want = graph(x)
         found = torch.compile(graph, fullgraph=True, backend="eager")(x)
@@ -55,7 +57,7 @@ def test_torch_compile_takes_the_whole_graph() -> None:
 
 
 def test_torch_export() -> None:
-    graph, x = ProposalGraph(build()), images()
+    graph, x = build().graph(), images()
     with torch.no_grad():
         want = graph(x)
         found = torch.export.export(graph, (x,)).module()(x)
@@ -75,7 +77,7 @@ def test_onnx(tmp_path: Path) -> None:
     )
     found = session.run(["boxes", "scores"], {"images": x.numpy()})
     with torch.no_grad():
-        want = ProposalGraph(model)(x)
+        want = model.graph()(x)
     for a, b in zip(found, want, strict=True):
         torch.testing.assert_close(torch.as_tensor(a), b, atol=1e-3, rtol=0)
 
@@ -93,6 +95,6 @@ def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_oriented_proposals_are_refused(tmp_path: Path) -> None:
     recipe = load_recipe("oriented-rcnn-r50-soda-a", SMALL)
-    detector = zoo.build(recipe.model, 3, recipe.boxes).eval()
-    with pytest.raises(UsageError, match="oriented proposals"):
+    detector = zoo.build(recipe.model, 3).eval()
+    with pytest.raises(UsageError, match="has no graph"):
         export_onnx(detector, tmp_path / "graph.onnx", height=64, width=64)

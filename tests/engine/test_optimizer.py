@@ -12,9 +12,7 @@ from sodkit.settings import Recipe, Schedule
 
 
 def test_rates(recipe: Recipe) -> None:
-    schedule = Schedule(
-        epochs=12, lr=0.01, warmup=500, warmup_factor=0.001, steps=(8, 11), embedding_lr=0.05
-    )
+    schedule = Schedule(epochs=12, lr=0.01, warmup=500, warmup_factor=0.001, steps=(8, 11))
     optimizer = make_optimizer(build(recipe.model, 2), schedule)
     assert set_rate(optimizer, schedule, epoch=0, step=0, steps=9999) == pytest.approx(1e-5)
     assert set_rate(optimizer, schedule, epoch=0, step=250, steps=9999) == pytest.approx(

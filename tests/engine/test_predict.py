@@ -12,21 +12,23 @@ from sodkit.data.images import write_image
 from sodkit.data.records import ImageRecord
 from sodkit.engine.predict import PredictOptions, predict_images
 from sodkit.errors import DataError, UsageError
-from sodkit.models.detector import Detector
+from sodkit.models.detector import DetectorModule
 from sodkit.models.zoo import build
-from sodkit.settings import Recipe
+from sodkit.settings import Keep, Recipe
+from sodkit.settings.two_stage import OrientedBox
 
 CPU = torch.device("cpu")
-OPTIONS = PredictOptions(size=96, stride=64, merge_nms=0.5, batch=3, score=0.0)
+OPTIONS = PredictOptions(size=96, stride=64, merge_nms=0.5, batch=3, keep=Keep(score=0.0))
 
 
-class FindsBlobs(Detector):
+class FindsBlobs(DetectorModule):
     """Stands in for a trained detector: reports each white square of 8 px, in patch pixels."""
 
     def __init__(self) -> None:
-        torch.nn.Module.__init__(self)
+        super().__init__()
+        self.boxes = "horizontal"
 
-    def detect(self, batch: Batch) -> list[PatchDetections]:
+    def detect(self, batch: Batch, keep: Keep) -> list[PatchDetections]:
         return [self._find(*item) for item in zip(batch.images, batch.scales, strict=True)]
 
     def _find(self, image: torch.Tensor, scale: tuple[float, float]) -> PatchDetections:
@@ -152,7 +154,9 @@ class FindsTilted(FindsBlobs):
 
 
 def test_oriented_windows_are_merged_by_rotated_iou(recipe: Recipe, tmp_path: Path) -> None:
-    oriented = recipe.model_copy(update={"boxes": "oriented"})
+    roi = recipe.model.roi.model_copy(update={"box": OrientedBox()})
+    model = recipe.model.model_copy(update={"roi": roi})
+    oriented = recipe.model_copy(update={"model": model})
     record = picture(tmp_path, "a.png", 300, 200, (70, 70))
     found = predict_images(FindsTilted(), oriented, [record], tmp_path, device=CPU, options=OPTIONS)
     assert found.obb is not None

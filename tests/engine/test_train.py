@@ -17,18 +17,19 @@ from sodkit.engine import checkpoint
 from sodkit.engine.log import RunLog
 from sodkit.engine.train import StartReport, StepReport, train
 from sodkit.errors import DataError, SodkitError
-from sodkit.models.detector import Detector
+from sodkit.models.detector import DetectorModule
 from sodkit.settings import Recipe
+from sodkit.settings.two_stage import OrientedBox
 
 Data = tuple[Annotations, Path]
 CPU = torch.device("cpu")
 
 
-def weights(detector: Detector) -> dict[str, torch.Tensor]:
+def weights(detector: DetectorModule) -> dict[str, torch.Tensor]:
     return detector.state_dict()
 
 
-def assert_same(one: Detector, other: Detector) -> None:
+def assert_same(one: DetectorModule, other: DetectorModule) -> None:
     for name, value in weights(one).items():
         assert torch.equal(value, weights(other)[name]), name
 
@@ -116,7 +117,7 @@ def test_best_checkpoint_follows_the_metric(recipe: Recipe, data: Data, tmp_path
     assert best.read_bytes() != last.read_bytes()
 
 
-def validated(detector: Detector) -> dict[str, float | None]:
+def validated(detector: DetectorModule) -> dict[str, float | None]:
     """A metric that follows from the weights, the second epoch's below the first's."""
     total = sum(float(p.detach().double().abs().sum()) for p in detector.parameters())
     return {"AP": 1 / total, "AP_eS": total}
@@ -141,7 +142,7 @@ def test_a_validation_that_fails_costs_no_epoch(recipe: Recipe, data: Data, tmp_
     ):
         run, calls = tmp_path / f"{epoch}{type(failure).__name__}", itertools.count(1)
 
-        def fail(detector: Detector) -> dict[str, float | None]:
+        def fail(detector: DetectorModule) -> dict[str, float | None]:
             if next(calls) == epoch:  # noqa: B023
                 raise failure  # noqa: B023
             return validated(detector)
@@ -272,7 +273,9 @@ def test_recipe_and_data_must_agree_on_the_kind_of_box(
     data: tuple[Annotations, Path], recipe: Recipe, tmp_path: Path
 ) -> None:
     annotations, folder = data
-    oriented = recipe.model_copy(update={"boxes": "oriented", "name": "turned"})
+    roi = recipe.model.roi.model_copy(update={"box": OrientedBox()})
+    model = recipe.model.model_copy(update={"roi": roi})
+    oriented = recipe.model_copy(update={"model": model, "name": "turned"})
     with pytest.raises(DataError, match="horizontal boxes, the recipe turned learns oriented"):
         train(oriented, annotations, folder, tmp_path / "run", device=torch.device("cpu"))
     assert not (tmp_path / "run").exists()

@@ -14,6 +14,7 @@ import numpy as np
 from sodkit.data.images import write_image
 from sodkit.data.records import REGION, Annotations, Category, ImageRecord, Polygons
 from sodkit.geometry import rotated
+from sodkit.outputs import MARK
 
 WIDTH, HEIGHT = 16, 12
 CLASSES = ("ship", "large vehicle")
@@ -72,8 +73,19 @@ def written(write: Callable[[Path], object]) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write(folder)
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        return _in_order({str(path.relative_to(folder)): path.read_bytes() for path in files})
+        found = (path for path in folder.rglob("*") if path.is_file())
+        files = sorted(path for path in found if not path.name.startswith(MARK))
+        # YOLO's data.yaml names its folder, which is another one in each process
+        own = [f"{folder}/x".encode(), name.encode()]
+        return _in_order(
+            {str(path.relative_to(folder)): _without(path.read_bytes(), own) for path in files}
+        )
+
+
+def _without(data: bytes, folders: list[bytes]) -> bytes:
+    for folder in folders:
+        data = data.replace(folder, b".")
+    return data
 
 
 def write_pictures(folder: Path) -> None:

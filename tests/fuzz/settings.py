@@ -24,13 +24,13 @@ from .reader import Files, Reader
 _OVERRIDES = (
     "schedule.epochs=6", "model.backbone.weights=null", "input.mean=[1.0, 2.0, 3.0]",
     "evaluation.areas={small: [0.0, 144.0]}", "schedule.steps=[8, 11]", "schedule.lr=0.001",
-    "model.imitation.enabled=false", "name=own",
+    "model.imitation=null", "model.kind=retinanet", "name=own",
 )  # fmt: skip
 
 
 def _recipes() -> tuple[Files, ...]:
     """Return the built-in recipes as they print, and what departs in a few lines."""
-    short = b"name: own\nmodel:\n  crpn: {threshold: {base: 0.3}}\nschedule: {steps: [1, 2]}\n"
+    short = b"name: own\nmodel:\n  crpn: {assignment: {base: 0.3}}\nschedule: {steps: [1, 2]}\n"
     return (
         {"r.yaml": short},
         {"r.yaml": b"name: own\nevaluation:\n  areas: {all: [0.0, 9.0]}\n  max_dets: [1, 10]\n"},

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import get_model_weights
 
-from sodkit import settings
 from sodkit.config import load_recipe
 from sodkit.data.records import Category
 from sodkit.engine import checkpoint, import_weights
 from sodkit.errors import ModelError
-from sodkit.models import backbone
+from sodkit.models.parts import backbone
+from sodkit.settings.base import Backbone as BackboneSettings
+from sodkit.settings.detectors import Model
 
 from . import made
 from .reader import Files, Reader
@@ -29,8 +30,8 @@ _TURNED = load_recipe("cfinet-r18-demo-oriented", ["model.backbone.weights=null"
 _MODELS = (_RECIPE.model, _TURNED.model)
 _CLASSES = (Category(1, "ship"), Category(3, "large vehicle"))
 _HEADS = {
-    "rpn.coarse_conv.weight": (2, 2), "rpn.fine_conv.bias": (2,), "roi.cls.bias": (3,),
-    "roi.imitation.feat2embed.fc_proj.weight": (2, 2),
+    "crpn.coarse_conv.weight": (2, 2), "crpn.fine_conv.bias": (2,), "roi.cls.bias": (3,),
+    "imitation.feat2embed.fc_proj.weight": (2, 2),
 }  # fmt: skip
 _OURS = {
     "backbone.conv1.weight": (2, 3),
@@ -38,10 +39,10 @@ _OURS = {
     **_HEADS,
 }  # fmt: skip
 _THEIRS = {
-    "rpn.coarse_conv": "rpn_head.stages.0.rpn_conv.conv",
-    "rpn.fine_conv": "rpn_head.stages.1.rpn_conv.conv",
+    "crpn.coarse_conv": "rpn_head.stages.0.rpn_conv.conv",
+    "crpn.fine_conv": "rpn_head.stages.1.rpn_conv.conv",
     "roi.cls": "roi_head.bbox_head.fc_cls",
-    "roi.imitation.feat2embed.": "roi_head.",
+    "imitation.feat2embed.": "roi_head.",
 }
 
 
@@ -79,7 +80,7 @@ def _load_checkpoint(folder: Path) -> None:
     """Load a checkpoint; only a recipe that was changed builds its detector, however large."""
     build = checkpoint.build
 
-    def small(model: settings.Model, *others: Any) -> nn.Module:
+    def small(model: Model, *others: Any) -> nn.Module:
         return _Small() if model in _MODELS else build(model, *others)
 
     with patch.object(checkpoint, "build", small):
@@ -181,12 +182,12 @@ def _load_file(folder: Path) -> None:
 
 
 def _load_backbone(weights: str) -> None:
-    config = settings.Backbone(name="resnet18", weights=weights)
+    config = BackboneSettings(name="resnet18", weights=weights)
     backbone.load_weights(_Small(), config)  # type: ignore[arg-type]
 
 
 def _cached() -> tuple[Files, ...]:
-    """Return torch's cache with ImageNet weights in it."""
+    """Return torch's cache with ImageNet weights in it; their hash is not looked at here."""
     url = get_model_weights("resnet18").IMAGENET1K_V1.url
     name = url.rsplit("/", 1)[1]
     return tuple({f"checkpoints/{name}": files["w.pth"]} for files in _pretrained())
@@ -196,7 +197,10 @@ def _load_cache(folder: Path) -> None:
     before = torch.hub.get_dir()
     torch.hub.set_dir(str(folder))
     try:
-        with patch.object(torch.hub, "download_url_to_file", side_effect=URLError("no network")):
+        with (
+            patch.object(torch.hub, "download_url_to_file", side_effect=URLError("no network")),
+            patch.object(backbone, "is_published", lambda path: True),
+        ):
             _load_backbone("imagenet")
     finally:
         torch.hub.set_dir(before)

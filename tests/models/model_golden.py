@@ -13,8 +13,10 @@ from torch import Tensor
 
 from sodkit.config import load_recipe
 from sodkit.data.batches import Batch, Target
-from sodkit.models import release, zoo
-from sodkit.models.detector import Detector
+from sodkit.models import zoo
+from sodkit.models.detector import DetectorModule
+from sodkit.models.importers import families, mmdet
+from sodkit.settings.anchors import levels, strides
 
 FOLDER = Path(__file__).parents[1] / "golden" / "model"
 SCALE = 1.5
@@ -37,10 +39,10 @@ def load(name: str) -> dict[str, np.ndarray]:
 def weights(name: str) -> dict[str, Tensor]:
     """Return the release's state dict ``keys_*``: each tensor drawn from its name's checksum."""
     shapes = json.loads((FOLDER / f"{name}.json").read_text())
-    return {key: torch.as_tensor(_tensor(key, shape, shapes)) for key, shape in shapes.items()}
+    return {key: torch.as_tensor(tensor(key, shape, shapes)) for key, shape in shapes.items()}
 
 
-def _tensor(key: str, shape: list[int], keys: dict[str, list[int]]) -> np.ndarray:
+def tensor(key: str, shape: list[int], keys: dict[str, list[int]]) -> np.ndarray:
     if key.endswith("num_batches_tracked"):
         return np.zeros(shape, np.int64)
     z = np.random.RandomState(zlib.crc32(key.encode())).standard_normal(shape)
@@ -61,13 +63,13 @@ def _tensor(key: str, shape: list[int], keys: dict[str, list[int]]) -> np.ndarra
     return np.asarray(z, np.float32)
 
 
-def detector(*overrides: str, name: str = "keys_r18") -> Detector:
+def detector(*overrides: str, name: str = "keys_r18") -> DetectorModule:
     """Return the release's recipe with the golden weights, put through ``release``."""
     state = weights(name)
-    found = release.recognise(state)
+    found = families.recognise(state)
     recipe = load_recipe(found.recipe, [*found.overrides, *overrides])
     model = zoo.build(recipe.model, found.classes)
-    model.load_state_dict(release.convert(state, model))
+    model.load_state_dict(mmdet.convert(state, model, found.table))
     return model
 
 
@@ -117,6 +119,19 @@ def target(
         torch.tensor(labels if labels is not None else [0] * len(boxes), dtype=torch.int64),
         torch.tensor(ignore, dtype=torch.float32).reshape(-1, 4),
     )
+
+
+def levels_of(count: int, scale: float, ratios: tuple[float, ...] = (1.0,), first: int = 4):
+    """Return the anchors of ``count`` levels from stride ``first`` on."""
+    return levels(strides(first, count), (scale,), ratios)
+
+
+def pyramid(model: DetectorModule, images: Tensor) -> list[Tensor]:
+    return model.fpn(model.backbone(images))
+
+
+def rpn(model: DetectorModule):
+    return getattr(model, "crpn", None) or model.rpn
 
 
 def in_order(count: int) -> Tensor:

@@ -6,7 +6,10 @@ import torch
 from sodkit.config import load_recipe
 from sodkit.data.batches import Batch, Target
 from sodkit.errors import UsageError
-from sodkit.models import rotated_coders, zoo
+from sodkit.models import zoo
+from sodkit.models.parts import rotated_coders
+from sodkit.models.parts.sampling import random_order
+from sodkit.settings import Keep
 
 SMALL = (
     "model.backbone.name=resnet18",
@@ -40,13 +43,15 @@ def batch(*targets):
 def build(name, *overrides):
     recipe = load_recipe(name, [*SMALL, *overrides])
     torch.manual_seed(0)
-    return zoo.build(recipe.model, 2, recipe.boxes)
+    return zoo.build(recipe.model, 2)
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_losses_are_finite_and_reach_every_parameter(name):
     detector = build(name)
-    losses = detector(batch(target(OBB), target(OBB[:0])), torch.Generator().manual_seed(0))
+    losses = detector(
+        batch(target(OBB), target(OBB[:0])), random_order(torch.Generator().manual_seed(0))
+    )
     assert all(value.isfinite() for value in losses.values())
     sum(losses.values()).backward()
     missing = [n for n, p in detector.named_parameters() if p.requires_grad and p.grad is None]
@@ -56,15 +61,15 @@ def test_losses_are_finite_and_reach_every_parameter(name):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_no_objects_at_all(name):
-    losses = build(name)(batch(target(OBB[:0])))
+    losses = build(name)(batch(target(OBB[:0])), random_order(None))
     assert all(value.isfinite() for value in losses.values())
     assert losses["loss_reg"] == 0
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_detections_are_oriented_and_canonical(name):
-    detector = build(name, "model.roi.score=0.0").eval()
-    (found,) = detector.detect(batch(target(OBB)))
+    detector = build(name).eval()
+    (found,) = detector.detect(batch(target(OBB)), Keep(score=0.0, nms=0.1))
     assert found.obb is not None
     assert len(found.obb) == len(found.scores) > 0
     assert (found.obb[:, 2] >= found.obb[:, 3]).all()
@@ -87,7 +92,7 @@ def test_a_few_steps_on_one_image_bring_the_loss_down(name):
     optimizer = torch.optim.AdamW(detector.parameters(), lr=2e-3)
     totals = []
     for _ in range(16):
-        total = sum(detector(data, torch.Generator().manual_seed(0)).values())
+        total = sum(detector(data, random_order(torch.Generator().manual_seed(0))).values())
         optimizer.zero_grad()
         total.backward()
         torch.nn.utils.clip_grad_norm_(detector.parameters(), 10.0)
@@ -114,11 +119,11 @@ def test_upright_and_oriented_differ_in_the_head_only():
 
 
 def test_parts_that_do_not_fit():
-    with pytest.raises(UsageError, match="need boxes: oriented"):
-        load_recipe("oriented-rcnn-r50-soda-a", ["boxes=horizontal"])
-    with pytest.raises(UsageError, match="upright proposals"):
-        load_recipe("cfinet-r50-soda-a", ["model.proposals=oriented-rpn"])
+    with pytest.raises(UsageError, match=r"model\.roi\.box\.kind"):
+        load_recipe("oriented-rcnn-r50-soda-a", ["model.roi.box.kind=upright"])
+    with pytest.raises(UsageError, match="unknown key of cfinet"):
+        load_recipe("cfinet-r50-soda-a", ["model.proposals.kind=oriented-rpn"])
     detector = build("cfinet-r50-soda-a")
     plain = Target(torch.tensor([[1.0, 1, 20, 20]]), torch.tensor([0]), torch.zeros(0, 4))
     with pytest.raises(ValueError, match="oriented boxes"):
-        detector(batch(plain))
+        detector(batch(plain), random_order(None))

@@ -7,16 +7,18 @@ import model_golden as golden
 import pytest
 import torch
 
-from sodkit import settings
 from sodkit.config import load_recipe
 from sodkit.data.batches import Batch
-from sodkit.models import coders, contrast, losses, matchers, zoo
-from sodkit.models.anchors import grid
-from sodkit.models.contrast import HIGH, LOW
-from sodkit.models.exemplars import Exemplars
-from sodkit.models.imitation import Imitation, Rows, Table, Truth
+from sodkit.models import zoo
+from sodkit.models.parts import coders, contrast, losses, matchers
+from sodkit.models.parts.anchors import grid
+from sodkit.models.parts.contrast import HIGH, LOW
+from sodkit.models.parts.exemplars import Exemplars
+from sodkit.models.parts.imitation import Imitation, Rows, Table, Truth
+from sodkit.models.parts.sampling import random_order
+from sodkit.settings import two_stage
 
-CONFIG = settings.Imitation(queue=8)
+CONFIG = two_stage.Imitation(queue=8)
 OURS_CLIP, OURS_IOU_LOSS = coders.clip, losses.iou_loss
 NOTHING = torch.zeros(0, 4)
 
@@ -212,8 +214,9 @@ def detector(*overrides):
 def check_refined_boxes_stay_inside():
     """Two images in one batch, each clipped to its own size."""
     model, sizes = detector(), ((96, 64), (50, 128))
-    pyramid = model.pyramid(torch.randn(2, 3, 96, 128))
-    refined = torch.cat(model.rpn.coarse(pyramid, (96, 128), sizes).refined, 1)
+    images = Batch(torch.randn(2, 3, 96, 128), sizes, ((1.5, 1.5),) * 2)
+    pyramid = golden.pyramid(model, images.images)
+    refined = torch.cat(model.crpn.coarse(pyramid, images).refined, 1)
     for boxes, (height, width) in zip(refined, sizes, strict=True):
         assert boxes.amin() >= 0
         assert boxes[:, 0::2].amax() <= width
@@ -238,24 +241,31 @@ def dynamic(anchors, boxes, ignored):
 
 
 def region(anchors, boxes, ignored):
-    rule = settings.Region()
+    rule = two_stage.Region()
     return matchers.match_region(anchors, boxes, ignored, rule, 2.0, (4, 8, 16, 32))
 
 
+def by_iou(anchors, boxes, ignored, rule):
+    low = getattr(rule, "low_quality", None)
+    return matchers.match_iou(
+        anchors, boxes, ignored, positive=rule.positive, negative=rule.negative, low_quality=low
+    )
+
+
 def fine(anchors, boxes, ignored):
-    return matchers.match_iou(anchors, boxes, ignored, settings.Crpn().fine)
+    return by_iou(anchors, boxes, ignored, two_stage.Crpn().fine)
 
 
 def plain(anchors, boxes, ignored):
-    return matchers.match_iou(anchors, boxes, ignored, settings.Rpn().matching)
+    return by_iou(anchors, boxes, ignored, two_stage.Rpn().matching)
 
 
 def head(anchors, boxes, ignored):
-    return matchers.match_iou(anchors, boxes, ignored, settings.RoiHead().matching)
+    return by_iou(anchors, boxes, ignored, two_stage.RoiHead().matching)
 
 
 def check_nothing_is_learned_in_a_region(match):
-    anchors = torch.cat(grid(96, 96, (4, 8, 16, 32), 2.0))
+    anchors = torch.cat(grid((96, 96), golden.levels_of(4, 2.0)))
     found = match(
         anchors, torch.tensor([[40.0, 40, 56, 56]]), torch.tensor([[32.0, 32, 64, 64]])
     ).gt
@@ -290,7 +300,7 @@ def test_an_object_inside_an_ignore_region_still_teaches_the_head():
 
 
 def as_proposals(boxes):
-    from sodkit.models.proposals import Proposals
+    from sodkit.models.parts.proposals import Proposals
 
     return Proposals(boxes, torch.ones(len(boxes)))
 
@@ -303,9 +313,9 @@ def without_best(*args, **options):
 
 
 def check_the_smallest_object_is_learned(match):
-    anchors = torch.cat(grid(96, 96, (4, 8, 16, 32), 2.0))
+    anchors = torch.cat(grid((96, 96), golden.levels_of(4, 2.0)))
     tiny = torch.tensor([[41.0, 41, 44, 44]])
-    threshold = matchers.dynamic_threshold(settings.Threshold(floor=0.2), torch.tensor([2.0]))
+    threshold = matchers.dynamic_threshold(two_stage.Threshold(floor=0.2), torch.tensor([2.0]))
     assert (match(anchors, tiny, NOTHING, threshold, match_best=True).gt == 0).any()
 
 
@@ -326,9 +336,9 @@ def check_the_first_anchors_are_trained(monkeypatch, loss):
     model, corner = detector(), golden.target([[0, 0, 4, 4]])
     images = Batch(torch.randn(1, 3, 96, 96), ((96, 96),), ((1.5, 1.5),), (corner,))
     with monkeypatch.context() as patch:
-        patch.setattr("sodkit.models.crpn.losses.iou_loss", loss)
-        coarse = model.rpn.coarse(model.pyramid(images.images), (96, 96), images.sizes)
-        value = model.rpn._coarse_loss(coarse, images)
+        patch.setattr("sodkit.models.parts.crpn.losses.iou_loss", loss)
+        coarse = model.crpn.coarse(golden.pyramid(model, images.images), images)
+        value = model.crpn.coarse_loss(coarse, images)
     gradient = torch.autograd.grad(value, coarse.deltas[0])[0][0]
     assert (gradient[:2].abs().sum(1) > 0).all()
 
@@ -343,16 +353,16 @@ def test_the_first_anchors_are_trained(monkeypatch):
 
 
 class PlainMean(Imitation):
-    def loss(self, rows, truth, pool, order):
-        return super().loss(rows, truth, pool, order) if len(truth.boxes) else truth.boxes.mean()
+    def loss(self, rows, truth, pool, shuffle):
+        return super().loss(rows, truth, pool, shuffle) if len(truth.boxes) else truth.boxes.mean()
 
 
 def check_images_without_objects(kind):
     model = detector()
-    model.roi.imitation.__class__ = kind
+    model.imitation.__class__ = kind
     none = golden.target([])
     images = Batch(torch.randn(2, 3, 96, 96), ((96, 96),) * 2, ((1.5, 1.5),) * 2, (none, none))
-    values = model(images, torch.Generator().manual_seed(0))
+    values = model(images, random_order(torch.Generator().manual_seed(0)))
     for name, value in values.items():
         assert torch.isfinite(value), name
         if name not in {"loss_fine_cls", "loss_cls"}:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from sodkit.errors import ModelError
-from sodkit.models import torch_file
+from sodkit.models.importers import torch_file
 
 DAMAGED = "it is damaged, or no file of torch.save"
 

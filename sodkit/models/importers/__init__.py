@@ -1,0 +1,1 @@
+"""Weights of other projects as ours: a table of names for each family of detectors."""

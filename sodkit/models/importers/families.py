@@ -1,0 +1,31 @@
+"""Which family of detectors a state dict is of: each recognises its own names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from torch import Tensor
+
+from sodkit.errors import ModelError
+from sodkit.models.importers import retinanet, two_stage
+from sodkit.models.importers.mmdet import Recognised
+
+FAMILIES: tuple[Callable[[Mapping[str, Tensor]], Recognised | None], ...] = (
+    two_stage.recognise,
+    retinanet.recognise,
+)
+
+
+def recognise(state: Mapping[str, Tensor]) -> Recognised:
+    """Return what a state dict is.
+
+    Raises:
+        ModelError: if no family knows its names.
+    """
+    for family in FAMILIES:
+        if (found := family(state)) is not None:
+            return found
+    raise ModelError(
+        "is none of the detectors that are known: CFINet, Faster R-CNN, RetinaNet of mmdetection",
+        hint=f"its names begin with {', '.join(sorted({k.split('.')[0] for k in state})[:5])}",
+    )

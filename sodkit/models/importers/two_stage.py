@@ -1,0 +1,82 @@
+"""Checkpoints of the CFINet release and of mmdetection's Faster R-CNN."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from sodkit.models.importers.mmdet import Recognised, Table, resnet
+
+_LEVELS = range(4)
+_EMBED = "imitation.feat2embed"
+_RELEASE_IMITATION = (
+    "{iq_iou: proposal, iq_members: score, reweight: true, exemplar_gradient: projection}"
+)
+
+
+def _table(rpn: str) -> Table:
+    """Return the names; ``rpn`` is our name of the proposal network."""
+    return (
+        ("backbone.", "backbone."),
+        *((f"neck.lateral_convs.{n}.conv.", f"fpn.lateral.{n}.") for n in _LEVELS),
+        *((f"neck.fpn_convs.{n}.conv.", f"fpn.output.{n}.") for n in _LEVELS),
+        ("rpn_head.stages.0.rpn_conv.conv.", f"{rpn}.coarse_conv."),
+        ("rpn_head.stages.0.rpn_reg.", f"{rpn}.coarse_reg."),
+        ("rpn_head.stages.1.rpn_conv.conv.", f"{rpn}.fine_conv."),
+        ("rpn_head.stages.1.rpn_cls.", f"{rpn}.fine_cls."),
+        ("rpn_head.stages.1.rpn_reg.", f"{rpn}.fine_reg."),
+        ("rpn_head.rpn_conv.", f"{rpn}.conv."),
+        ("rpn_head.rpn_cls.", f"{rpn}.cls."),
+        ("rpn_head.rpn_reg.", f"{rpn}.reg."),
+        ("roi_head.bbox_head.shared_fcs.0.", "roi.fc1."),
+        ("roi_head.bbox_head.shared_fcs.1.", "roi.fc2."),
+        ("roi_head.bbox_head.fc_cls.", "roi.cls."),
+        ("roi_head.bbox_head.fc_reg.", "roi.reg."),
+        ("roi_head.fc_enc.", f"{_EMBED}.fc_enc."),
+        ("roi_head.fc_proj.", f"{_EMBED}.fc_proj."),
+        *((f"roi_head.comp_convs.{n}.conv.", f"{_EMBED}.convs.{n}.") for n in range(3)),
+        *((f"roi_head.comp_convs.{n}.gn.", f"{_EMBED}.norms.{n}.") for n in range(3)),
+    )
+
+
+def recognise(state: Mapping[str, Tensor]) -> Recognised | None:
+    """Return what a state dict is, None if it is no two-stage detector of these.
+
+    Args:
+        state: their names and tensors.
+
+    Raises:
+        ModelError: if its backbone is no ResNet that is known.
+    """
+    head = state.get("roi_head.bbox_head.fc_cls.bias")
+    if head is None or "backbone.conv1.weight" not in state:
+        return None
+    crpn = "rpn_head.stages.0.rpn_conv.conv.weight" in state
+    imitation = "roi_head.fc_proj.weight" in state
+    sizes = _sizes(state, len(head) - 1)
+    if not crpn and not imitation:
+        return Recognised(
+            "faster-rcnn-r50-soda-d", "faster-rcnn", sizes, len(head) - 1, _table("rpn")
+        )
+    recipe = "cfinet-r50-soda-d-release"
+    if crpn:
+        off = [] if imitation else ["model.imitation=null"]
+        return Recognised(recipe, "cfinet", (*off, *sizes), len(head) - 1, _table("crpn"))
+    parts = ("model.kind=faster-rcnn", f"model.imitation={_RELEASE_IMITATION}")
+    return Recognised(recipe, "faster-rcnn", (*parts, *sizes), len(head) - 1, _table("rpn"))
+
+
+def _sizes(state: Mapping[str, Tensor], classes: int) -> tuple[str, ...]:
+    """Return the settings that shapes show."""
+    sizes = [f"model.backbone.name={resnet(state)}", "model.backbone.weights=null"]
+    lateral = state.get("neck.lateral_convs.0.conv.bias")
+    hidden = state.get("roi_head.bbox_head.shared_fcs.0.bias")
+    boxes = state.get("roi_head.bbox_head.fc_reg.bias")
+    if lateral is not None:
+        sizes.append(f"model.fpn.channels={len(lateral)}")
+    if hidden is not None:
+        sizes.append(f"model.roi.hidden={len(hidden)}")
+    if boxes is not None and classes > 1 and len(boxes) == 4:
+        sizes.append("model.roi.class_agnostic=true")
+    return tuple(sizes)

@@ -1,0 +1,98 @@
+"""RoIAlign of oriented boxes, exact, in plain PyTorch, in bounded memory (Oriented R-CNN).
+
+A sample is a weighted sum of four cells, so the whole pooling is one sparse sum of rows of the
+feature map: nothing of the size (RoIs, samples, channels) ever exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from sodkit.models.kernels.gather import Gather, cells
+from sodkit.models.kernels.roi_pool import level_of
+
+SAMPLES = 2
+"""Samples a bin, along each side (release)."""
+CHUNK = 4096
+"""RoIs at a time: bounds the list of samples, 784 entries a RoI of 7 x 7 bins."""
+
+
+def pool(
+    pyramid: Sequence[Tensor],
+    boxes: Tensor,
+    image: Tensor,
+    strides: Sequence[int],
+    size: int,
+    *,
+    chunk: int = CHUNK,
+) -> Tensor:
+    """Pool oriented boxes to grids that turn with them.
+
+    Args:
+        pyramid: P2..P5, (B, C, H_l, W_l).
+        boxes: (N, 5) cx, cy, w, h, angle in px of the network's input; no gradient.
+        image: (N,) int64 index of each box's image in the batch.
+        strides: of the levels.
+        size: rows and columns of the result; columns run along w, rows along h.
+        chunk: RoIs computed at once.
+
+    Returns:
+        (N, C, size, size) float32.
+    """
+    side = (boxes[:, 2] * boxes[:, 3]).clamp(min=0).sqrt()
+    level = level_of(side, len(pyramid))
+    parts, order = [], []
+    for number, (feature, stride) in enumerate(zip(pyramid, strides, strict=True)):
+        rows = torch.nonzero(level == number)[:, 0]
+        order.append(rows)
+        scaled = boxes[rows] / boxes.new_tensor([stride, stride, stride, stride, 1.0])
+        for start in range(0, max(len(rows), 1), chunk):
+            part = slice(start, start + chunk)
+            parts.append(align(feature, scaled[part], image[rows[part]], size).float())
+    return torch.cat(parts)[torch.cat(order).argsort()]
+
+
+def align(feature: Tensor, boxes: Tensor, image: Tensor, size: int) -> Tensor:
+    """Pool boxes (N, 5), in cells, from one level (B, C, H, W) to (N, C, size, size).
+
+    Each bin is the mean of ``SAMPLES`` x ``SAMPLES`` bilinear samples; a sample more than one cell
+    outside of the map is 0.
+    """
+    batch, channels, height, width = feature.shape
+    table = feature.permute(0, 2, 3, 1).reshape(batch * height * width, channels)
+    x, y = _positions(boxes, size)
+    column, across = cells(x, width)
+    row, down = cells(y, height)
+    first = (image * (height * width))[:, None, None, None]
+    index = (row * width)[..., :, None] + column[..., None, :] + first[..., None]
+    share = down[..., :, None] * across[..., None, :] / SAMPLES**2
+    entries = SAMPLES**2 * 4
+    count = len(boxes) * size * size
+    offsets = torch.arange(count, dtype=torch.int32, device=boxes.device)
+    rows: Tensor = Gather.apply(
+        table,
+        index.int().flatten(),
+        share.flatten().to(table.dtype),
+        offsets * entries,
+        offsets.repeat_interleave(entries),
+    )
+    return rows.reshape(len(boxes), size, size, channels).permute(0, 3, 1, 2)
+
+
+def _positions(boxes: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Return x and y (N, size * size, SAMPLES ** 2) of all samples, in cells, bin by bin."""
+    steps = (torch.arange(size * SAMPLES, device=boxes.device) + 0.5) / (size * SAMPLES) - 0.5
+    grid = steps.to(boxes.dtype).reshape(size, SAMPLES)
+    along = grid[None, :, None, :].expand(size, size, SAMPLES, SAMPLES).reshape(1, -1, SAMPLES**2)
+    across = grid[:, None, :, None].expand(size, size, SAMPLES, SAMPLES)
+    u = along * boxes[:, 2, None, None]
+    v = across.reshape(1, -1, SAMPLES**2) * boxes[:, 3, None, None]
+    cos, sin = boxes[:, 4].cos()[:, None, None], boxes[:, 4].sin()[:, None, None]
+    # the centre of cell 0 is at .5: half a cell off (aligned)
+    return (
+        boxes[:, 0, None, None] - 0.5 + u * cos - v * sin,
+        boxes[:, 1, None, None] - 0.5 + u * sin + v * cos,
+    )

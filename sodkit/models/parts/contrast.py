@@ -1,0 +1,138 @@
+"""Who imitates whom (paper 3.2, Algorithm 1): quality groups, samples of an object, its copies.
+
+Works on labels and boxes only; features are computed afterwards, for the samples chosen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sodkit.models.kernels.blocks import blocks
+from sodkit.models.parts.sampling import Shuffle
+from sodkit.settings.two_stage import Imitation
+
+LOW, MIDDLE, HIGH = 0, 1, 2
+EXEMPLAR = -1
+"""The image of an exemplar: of none in the batch, so all may compare with it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Objects:
+    """The objects of a batch: ``labels``, ``image`` and ``group`` (quality), each (G,) int64."""
+
+    labels: Tensor
+    image: Tensor
+    group: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """Candidates for contrast, as columns over the batch.
+
+    Attributes:
+        labels: (P,) int64 class, background last.
+        image: (P,) int64, ``EXEMPLAR`` for exemplars.
+        source: (P,) int64 the object a sample is an augmented copy of, -1 for others.
+    """
+
+    labels: Tensor
+    image: Tensor
+    source: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chosen:
+    """What each object is compared with: S = ``config.samples`` places an object.
+
+    Attributes:
+        columns: (G, S) int64 the sample in each place; 0 where there is none.
+        members: (G, S) bool: there is a sample in this place.
+        positives: (G, S) bool: it is a positive.
+    """
+
+    columns: Tensor
+    members: Tensor
+    positives: Tensor
+
+
+def groups(iq: Tensor, count: Tensor, config: Imitation) -> Tensor:
+    """Return LOW, MIDDLE or HIGH (G,) from Instance Quality and number of good predictions.
+
+    High: IQ >= T_hq from enough predictions; with too few of them middle
+    (docs/release.md).
+    """
+    group = torch.full_like(count, MIDDLE)
+    group = group.masked_fill(iq < config.low_quality, LOW)
+    high = (iq >= config.high_quality) & (count >= config.min_predictions)
+    return group.masked_fill(high, HIGH)
+
+
+def copies(boxes: Tensor, config: Imitation) -> Tensor:
+    """Return the augmented copies (H, K, 4) of boxes (H, 4): Algorithm 1's Gamma.
+
+    Shifted right, left, down and up by parts of the box's own width (x) and height (y), then
+    scaled about the centre.
+    """
+    steps = [s * sign for s in config.shifts for sign in (1.0, -1.0)]
+    still = [0.0] * len(config.scales)
+    dx = boxes.new_tensor([*steps, *([0.0] * len(steps)), *still])
+    dy = boxes.new_tensor([*([0.0] * len(steps)), *steps, *still])
+    scale = boxes.new_tensor([*([1.0] * 2 * len(steps)), *config.scales])
+    size = (boxes[:, 2:] - boxes[:, :2])[:, None]
+    centre = ((boxes[:, :2] + boxes[:, 2:]) / 2)[:, None] + torch.stack([dx, dy], 1) * size
+    half = size * scale[:, None] / 2
+    return torch.cat([centre - half, centre + half], 2)
+
+
+def choose(objects: Objects, samples: Samples, config: Imitation, shuffle: Shuffle) -> Chosen:
+    """Choose what each object is compared with.
+
+    Positives are exemplars of its class, or its own copies if its quality is high; negatives are
+    samples of other labels from its image, and exemplars, up to ``config.samples`` in all. All
+    objects of a batch draw by one permutation: each draw is uniform, and few exemplars are needed.
+
+    Args:
+        objects: G of them.
+        samples: P candidates.
+        config: sample numbers.
+        shuffle: draws the permutation.
+    """
+    turn = shuffle(len(samples.labels)).to(samples.labels.device)
+    turned = Samples(samples.labels[turn], samples.image[turn], samples.source[turn])
+    shape = len(objects.labels), config.samples
+    columns = turn.new_zeros(shape)
+    found = torch.zeros(shape, dtype=torch.bool, device=turn.device)
+    positive = found.clone()
+    for rows in blocks(len(objects.labels), len(turn)):
+        members, positives = _masks(objects, turned, config, rows)
+        row, column = torch.nonzero(members, as_tuple=True)
+        place = members.cumsum(1)[row, column] - 1
+        here = (row + rows.start, place)
+        columns[here], found[here] = turn[column], True
+        positive[here] = positives[row, column]
+    return Chosen(columns, found, positive)
+
+
+def _masks(
+    objects: Objects, samples: Samples, config: Imitation, rows: slice
+) -> tuple[Tensor, Tensor]:
+    """Return members and positives (G', P) bool of some objects, the first samples before later."""
+    labels, group = objects.labels[rows], objects.group[rows]
+    exemplar = samples.image == EXEMPLAR
+    same = labels[:, None] == samples.labels
+    number = torch.arange(rows.start, rows.stop, device=labels.device)[:, None]
+    high = (group == HIGH)[:, None]
+    wanted = torch.where(high, samples.source == number, same & exemplar)
+    share = torch.where(group == LOW, config.low_positive_share, config.middle_positive_share)
+    cap = torch.where(group == HIGH, config.samples, (share * config.samples).long())
+    positives = _first(wanted, cap)
+    others = ~same & (exemplar | (objects.image[rows, None] == samples.image))
+    return positives | _first(others, config.samples - positives.sum(1)), positives
+
+
+def _first(mask: Tensor, count: Tensor) -> Tensor:
+    """Keep the first ``count`` (G,) true entries of each row of ``mask`` (G, P)."""
+    return mask & (mask.cumsum(1) <= count[:, None])

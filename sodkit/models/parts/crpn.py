@@ -1,0 +1,154 @@
+"""The coarse-to-fine RPN (paper 3.1): anchors -> refined anchors -> proposals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from sodkit.data.batches import Batch, Target
+from sodkit.models.kernels.adaptive_conv import AdaptiveConv
+from sodkit.models.parts import anchors, coders, losses, matchers, proposals
+from sodkit.models.parts.proposals import Proposals, Scored, Selection, by_location
+from sodkit.models.parts.rpn_losses import sampled_losses
+from sodkit.models.parts.sampling import Shuffle
+from sodkit.settings import two_stage
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Coarse:
+    """Output of the coarse stage; lists hold one tensor a level.
+
+    Attributes:
+        anchors: (A_l, 4) the anchors of the grid.
+        deltas: (B, A_l, 4) from the anchors.
+        refined: (B, A_l, 4) decoded, clipped to each image, without gradient.
+        features: (B, C, H_l, W_l) what the adaptive convolution samples.
+    """
+
+    anchors: list[Tensor]
+    deltas: list[Tensor]
+    refined: list[Tensor]
+    features: list[Tensor]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CrpnOutput:
+    """Both stages."""
+
+    coarse: Coarse
+    fine: Scored
+
+
+class Crpn(nn.Module):
+    """Coarse regression of one anchor a location, then an RPN on aligned features.
+
+    Args:
+        config: thresholds, weights, numbers kept.
+        channels: of the pyramid.
+        strides: of its levels.
+    """
+
+    def __init__(self, config: two_stage.Crpn, channels: int, strides: tuple[int, ...]) -> None:
+        super().__init__()
+        self.config = config
+        self.levels = config.anchor_levels(strides)
+        self.coarse_conv = nn.Conv2d(channels, channels, 3, padding=3, dilation=3)
+        self.coarse_reg = nn.Conv2d(channels, 4, 1)
+        self.fine_conv = AdaptiveConv(channels)
+        self.fine_cls = nn.Conv2d(channels, 1, 1)
+        self.fine_reg = nn.Conv2d(channels, 4, 1)
+        proposals.init_heads(self.coarse_conv, self.coarse_reg, self.fine_cls, self.fine_reg)
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Strides of the levels in px."""
+        return tuple(level.stride for level in self.levels)
+
+    def forward(self, pyramid: Sequence[Tensor], batch: Batch) -> CrpnOutput:
+        """Run both stages on P2.. of the pyramid, (B, C, H_l, W_l)."""
+        coarse = self.coarse(pyramid, batch)
+        return CrpnOutput(coarse, self.fine(coarse))
+
+    def coarse(self, pyramid: Sequence[Tensor], batch: Batch) -> Coarse:
+        """Regress the anchors: one a location, whatever their IoU with an object."""
+        grid = anchors.grid(batch.padded, self.levels, pyramid[0].device)
+        hidden = [self.coarse_conv(feature).relu_() for feature in pyramid]
+        deltas = [by_location(self.coarse_reg(feature), 4) for feature in hidden]
+        refined = [self._refine(a, d, batch.sizes) for a, d in zip(grid, deltas, strict=True)]
+        return Coarse(grid, deltas, refined, hidden)
+
+    def fine(self, coarse: Coarse) -> Scored:
+        """Score and regress the refined anchors on features that are sampled at them."""
+        logits, deltas = [], []
+        for feature, boxes, stride in zip(
+            coarse.features, coarse.refined, self.strides, strict=True
+        ):
+            aligned = self.fine_conv(feature, boxes, stride).relu_()
+            logits.append(by_location(self.fine_cls(aligned), 1)[..., 0])
+            deltas.append(by_location(self.fine_reg(aligned), 4))
+        return Scored(coarse.refined, logits, deltas)
+
+    @torch.no_grad()
+    def _refine(self, grid: Tensor, deltas: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
+        boxes = coders.decode(grid, deltas, self.config.coarse_stds)
+        return torch.stack([coders.clip(b, s) for b, s in zip(boxes, sizes, strict=True)])
+
+    def select(self, output: CrpnOutput, batch: Batch, limit: int | None = None) -> list[Proposals]:
+        """Return the proposals of each image, ``limit`` of them instead of the recipe's number."""
+        how = Selection.of(self.config, training=self.training, limit=limit)
+        return proposals.select(output.fine, batch.sizes, self.config.fine_stds, how)
+
+    def every_box(self, output: CrpnOutput, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Return the refined anchors as boxes (B, A, 4) within ``size``, and scores (B, A)."""
+        return proposals.every_box(output.fine, size, self.config.fine_stds)
+
+    def losses(self, output: CrpnOutput, batch: Batch, shuffle: Shuffle) -> dict[str, Tensor]:
+        """Return ``loss_coarse_reg, loss_fine_cls, loss_fine_reg``, weighted (paper Eq. 2)."""
+        c = self.config
+        coarse = self.coarse_loss(output.coarse, batch)
+        cls, reg = sampled_losses(
+            output.fine, batch.targets, c.fine, shuffle, self._fine_regression
+        )
+        return {
+            "loss_coarse_reg": coarse,
+            "loss_fine_cls": cls * c.classification_weight,
+            "loss_fine_reg": reg * c.regression_weight,
+        }
+
+    def _fine_regression(self, anchor: Tensor, deltas: Tensor, truth: Tensor) -> Tensor:
+        return losses.iou_loss(coders.decode(anchor, deltas, self.config.fine_stds), truth)
+
+    def match_coarse(
+        self, grid: Tensor, target: Target, scale: tuple[float, float]
+    ) -> matchers.Matches:
+        """Match all anchors (A, 4) of an image that was resized by ``scale`` (x, y)."""
+        rule = self.config.assignment
+        if isinstance(rule, two_stage.Region):
+            return matchers.match_region(
+                grid, target.boxes, target.ignore_boxes, rule, self.config.anchor_scale,
+                self.strides,
+            )  # fmt: skip
+        sides = (target.boxes[:, 2:] - target.boxes[:, :2]) / target.boxes.new_tensor(scale)
+        size = sides.prod(1).sqrt()
+        return matchers.match_dynamic(
+            grid,
+            target.boxes,
+            target.ignore_boxes,
+            matchers.dynamic_threshold(rule, size),
+            match_best=rule.match_best,
+        )
+
+    def coarse_loss(self, coarse: Coarse, batch: Batch) -> Tensor:
+        """IoU loss of all positive anchors; the sum is over anchors / ``coarse_normalizer``."""
+        grid, deltas = torch.cat(coarse.anchors), torch.cat(coarse.deltas, 1)
+        total = deltas.new_zeros((), dtype=torch.float32)
+        for image, target in enumerate(batch.targets):
+            gt = self.match_coarse(grid, target, batch.scales[image]).gt
+            rows = torch.nonzero(gt >= 0)[:, 0]
+            boxes = coders.decode(grid[rows], deltas[image, rows], self.config.coarse_stds)
+            total = total + losses.iou_loss(boxes, target.boxes[gt[rows]])
+        count = deltas.shape[0] * deltas.shape[1]
+        return total * self.config.regression_weight * self.config.coarse_normalizer / count

@@ -1,0 +1,270 @@
+"""Feature imitation (paper 3.2): instance quality, Feat2Embed, contrast with exemplars.
+
+Everything here works on a whole batch: objects, sampled proposals and exemplars are columns over
+it, and each object has a few of them that it is compared with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from sodkit.data.batches import Target
+from sodkit.models.kernels.blocks import blocks
+from sodkit.models.parts import contrast, losses
+from sodkit.models.parts.contrast import EXEMPLAR, HIGH, Objects, Samples
+from sodkit.models.parts.exemplars import Exemplars, from_all_ranks
+from sodkit.models.parts.feat2embed import Feat2Embed
+from sodkit.models.parts.roi_head import Sampled
+from sodkit.models.parts.sampling import Shuffle
+from sodkit.settings import two_stage
+
+Pool = Callable[[Tensor, Tensor], Tensor]
+"""Pools boxes (N, 4) of images (N,) to RoI features (N, C, S, S)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """The head's sampled proposals as columns over the batch.
+
+    Attributes:
+        image: (N,) int64 index of the image.
+        labels: (N,) int64 class, background last.
+        gt: (N,) int64 the matched object, numbered over the batch, negative for background.
+        added: (N,) bool: not a proposal but the object's own box.
+        features: (N, C, S, S) RoI features as pooled.
+        compressed: (N, C) Feat2Embed's convolutions of them, None: not needed so far.
+        probabilities: (N, classes + 1) the head's softmax, without gradient.
+        iou: (N,) the IoU with the matched object that counts in Eq. 3, without gradient.
+    """
+
+    image: Tensor
+    labels: Tensor
+    gt: Tensor
+    added: Tensor
+    features: Tensor
+    compressed: Tensor | None
+    probabilities: Tensor
+    iou: Tensor
+
+    @classmethod
+    def of(
+        cls, rois: Sampled, features: Tensor, compressed: Tensor | None, logits: Tensor, iou: Tensor
+    ) -> Rows:
+        """Return the sampled proposals with what was computed for them."""
+        probabilities = logits.detach().softmax(1)
+        return cls(
+            rois.image, rois.labels, rois.gt, rois.added, features, compressed, probabilities, iou
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Truth:
+    """The objects of a batch: ``boxes`` (G, 4), ``labels`` (G,) and ``image`` (G,)."""
+
+    boxes: Tensor
+    labels: Tensor
+    image: Tensor
+
+    @classmethod
+    def of(cls, targets: Sequence[Target]) -> Truth:
+        """Join the objects of all images."""
+        return cls(
+            torch.cat([t.boxes for t in targets]),
+            torch.cat([t.labels for t in targets]),
+            torch.cat([torch.full_like(t.labels, i) for i, t in enumerate(targets)]),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """Samples of the batch that can be compared: the head's rows, then extra ones.
+
+    Attributes:
+        samples: who they are.
+        own: (G,) the sample that is the object's own box.
+        extra: RoI features of the samples that are no rows: objects' own boxes that were not
+            sampled (crowds), and augmented copies.
+    """
+
+    samples: Samples
+    own: Tensor
+    extra: Tensor
+
+
+class Imitation(nn.Module):
+    """Feat2Embed, the exemplars, and the loss that pulls objects towards them.
+
+    Args:
+        config: thresholds, sample numbers, weights.
+        classes: number of classes.
+        channels: of the RoI features.
+        size: rows and columns of the RoI features.
+    """
+
+    def __init__(self, config: two_stage.Imitation, classes: int, channels: int, size: int) -> None:
+        super().__init__()
+        self.config = config
+        self.classes = classes
+        self.feat2embed = Feat2Embed(channels)
+        self.exemplars = Exemplars(classes, config.queue, (channels, size, size))
+
+    def rates(self) -> list[tuple[float, list[nn.Parameter]]]:
+        """Return the embedding's FCs, with the factor on their learning rate (release)."""
+        fcs = (self.feat2embed.fc_enc, self.feat2embed.fc_proj)
+        return [(self.config.rate, [p for fc in fcs for p in fc.parameters()])]
+
+    def prepare(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return RoI features (N, C, S, S) as the head gets them, and Feat2Embed's convolutions.
+
+        The release weights the channels by those convolutions (``reweight``); the paper does not,
+        and the second result is None.
+        """
+        if not self.config.reweight:
+            return features, None
+        compressed = self.feat2embed.compress(features)
+        return self.reweight(features, compressed), compressed
+
+    def reweight(self, features: Tensor, compressed: Tensor) -> Tensor:
+        """Return features * (1 + softmax over channels of compressed) (release)."""
+        return features * (1 + compressed.softmax(1)[:, :, None, None])
+
+    def quality(self, rows: Rows, objects: int) -> tuple[Tensor, Tensor]:
+        """Return the Instance Quality (G,) of each object and the size (G,) of its S' (Eq. 3)."""
+        proposals = torch.nonzero((rows.gt >= 0) & ~rows.added)[:, 0]
+        labels, gt = rows.labels[proposals], rows.gt[proposals]
+        probabilities = rows.probabilities[proposals]
+        score = probabilities.gather(1, labels[:, None])[:, 0]
+        if self.config.iq_members == "argmax":
+            member = probabilities.argmax(1) == labels
+        else:
+            member = score >= self.config.iq_score
+        gt, product = gt[member], (score * rows.iou[proposals])[member]
+        count = torch.bincount(gt, minlength=objects)
+        total = product.new_zeros(objects).index_add(0, gt, product)
+        return total / count.clamp(min=1), count
+
+    def loss(self, rows: Rows, truth: Truth, pool: Pool, shuffle: Shuffle) -> Tensor:
+        """Return ``loss_imitation``, weighted, and collect new exemplars.
+
+        Args:
+            rows: the sampled proposals.
+            truth: the objects of the batch.
+            pool: gives RoI features of further boxes.
+            shuffle: draws the samples.
+        """
+        if len(truth.boxes) == 0:
+            self._push(rows.features[:0], truth.labels)
+            # nothing to imitate; every parameter gets a gradient all the same (of 0)
+            return torch.stack([p.sum() for p in self.parameters()]).sum() * 0.0
+        group = contrast.groups(*self.quality(rows, len(truth.boxes)), self.config)
+        objects = Objects(truth.labels, truth.image, group)
+        table = self._table(rows, truth, group, pool)
+        label, slot = self.exemplars.slots()
+        samples = Samples(
+            torch.cat([table.samples.labels, label]),
+            torch.cat([table.samples.image, torch.full_like(label, EXEMPLAR)]),
+            torch.cat([table.samples.source, torch.full_like(label, -1)]),
+        )
+        chosen = contrast.choose(objects, samples, self.config, shuffle)
+        used = torch.zeros_like(samples.labels, dtype=torch.bool)
+        used[chosen.columns[chosen.members]] = True
+        used[table.own] = True
+        columns, size = torch.nonzero(used)[:, 0], len(table.samples.labels)
+        current = columns[columns < size]
+        teachers = columns[len(current) :] - size
+        compressed = self._compressed(rows, table, current)
+        values = torch.cat(
+            [self.feat2embed.embed(compressed), self._teach(label[teachers], slot[teachers])]
+        )
+        place = used.cumsum(0) - 1
+        query = place[table.own]
+        logits = _similarities(values, query, place[chosen.columns]) / self.config.temperature
+        each, counted = losses.contrastive(logits, chosen.members, chosen.positives)
+        self._collect(rows, table, truth, group, compressed[query])
+        weights = self.config.group_weights
+        weight = each.new_tensor([weights.low, weights.middle, weights.high])[group]
+        return self.average(each * weight, counted, truth.image) * self.config.weight
+
+    def average(self, each: Tensor, counted: Tensor, image: Tensor) -> Tensor:
+        """Return the mean over images of the mean over their objects, of those ``counted`` only.
+
+        Args:
+            each: (G,) weighted losses.
+            counted: (G,) bool: the object had positives.
+            image: (G,) int64.
+        """
+        sizes = torch.bincount(image, counted.to(each.dtype))
+        share = counted / sizes[image].clamp(min=1)
+        return (each * share).sum() / (sizes > 0).sum().clamp(min=1)
+
+    def _table(self, rows: Rows, truth: Truth, group: Tensor, pool: Pool) -> Table:
+        """Lay the batch's samples out: the rows, objects that were not sampled, copies."""
+        own = torch.full_like(truth.labels, -1)
+        added = torch.nonzero(rows.added)[:, 0]
+        own[rows.gt[added]] = added
+        missing, high = torch.nonzero(own < 0)[:, 0], torch.nonzero(group == HIGH)[:, 0]
+        own[missing] = len(rows.gt) + torch.arange(len(missing), device=own.device)
+        copies = contrast.copies(truth.boxes[high], self.config)
+        source = high.repeat_interleave(copies.shape[1])
+        both = torch.cat([missing, source])
+        samples = Samples(
+            torch.cat([rows.labels, truth.labels[both]]),
+            torch.cat([rows.image, truth.image[both]]),
+            torch.cat([torch.full_like(rows.gt, -1), torch.full_like(missing, -1), source]),
+        )
+        boxes = torch.cat([truth.boxes[missing], copies.flatten(0, 1)])
+        extra = pool(boxes, truth.image[both]) if len(boxes) else rows.features[:0]
+        return Table(samples, own, extra)
+
+    def _compressed(self, rows: Rows, table: Table, wanted: Tensor) -> Tensor:
+        """Return Feat2Embed's convolutions of the samples ``wanted`` (ascending) of the batch."""
+        inside = wanted[wanted < len(rows.gt)]
+        extra = table.extra[wanted[len(inside) :] - len(rows.gt)]
+        if rows.compressed is None:
+            return self.feat2embed.compress(torch.cat([rows.features[inside], extra]))
+        return torch.cat([rows.compressed[inside], self.feat2embed.compress(extra)])
+
+    def _teach(self, label: Tensor, slot: Tensor) -> Tensor:
+        """Embed exemplars; what they train is ``config.exemplar_gradient`` (docs/release.md)."""
+        features = self.exemplars.get(label, slot)
+        with torch.no_grad():
+            compressed = self.feat2embed.compress(features)
+        with torch.set_grad_enabled(
+            torch.is_grad_enabled() and self.config.exemplar_gradient == "projection"
+        ):
+            return self.feat2embed.embed(compressed)
+
+    @torch.no_grad()
+    def _collect(
+        self, rows: Rows, table: Table, truth: Truth, group: Tensor, compressed: Tensor
+    ) -> None:
+        """Push the RoI features of high-quality objects; ``compressed`` (G, C) are theirs."""
+        high = torch.nonzero(group == HIGH)[:, 0]
+        at = table.own[high]
+        inside = at < len(rows.gt)
+        features = rows.features.new_empty((len(high), *rows.features.shape[1:]))
+        features[inside] = rows.features[at[inside]]
+        features[~inside] = table.extra[at[~inside] - len(rows.gt)]
+        if self.config.reweight:
+            features = self.reweight(features, compressed[high])
+        self._push(features, truth.labels[high])
+
+    def _push(self, features: Tensor, labels: Tensor) -> None:
+        """Push exemplars of all processes: each call is a meeting of them, so it is never left."""
+        self.exemplars.push(*from_all_ranks(features.detach().float(), labels))
+
+
+def _similarities(values: Tensor, query: Tensor, columns: Tensor) -> Tensor:
+    """Return the products (G, S) of the rows ``query`` (G,) of ``values`` with rows (G, S) of it.
+
+    In blocks: all objects with all samples would be a table that grows with their square.
+    """
+    parts = [
+        (values[query[rows]] @ values.T).gather(1, columns[rows].clamp(min=0))
+        for rows in blocks(len(query), len(values))
+    ]
+    return torch.cat(parts)

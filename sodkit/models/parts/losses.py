@@ -1,0 +1,82 @@
+"""Losses as pure functions; normalisers are the callers'. All compute in float32."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sodkit.settings.dense import FocalLoss
+
+_TINY = 1e-6
+
+
+def paired_iou(a: Tensor, b: Tensor) -> Tensor:
+    """Return the IoU (N,) of boxes ``a`` and ``b``, both (N, 4) xyxy, row by row."""
+    low = torch.maximum(a[:, :2], b[:, :2])
+    high = torch.minimum(a[:, 2:], b[:, 2:])
+    inter = (high - low).clamp(min=0).prod(1)
+    union = _area(a) + _area(b) - inter
+    return inter / union.clamp(min=_TINY)
+
+
+def iou_loss(boxes: Tensor, targets: Tensor) -> Tensor:
+    """Return the sum of 1 - IoU over the rows of (N, 4) boxes, 0 if there are none."""
+    return (1 - paired_iou(boxes, targets)).sum()
+
+
+def objectness(logits: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+    """Return the summed binary cross-entropy of the rows ``positives`` and ``negatives``.
+
+    Args:
+        logits: (N,).
+        positives: (P,) rows that are objects.
+        negatives: (Q,) rows that are background.
+    """
+    return F.softplus(-logits[positives]).sum() + F.softplus(logits[negatives]).sum()
+
+
+def focal(logits: Tensor, gt: Tensor, labels: Tensor, config: FocalLoss) -> Tensor:
+    """Return the summed focal loss of every anchor and class (Lin et al., ICCV 2017, Eq. 5).
+
+    Args:
+        logits: (A, classes).
+        gt: (A,) index of the matched object, -1: negative, -2: not trained on.
+        labels: (G,) int64 classes of the objects.
+        config: alpha and gamma.
+    """
+    used = torch.nonzero(gt >= -1)[:, 0]
+    logits = logits[used]
+    wanted = torch.zeros_like(logits)
+    rows = torch.nonzero(gt[used] >= 0)[:, 0]
+    wanted[rows, labels[gt[used][rows]]] = 1.0
+    p = logits.sigmoid()
+    miss = wanted * (1 - p) + (1 - wanted) * p
+    alpha = wanted * config.alpha + (1 - wanted) * (1 - config.alpha)
+    each = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    return (alpha * miss**config.gamma * each).sum()
+
+
+def contrastive(logits: Tensor, members: Tensor, positives: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the supervised contrastive loss of each query (Eq. 5 for one j).
+
+    Args:
+        logits: (G, P) similarities v_j . v_i, divided by the temperature.
+        members: (G, P) bool, the query's samples: positives and negatives.
+        positives: (G, P) bool, a subset of ``members``.
+
+    Returns:
+        losses (G,): -mean over the positives of log softmax over the members, 0 without
+        positives; and (G,) bool: there were positives.
+    """
+    counts = positives.sum(1)
+    masked = logits.float().masked_fill(~members, float("-inf"))
+    # a row without members would be all -inf, and its gradient NaN
+    empty = ~members.any(1, keepdim=True)
+    log_softmax = torch.log_softmax(masked.masked_fill(empty, 0.0), 1)
+    sums = torch.where(positives, log_softmax, 0.0).sum(1)
+    return -sums / counts.clamp(min=1), counts > 0
+
+
+def _area(boxes: Tensor) -> Tensor:
+    return (boxes[:, 2:] - boxes[:, :2]).prod(1)

@@ -1,0 +1,213 @@
+"""Which anchor or proposal learns which object: matching by IoU.
+
+A match is an index of a ground-truth box, or ``NEGATIVE``, or ``IGNORED``. Whatever lies with more
+than half of its area inside an ignore box is neither positive nor negative, in every matcher.
+The (boxes x ground truth) overlaps are computed in blocks: memory stays bounded in crowds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sodkit.models.kernels.blocks import blocks
+from sodkit.models.parts.ignored import inside, intersection
+from sodkit.settings.two_stage import Region, Threshold
+
+NEGATIVE = -1
+IGNORED = -2
+_TINY = 1e-6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matches:
+    """Columns over N anchors or proposals.
+
+    Attributes:
+        gt: (N,) int64 index of a ground-truth box, ``NEGATIVE`` or ``IGNORED``.
+        iou: (N,) float32 best IoU with any ground-truth box, 0 where there are none.
+    """
+
+    gt: Tensor
+    iou: Tensor
+
+
+def dynamic_threshold(threshold: Threshold, sizes: Tensor) -> Tensor:
+    """Return the IoU that makes an anchor positive in the coarse stage (paper Eq. 1).
+
+    Args:
+        threshold: its parameters; gamma 0 gives the fixed thresholds of Table 6.
+        sizes: sqrt(w * h) of objects in px of the patch before resizing, > 0, any shape.
+    """
+    grown = threshold.base + threshold.gamma * torch.log2(sizes / threshold.reference)
+    return grown.clamp(min=threshold.floor).clamp(max=threshold.cap)
+
+
+def match_dynamic(
+    anchors: Tensor,
+    boxes: Tensor,
+    ignore_boxes: Tensor,
+    thresholds: Tensor,
+    *,
+    negative: float = 0.15,
+    match_best: bool = False,
+) -> Matches:
+    """Match anchors of all levels to objects with a threshold each (paper 3.1).
+
+    An anchor is positive for the object it overlaps best among those whose threshold it reaches.
+
+    Args:
+        anchors: (N, 4) xyxy.
+        boxes: (G, 4) xyxy, sides > 0.
+        ignore_boxes: (I, 4) xyxy, or (I, 5) oriented.
+        thresholds: (G,) from ``dynamic_threshold``.
+        negative: anchors whose best IoU is below are ``NEGATIVE`` (release: .15), those between
+            it and the threshold ``IGNORED``; the coarse stage uses neither.
+        match_best: an object that got no anchor takes the best one that is still free (objects
+            below 3.6 px reach no threshold at all).
+    """
+    ignored = inside(anchors, ignore_boxes)
+    best = anchors.new_zeros(len(anchors))
+    reached = anchors.new_zeros(len(anchors))
+    gt = torch.full_like(best, NEGATIVE, dtype=torch.int64)
+    for start, iou in _blocks(anchors, boxes):
+        best = torch.maximum(best, iou.amax(0))
+        enough = iou * (iou >= thresholds[start : start + len(iou), None])
+        top, row = enough.max(0)
+        better = top > reached
+        gt = torch.where(better, row + start, gt)
+        reached = torch.where(better, top, reached)
+    gt = gt.masked_fill((gt < 0) & (best >= negative), IGNORED).masked_fill(ignored, IGNORED)
+    if match_best:
+        gt = _give_best(anchors, boxes, gt, ignored)
+    return Matches(gt, best)
+
+
+def match_region(
+    anchors: Tensor,
+    boxes: Tensor,
+    ignore_boxes: Tensor,
+    region: Region,
+    scale: float,
+    strides: Sequence[int],
+) -> Matches:
+    """Match anchors to objects by where their centres lie (Cascade RPN, its first stage).
+
+    An object belongs to the level whose anchors are nearest in size. There, locations in the inner
+    region of its box are positive and those in the outer region ignored, as they also are on the
+    two levels beside it; of several objects the last one decides. Regions are boxes shrunk about
+    their centre, in cells, rounded: an object has one location at least.
+
+    Args:
+        anchors: (N, 4) xyxy, square, one a location, of all levels.
+        boxes: (G, 4) xyxy, sides > 0.
+        ignore_boxes: (I, 4) xyxy, or (I, 5) oriented.
+        region: the shares of a box's sides that make the two regions.
+        scale: the anchors' sides in strides.
+        strides: of the levels, each twice the one before.
+    """
+    ignored = inside(anchors, ignore_boxes)
+    best = anchors.new_zeros(len(anchors))
+    last = torch.full_like(best, NEGATIVE, dtype=torch.int64)
+    positive, beside = last.clone(), torch.zeros_like(ignored)
+    stride = (anchors[:, 2] - anchors[:, 0]) / scale
+    level = torch.log2(stride / strides[0]).round()
+    cell = ((anchors[:, :2] + anchors[:, 2:]) / 2 / stride[:, None]).round()
+    side = (boxes[:, 2:] - boxes[:, :2]).prod(1).sqrt()
+    own = torch.log2(side / (scale * strides[0])).add(0.5).floor().clamp(0, len(strides) - 1)
+    for start, iou in _blocks(anchors, boxes):
+        best = torch.maximum(best, iou.amax(0))
+        part = slice(start, start + len(iou))
+        distance = (own[part, None] - level).abs()
+        inner = _in_region(cell, stride, boxes[part], region.positive) & (distance == 0)
+        outer = _in_region(cell, stride, boxes[part], region.ignored)
+        number = torch.arange(start, start + len(iou), device=boxes.device)[:, None]
+        near = inner | (outer & (distance == 0))
+        last = torch.maximum(last, torch.where(near, number, NEGATIVE).amax(0))
+        positive = torch.maximum(positive, torch.where(inner, number, NEGATIVE).amax(0))
+        beside |= (outer & (distance == 1)).any(0)
+    gt = torch.where(last == positive, positive, IGNORED)
+    return Matches(gt.masked_fill(beside | ignored, IGNORED), best)
+
+
+def _in_region(cell: Tensor, stride: Tensor, boxes: Tensor, share: float) -> Tensor:
+    """Return (k, N) bool: the location lies in the box shrunk to ``share`` of its sides."""
+    inside = torch.ones(len(boxes), len(cell), dtype=torch.bool, device=boxes.device)
+    for axis in (0, 1):
+        low, high = boxes[:, axis, None], boxes[:, axis + 2, None]
+        margin = (1 - share) / 2 * (high - low)
+        inside &= cell[:, axis] >= ((low + margin) / stride).round()
+        inside &= cell[:, axis] <= ((high - margin) / stride).round()
+    return inside
+
+
+def match_iou(
+    boxes: Tensor,
+    gt_boxes: Tensor,
+    ignore_boxes: Tensor,
+    *,
+    positive: float,
+    negative: float,
+    low_quality: float | None = None,
+) -> Matches:
+    """Match anchors or proposals by their best IoU (Faster R-CNN).
+
+    Args:
+        boxes: (N, 4) xyxy anchors or proposals.
+        gt_boxes: (G, 4) xyxy.
+        ignore_boxes: (I, 4) xyxy, or (I, 5) oriented.
+        positive: least IoU of a positive.
+        negative: boxes whose best IoU is below are ``NEGATIVE``; between the two ``IGNORED``.
+        low_quality: an object also takes the boxes that overlap it best, from this IoU on (None:
+            it does not); of several such objects the last one has the box (release).
+    """
+    ignored = inside(boxes, ignore_boxes)
+    best = boxes.new_zeros(len(boxes))
+    index = torch.full_like(best, NEGATIVE, dtype=torch.int64)
+    low = torch.full_like(index, NEGATIVE)
+    for start, iou in _blocks(boxes, gt_boxes):
+        top, row = iou.max(0)
+        better = top > best
+        index = torch.where(better, row + start, index)
+        best = torch.where(better, top, best)
+        if low_quality is not None and len(boxes):
+            usable = iou.masked_fill(ignored, -1.0)
+            low = torch.maximum(low, _low_quality(usable, low_quality, start))
+    gt = torch.full_like(index, IGNORED).masked_fill(best < negative, NEGATIVE)
+    gt = torch.where((best >= positive) & (index >= 0), index, gt)
+    gt = torch.where(low >= 0, low, gt)
+    return Matches(gt.masked_fill(ignored, IGNORED), best)
+
+
+def _blocks(boxes: Tensor, gt_boxes: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Yield the first row and the IoUs (k, N) of k ground-truth boxes at a time."""
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    for rows in blocks(len(gt_boxes), len(boxes)):
+        part = gt_boxes[rows]
+        inter = intersection(part, boxes)
+        union = (part[:, 2:] - part[:, :2]).prod(1)[:, None] + area - inter
+        yield rows.start, inter / union.clamp(min=_TINY)
+
+
+def _low_quality(iou: Tensor, minimum: float, start: int) -> Tensor:
+    """Return for (k, N) IoUs the last object (numbered from ``start``) each box is the best of."""
+    top = iou.amax(1, keepdim=True)
+    best_of = (iou == top) & (top >= minimum) & (top > 0)
+    number = torch.arange(start, start + len(iou), device=iou.device)[:, None]
+    return torch.where(best_of, number, NEGATIVE).amax(0)
+
+
+def _give_best(anchors: Tensor, boxes: Tensor, gt: Tensor, ignored: Tensor) -> Tensor:
+    """Give every object without an anchor the best one that no object has, if they overlap."""
+    missing = torch.ones(len(boxes), dtype=torch.bool, device=gt.device)
+    missing[gt[gt >= 0]] = False
+    for number in torch.nonzero(missing)[:, 0].tolist():
+        _, iou = next(_blocks(anchors, boxes[number : number + 1]))
+        free = torch.where((gt >= 0) | ignored, -1.0, iou[0])
+        row = int(free.argmax())
+        if free[row] > 0:
+            gt[row] = number
+    return gt

@@ -1,0 +1,55 @@
+"""The RPN of Oriented R-CNN: six numbers an anchor make oriented proposals."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sodkit.data.batches import Batch
+from sodkit.models.kernels.nms import grouped_nms
+from sodkit.models.parts import rotated_coders
+from sodkit.models.parts.proposals import Proposals, Scored, Selection, best_of_levels
+from sodkit.models.parts.regression import oriented_truth
+from sodkit.models.parts.rpn import Rpn
+from sodkit.settings import two_stage
+
+
+class OrientedRpn(Rpn):
+    """An RPN that regresses midpoint offsets of its upright anchors.
+
+    Anchors are matched by the enclosing boxes of the objects.
+    """
+
+    columns = 6
+    _truth = staticmethod(oriented_truth)
+
+    def __init__(
+        self, config: two_stage.OrientedRpn, channels: int, strides: tuple[int, ...]
+    ) -> None:
+        super().__init__(config, channels, strides)
+        self.stds = (*config.stds, *config.midpoint_stds)
+
+    @torch.no_grad()
+    def select(self, output: Scored, batch: Batch, limit: int | None = None) -> list[Proposals]:
+        """Return oriented proposals (N, 5) of each image, best first.
+
+        NMS within each level is on the enclosing boxes; proposals whose centre lies outside the
+        image are left out.
+        """
+        how = Selection.of(self.config, training=self.training, limit=limit)
+        return [self._select(output, image, size, how) for image, size in enumerate(batch.sizes)]
+
+    def _select(
+        self, scored: Scored, image: int, size: tuple[int, int], how: Selection
+    ) -> Proposals:
+        anchors, deltas, score, levels = best_of_levels(scored, image, how.pre)
+        box = rotated_coders.decode_midpoint(anchors, deltas, self.stds)
+        kept = rotated_coders.centred_inside(box, size) & (box[:, 2:4] > 0).all(1)
+        box, score, levels = box[kept], score[kept], levels[kept]
+        keep = grouped_nms(rotated_coders.enclosing(box), score, levels, how.nms)[: how.limit]
+        return Proposals(box[keep], score[keep])
+
+    def _regression(self, anchor: Tensor, deltas: Tensor, truth: Tensor) -> Tensor:
+        wanted = rotated_coders.encode_midpoint(anchor, truth, self.stds)
+        return F.l1_loss(deltas.float(), wanted, reduction="sum")

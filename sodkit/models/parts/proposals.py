@@ -1,0 +1,132 @@
+"""From scored, regressed anchors to proposals: what the RPN and CRPN share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from sodkit.data.batches import Batch, PatchDetections
+from sodkit.models.kernels.nms import grouped_nms
+from sodkit.models.parts import coders, postprocess
+from sodkit.settings.base import BoxKind
+from sodkit.settings.two_stage import Crpn, RpnParts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Proposals:
+    """Proposals of one image, best first, in px of the network's input.
+
+    Attributes:
+        boxes: (N, 4) float32 xyxy, inside the image; of the oriented RPN (N, 5) oriented boxes.
+        scores: (N,) float32 objectness in [0, 1].
+    """
+
+    boxes: Tensor
+    scores: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """What an RPN's last layers say of every anchor; lists hold one tensor a level.
+
+    Attributes:
+        anchors: (B, A_l, 4) float32 xyxy, what the deltas refer to.
+        logits: (B, A_l) objectness.
+        deltas: (B, A_l, 4).
+    """
+
+    anchors: list[Tensor]
+    logits: list[Tensor]
+    deltas: list[Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """How many are kept: ``pre`` a level before NMS at IoU ``nms``, ``limit`` in all after it."""
+
+    pre: int
+    nms: float
+    limit: int
+
+    @classmethod
+    def of(cls, config: Crpn | RpnParts, *, training: bool, limit: int | None) -> Selection:
+        """Return the recipe's numbers, with ``limit`` proposals unless it is None."""
+        if training:
+            number = config.limit.train
+            return cls(config.nms_pre.train, config.nms_train, limit or number)
+        return cls(config.nms_pre.test, config.nms_test, limit or config.limit.test)
+
+
+def by_location(x: Tensor, columns: int) -> Tensor:
+    """Turn a head's output (B, A * columns, H, W) into (B, H * W * A, columns)."""
+    return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, columns)
+
+
+def init_heads(*convs: nn.Conv2d) -> None:
+    """Initialise an RPN's convolutions: Normal(0.01), biases 0 (release)."""
+    for conv in convs:
+        nn.init.normal_(conv.weight, std=0.01)
+        if conv.bias is not None:
+            nn.init.zeros_(conv.bias)
+
+
+@torch.no_grad()
+def select(
+    scored: Scored, sizes: Sequence[tuple[int, int]], stds: Sequence[float], how: Selection
+) -> list[Proposals]:
+    """Decode, clip and thin out the proposals of each image.
+
+    Args:
+        scored: the network's output.
+        sizes: (height, width) of each image without its padding.
+        stds: of the deltas.
+        how: the numbers kept.
+    """
+    return [_select(scored, image, size, stds, how) for image, size in enumerate(sizes)]
+
+
+def _select(
+    scored: Scored, image: int, size: tuple[int, int], stds: Sequence[float], how: Selection
+) -> Proposals:
+    anchors, deltas, score, levels = best_of_levels(scored, image, how.pre)
+    box = coders.clip(coders.decode(anchors, deltas, stds), size)
+    whole = ((box[:, 2:] - box[:, :2]) > 0).all(1)
+    box, score, levels = box[whole], score[whole], levels[whole]
+    keep = grouped_nms(box, score, levels, how.nms)[: how.limit]
+    return Proposals(box[keep], score[keep])
+
+
+def every_box(
+    scored: Scored, size: tuple[int, int], stds: Sequence[float]
+) -> tuple[Tensor, Tensor]:
+    """Return all anchors decoded and clipped to ``size`` (B, A, 4), and their scores (B, A)."""
+    anchors, deltas = torch.cat(scored.anchors, 1), torch.cat(scored.deltas, 1)
+    boxes = coders.clip(coders.decode(anchors, deltas, stds), size)
+    return boxes, torch.cat(scored.logits, 1).float().sigmoid()
+
+
+def best_of_levels(scored: Scored, image: int, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the ``count`` best anchors of each level of an image, best first within a level.
+
+    Returns:
+        anchors (N, 4), their deltas (N, K), objectness (N,) in [0, 1] and level (N,).
+    """
+    parts = []
+    for level, logits in enumerate(scored.logits):
+        score, rows = logits[image].float().sigmoid().sort(descending=True, stable=True)
+        score, rows = score[:count], rows[:count]
+        anchors, deltas = scored.anchors[level][image], scored.deltas[level][image]
+        parts.append((anchors[rows], deltas[rows], score, torch.full_like(rows, level)))
+    anchors, deltas, score, levels = (torch.cat(part) for part in zip(*parts, strict=True))
+    return anchors, deltas, score, levels
+
+
+def in_patches(found: Sequence[Proposals], batch: Batch, boxes: BoxKind) -> list[PatchDetections]:
+    """Return proposals in the pixels of their patches, of the detector's kind of box."""
+    return [
+        postprocess.unlabelled(p.boxes, p.scores, scale, oriented=boxes == "oriented")
+        for p, scale in zip(found, batch.scales, strict=True)
+    ]

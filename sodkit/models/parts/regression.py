@@ -1,0 +1,196 @@
+"""What the R-CNN head regresses: upright boxes, or oriented ones in three ways.
+
+Each kind says which boxes of a target are its truth, what the deltas are compared with, and what
+they decode to. Everything else of the head is the same for all of them.
+
+``Coded``    upright RoI -> upright box (Faster R-CNN, CFINet on SODA-D)
+             upright RoI -> oriented box: the angle of the nearer description, in turns
+             (Rotated Faster R-CNN, CFINet on SODA-A)
+             oriented RoI -> oriented box, in the frame of the RoI (Oriented R-CNN)
+``Gliding``  upright RoI -> vertices on the sides of the enclosing box (Gliding Vertex)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sodkit.data.batches import Target
+from sodkit.geometry.overlap import rotated_iou_pairs
+from sodkit.geometry.rotated import corners_to_obb
+from sodkit.models.parts import coders, losses, rotated_coders
+from sodkit.settings.two_stage import GlidingBox, OrientedBox, OrientedRoiHead, RoiHead
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""From deltas and targets (N, K) to the sum of the loss."""
+
+Coder = Callable[[Tensor, Tensor, Sequence[float]], Tensor]
+"""From RoIs, boxes or deltas, and the deltas' deviations to deltas or boxes."""
+
+Boxes = Callable[[Target], Tensor]
+"""From a target to its objects, a row each."""
+
+GLIDE_BETA = 1 / 3
+SHARE_WEIGHT = 16.0
+"""Gliding Vertex: SmoothL1's beta of glides and share, and the weight of the share (mmrotate)."""
+
+
+class Regression(Protocol):
+    """A kind of box regression.
+
+    Attributes:
+        columns: numbers a box.
+        oriented: it makes oriented boxes (..., 5), else upright ones (..., 4).
+    """
+
+    @property
+    def columns(self) -> int:
+        """Numbers a box."""
+
+    @property
+    def oriented(self) -> bool:
+        """Whether the boxes made are oriented (..., 5), or upright (..., 4)."""
+
+    def own(self, target: Target) -> Tensor:
+        """Return the objects of an image as RoIs: what joins the proposals in training."""
+
+    def truth(self, target: Target) -> Tensor:
+        """Return the objects (G, 4 or 5) of an image as they are regressed."""
+
+    def loss(self, deltas: Tensor, rois: Tensor, truth: Tensor) -> Tensor:
+        """Return the summed loss of deltas (N, columns) from RoIs to their objects."""
+
+    def decode(self, rois: Tensor, deltas: Tensor) -> Tensor:
+        """Return the boxes (..., 4 or 5) that ``deltas`` (..., columns) make of RoIs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """A coder's deltas, all compared alike.
+
+    Attributes:
+        stds: the deltas' standard deviations, one a column.
+        compare: the loss of deltas and targets.
+        encode: from RoIs, objects and ``stds`` to targets.
+        decode_with: from RoIs, deltas and ``stds`` to boxes.
+        own_boxes: see ``own``.
+        true_boxes: see ``truth``.
+        oriented: the boxes are.
+    """
+
+    stds: tuple[float, ...]
+    compare: Loss
+    encode: Coder
+    decode_with: Coder
+    own_boxes: Boxes
+    true_boxes: Boxes
+    oriented: bool
+
+    @property
+    def columns(self) -> int:
+        """Numbers a box."""
+        return len(self.stds)
+
+    def own(self, target: Target) -> Tensor:
+        """Return the objects as RoIs."""
+        return self.own_boxes(target)
+
+    def truth(self, target: Target) -> Tensor:
+        """Return the objects as they are regressed."""
+        return self.true_boxes(target)
+
+    def loss(self, deltas: Tensor, rois: Tensor, truth: Tensor) -> Tensor:
+        """Compare with the coder's deltas."""
+        return self.compare(deltas, self.encode(rois, truth, self.stds))
+
+    def decode(self, rois: Tensor, deltas: Tensor) -> Tensor:
+        """Apply the deltas."""
+        return self.decode_with(rois, deltas, self.stds)
+
+
+@dataclass(frozen=True, slots=True)
+class Gliding:
+    """Upright RoIs to the enclosing box (4), four glides and the share (logits of sigmoids)."""
+
+    stds: tuple[float, ...]
+    compare: Loss
+    columns: int = 9
+    oriented: bool = True
+
+    def own(self, target: Target) -> Tensor:
+        """Return the enclosing boxes."""
+        return target.boxes
+
+    def truth(self, target: Target) -> Tensor:
+        """Return the oriented boxes."""
+        return oriented_truth(target)
+
+    def loss(self, deltas: Tensor, rois: Tensor, truth: Tensor) -> Tensor:
+        """Add the losses of the enclosing box, the glides and the share."""
+        around = rotated_coders.enclosing(truth)
+        wanted = rotated_coders.encode_gliding(truth)
+        glides = deltas[:, 4:].sigmoid()
+        each = F.smooth_l1_loss(glides, wanted, beta=GLIDE_BETA, reduction="none").sum(0)
+        box = self.compare(deltas[:, :4], coders.encode(rois, around, self.stds))
+        return box + each[:4].sum() + SHARE_WEIGHT * each[4]
+
+    def decode(self, rois: Tensor, deltas: Tensor) -> Tensor:
+        """Return the rectangles of least area around the quadrilaterals."""
+        around = coders.decode(rois, deltas[..., :4], self.stds)
+        quads = rotated_coders.decode_gliding(around, deltas[..., 4:].float().sigmoid())
+        points = quads.detach().reshape(-1, 4, 2).double().cpu().numpy()
+        boxes = torch.from_numpy(corners_to_obb(points)).to(around)
+        return boxes.reshape(*around.shape[:-1], 5)
+
+
+def regression(config: RoiHead | OrientedRoiHead) -> Regression:
+    """Return the head's regression; of ``OrientedRoiHead`` it is in the frame of the RoI."""
+    compare: Loss = _smooth_l1 if config.loss == "smooth_l1" else _l1
+    box, r = config.box, rotated_coders
+    if isinstance(box, GlidingBox):
+        return Gliding(box.stds, compare)
+    if not isinstance(box, OrientedBox):
+        how = (coders.encode, coders.decode, upright_truth, upright_truth)
+        return Coded(box.stds, compare, *how, oriented=False)
+    if isinstance(config, OrientedRoiHead):
+        how = (r.encode_rotated, r.decode_rotated, oriented_truth, oriented_truth)
+    else:
+        how = (r.encode_upright, r.decode_upright, upright_truth, oriented_truth)
+    return Coded((*box.stds, box.angle_std), compare, *how, oriented=True)
+
+
+def upright_truth(target: Target) -> Tensor:
+    """Return the upright boxes (G, 4) of a target; of oriented objects what encloses them."""
+    return target.boxes
+
+
+def oriented_truth(target: Target) -> Tensor:
+    """Return the oriented boxes (G, 5) of a target.
+
+    Raises:
+        ValueError: the target has upright boxes only.
+    """
+    if target.obb is None:
+        raise ValueError("an oriented detector needs targets with oriented boxes")
+    return target.obb
+
+
+def paired_iou(a: Tensor, b: Tensor) -> Tensor:
+    """Return the IoU (N,) of boxes row by row, both upright (N, 4) or both oriented (N, 5)."""
+    if a.shape[-1] == 4:
+        return losses.paired_iou(a, b)
+    first, second = (x.detach().double().cpu().numpy() for x in (a, b))
+    return torch.from_numpy(rotated_iou_pairs(first, second)).to(a)
+
+
+def _l1(deltas: Tensor, wanted: Tensor) -> Tensor:
+    return F.l1_loss(deltas, wanted, reduction="sum")
+
+
+def _smooth_l1(deltas: Tensor, wanted: Tensor) -> Tensor:
+    return F.smooth_l1_loss(deltas, wanted, beta=1.0, reduction="sum")

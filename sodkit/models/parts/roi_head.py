@@ -1,0 +1,222 @@
+"""The R-CNN head: RoI features -> classes and boxes.
+
+Boxes are upright (N, 4) xyxy or oriented (N, 5) as in ``regression.py``; the head is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sodkit.data.batches import Batch, PatchDetections, Target
+from sodkit.models.kernels import roi_pool, rotated_pool
+from sodkit.models.parts import matchers, postprocess, sampling
+from sodkit.models.parts.proposals import Proposals
+from sodkit.models.parts.regression import paired_iou, regression
+from sodkit.models.parts.rotated_match import match_rotated
+from sodkit.models.parts.sampling import Shuffle
+from sodkit.settings.recipe import Keep
+from sodkit.settings.two_stage import OrientedRoiHead
+from sodkit.settings.two_stage import RoiHead as Settings
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sampled:
+    """Proposals chosen for training, as columns over the batch.
+
+    Attributes:
+        boxes: (N, 4) xyxy, or (N, 5) where the proposals are oriented.
+        image: (N,) index of the image.
+        gt: (N,) matched object, numbered over the batch; negative: background.
+        labels: (N,) its class, background last.
+        added: (N,) bool: the object's own box, added to the proposals.
+    """
+
+    boxes: Tensor
+    image: Tensor
+    gt: Tensor
+    labels: Tensor
+    added: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeadOutput:
+    """What the head says of N RoIs, float32.
+
+    Attributes:
+        logits: (N, classes + 1), background last.
+        deltas: (N, classes, columns), or (N, 1, columns) if class-agnostic.
+    """
+
+    logits: Tensor
+    deltas: Tensor
+
+
+class RoiHead(nn.Module):
+    """Two FCs, class scores (background last) and class-specific deltas.
+
+    Call ``reset`` once everything of the detector is made: it draws the initial weights.
+
+    Args:
+        config: pooling, matching, kind of box.
+        classes: number of classes.
+        channels: of the pyramid.
+        strides: of the levels that are pooled from.
+    """
+
+    def __init__(
+        self,
+        config: Settings | OrientedRoiHead,
+        classes: int,
+        channels: int,
+        strides: Sequence[int],
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.classes = classes
+        self.strides = tuple(strides)
+        self.regression = regression(config)
+        self.boxes_each = 1 if config.class_agnostic else classes
+        self.fc1 = nn.Linear(channels * config.pool**2, config.hidden)
+        self.fc2 = nn.Linear(config.hidden, config.hidden)
+        self.cls = nn.Linear(config.hidden, classes + 1)
+        self.reg = nn.Linear(config.hidden, self.regression.columns * self.boxes_each)
+
+    def reset(self) -> None:
+        """Draw the initial weights (release)."""
+        for fc in (self.fc1, self.fc2):
+            nn.init.xavier_uniform_(fc.weight)
+            nn.init.zeros_(fc.bias)
+        for fc, std in ((self.cls, 0.01), (self.reg, 0.001)):
+            nn.init.normal_(fc.weight, std=std)
+            nn.init.zeros_(fc.bias)
+
+    def pool(self, pyramid: Sequence[Tensor], boxes: Tensor, image: Tensor) -> Tensor:
+        """Return RoI features (N, C, pool, pool) float32 of boxes (N, 4 or 5) in images (N,)."""
+        levels = pyramid[: len(self.strides)]
+        align = roi_pool.pool if boxes.shape[1] == 4 else rotated_pool.pool
+        return align(levels, boxes, image, self.strides, self.config.pool)
+
+    def forward(self, features: Tensor) -> HeadOutput:
+        """Classify and regress RoI features (N, C, pool, pool)."""
+        x = F.relu(self.fc1(features.flatten(1)))
+        x = F.relu(self.fc2(x)).float()
+        with torch.autocast(x.device.type, enabled=False):
+            logits, deltas = self.cls(x), self.reg(x)
+        return HeadOutput(logits, deltas.reshape(len(x), self.boxes_each, self.regression.columns))
+
+    def losses(
+        self, output: HeadOutput, rois: Sampled, targets: Sequence[Target]
+    ) -> dict[str, Tensor]:
+        """Return ``loss_cls`` and ``loss_reg``, weighted."""
+        count = max(1, len(output.logits))
+        rows, deltas, objects = self._positives(output, rois, targets)
+        weight = self.config.classification_weight / count
+        return {
+            "loss_cls": F.cross_entropy(output.logits, rois.labels, reduction="sum") * weight,
+            "loss_reg": self.regression.loss(deltas, rois.boxes[rows], objects) / count,
+        }
+
+    def _positives(
+        self, output: HeadOutput, rois: Sampled, targets: Sequence[Target]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the rows (P,) of the positives, their class's deltas, and their objects."""
+        rows = torch.nonzero(rois.gt >= 0)[:, 0]
+        deltas = output.deltas[rows, 0 if self.config.class_agnostic else rois.labels[rows]]
+        objects = torch.cat([self.regression.truth(t) for t in targets])[rois.gt[rows]]
+        return rows, deltas, objects
+
+    @torch.no_grad()
+    def quality_iou(
+        self,
+        output: HeadOutput,
+        rois: Sampled,
+        targets: Sequence[Target],
+        of: Literal["prediction", "proposal"],
+    ) -> Tensor:
+        """Return the IoU (N,) with the matched object that counts in Instance Quality (Eq. 3)."""
+        iou = output.logits.new_zeros(len(output.logits))
+        rows, deltas, objects = self._positives(output, rois, targets)
+        boxes = rois.boxes[rows]
+        if of == "prediction":
+            iou[rows] = paired_iou(self.regression.decode(boxes, deltas), objects)
+        else:
+            iou[rows] = paired_iou(boxes, torch.cat([t.boxes for t in targets])[rois.gt[rows]])
+        return iou
+
+    def sample(
+        self, proposals: Sequence[Proposals], targets: Sequence[Target], shuffle: Shuffle
+    ) -> Sampled:
+        """Match the proposals of each image and choose those to train on, positives first."""
+        parts: list[Sampled] = []
+        first, rule = 0, self.config.matching
+        for image, (proposal, target) in enumerate(zip(proposals, targets, strict=True)):
+            boxes, objects = proposal.boxes, self.regression.own(target)
+            match = matchers.match_iou if boxes.shape[1] == 4 else match_rotated
+            gt = match(
+                boxes, objects, target.ignore_boxes, positive=rule.positive, negative=rule.negative
+            ).gt
+            # the objects' own boxes join: at the start no proposal is a positive
+            own = len(objects)
+            boxes = torch.cat([objects, boxes])
+            gt = torch.cat([torch.arange(own, device=gt.device), gt])
+            positives, negatives = sampling.sample(gt, rule, shuffle)
+            rows = torch.cat([positives, negatives])
+            background = torch.full_like(negatives, self.classes)
+            parts.append(
+                Sampled(
+                    boxes=boxes[rows],
+                    image=torch.full_like(rows, image),
+                    gt=torch.where(gt[rows] >= 0, gt[rows] + first, gt[rows]),
+                    labels=torch.cat([target.labels[gt[positives]], background]),
+                    added=rows < own,
+                )
+            )
+            first += len(target.boxes)
+        return Sampled(
+            boxes=torch.cat([p.boxes for p in parts]),
+            image=torch.cat([p.image for p in parts]),
+            gt=torch.cat([p.gt for p in parts]),
+            labels=torch.cat([p.labels for p in parts]),
+            added=torch.cat([p.added for p in parts]),
+        )
+
+    def detect(
+        self,
+        pyramid: Sequence[Tensor],
+        proposals: Sequence[Proposals],
+        batch: Batch,
+        keep: Keep,
+        prepare: Callable[[Tensor], Tensor] = lambda features: features,
+    ) -> list[PatchDetections]:
+        """Return the detections of each image in its patch: score, NMS per class, the best.
+
+        ``prepare`` changes the RoI features before they are classified.
+        """
+        counts = [len(p.boxes) for p in proposals]
+        boxes = torch.cat([p.boxes for p in proposals])
+        image = torch.repeat_interleave(
+            torch.arange(len(counts), device=boxes.device),
+            torch.tensor(counts, device=boxes.device),
+        )
+        output = self(prepare(self.pool(pyramid, boxes, image)))
+        decoded = self.regression.decode(boxes[:, None], output.deltas)
+        scores = output.logits.softmax(1)[:, :-1]
+        return [
+            postprocess.in_patch(*self._thin(decoded[rows], scores[rows], size, keep), scale)
+            for number, (size, scale) in enumerate(zip(batch.sizes, batch.scales, strict=True))
+            for rows in [image == number]
+        ]
+
+    def _thin(
+        self, boxes: Tensor, scores: Tensor, size: tuple[int, int], keep: Keep
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Keep the best of boxes (N, classes or 1, 4 or 5) with scores (N, classes) of an image."""
+        row, label = torch.nonzero(scores > keep.score, as_tuple=True)
+        box = boxes[row, 0 if self.config.class_agnostic else label]
+        return postprocess.thin(box, scores[row, label], label, size, keep)

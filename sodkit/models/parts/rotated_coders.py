@@ -1,0 +1,257 @@
+"""Oriented boxes and their regression targets, in torch: what the oriented heads learn.
+
+Boxes are (cx, cy, w, h, angle) float32: radians, clockwise with y down, canonical with w >= h and
+the angle in [-pi/2, pi/2), as in ``geometry/rotated.py``. A rectangle has two descriptions within
+half a turn: (w, h, angle) and (h, w, angle + 90 degrees). A coder takes the one that is nearer to
+its reference, so its target jumps only where the sides swap, 45 degrees away from the reference,
+and nowhere at the ends of the angle's range.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from sodkit.models.parts import coders
+
+RATIO_LIMIT = coders.RATIO_LIMIT
+_TIE = 0.1
+"""Vertices within this many px of the topmost or rightmost coordinate count as such (release)."""
+_LEVEL = 1e-6
+"""Gliding Vertex: corners within this many px are equally high."""
+
+UPRIGHT_SHARE = 0.8
+"""Gliding Vertex: an object that fills more of its enclosing box than this is taken as upright."""
+
+
+def canonical(boxes: Tensor) -> Tensor:
+    """Return the same rectangles (..., 5) with w >= h and the angle in [-pi/2, pi/2)."""
+    cx, cy, w, h, angle = boxes.unbind(-1)
+    upright = h > w
+    angle = _wrap(torch.where(upright, angle + math.pi / 2, angle))
+    return torch.stack([cx, cy, torch.where(upright, h, w), torch.where(upright, w, h), angle], -1)
+
+
+def enclosing(boxes: Tensor) -> Tensor:
+    """Return the upright boxes (..., 4) xyxy around oriented ones (..., 5)."""
+    half_w, half_h = boxes[..., 2] / 2, boxes[..., 3] / 2
+    cos, sin = boxes[..., 4].cos().abs(), boxes[..., 4].sin().abs()
+    half = torch.stack([cos * half_w + sin * half_h, sin * half_w + cos * half_h], -1)
+    return torch.cat([boxes[..., :2] - half, boxes[..., :2] + half], -1)
+
+
+def corners(boxes: Tensor) -> Tensor:
+    """Return the corners (..., 4, 2) of oriented boxes (..., 5), clockwise as seen."""
+    cos, sin = boxes[..., 4].cos(), boxes[..., 4].sin()
+    along = torch.stack([cos, sin], -1) * (boxes[..., 2:3] / 2)
+    across = torch.stack([-sin, cos], -1) * (boxes[..., 3:4] / 2)
+    offsets = torch.stack([-along - across, along - across, along + across, across - along], -2)
+    return boxes[..., None, :2] + offsets
+
+
+def centred_inside(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Tell (...,) which boxes (..., 5) are finite and centred in an image (height, width)."""
+    inside = (boxes[..., :2] >= 0).all(-1) & (boxes[..., :2] <= boxes.new_tensor(size[::-1])).all(
+        -1
+    )
+    return inside & boxes.isfinite().all(-1)
+
+
+def upright(xyxy: Tensor) -> Tensor:
+    """Return upright boxes (..., 4) as canonical oriented ones (..., 5)."""
+    centre, size = (xyxy[..., :2] + xyxy[..., 2:]) / 2, xyxy[..., 2:] - xyxy[..., :2]
+    return canonical(torch.cat([centre, size, torch.zeros_like(size[..., :1])], -1))
+
+
+def scale(boxes: Tensor, factors: tuple[float, float]) -> Tensor:
+    """Resize the plane by ``factors`` (x, y) > 0, as ``geometry.rotated.scale`` does."""
+    x, y = factors
+    cx, cy, w, h, angle = boxes.unbind(-1)
+    across, down = x * angle.cos(), y * angle.sin()
+    stretch = torch.hypot(across, down)
+    turned = torch.atan2(down, across)
+    return canonical(torch.stack([cx * x, cy * y, w * stretch, h * (x * y / stretch), turned], -1))
+
+
+def encode_upright(references: Tensor, boxes: Tensor, stds: Sequence[float]) -> Tensor:
+    """Return the deltas (..., 5) from upright RoIs (..., 4) xyxy to oriented boxes (..., 5).
+
+    (dx, dy, dw, dh) as of upright boxes, and the angle in turns (divided by 2 pi), of the
+    description whose angle is nearer to 0; at exactly 45 degrees the one with the sides swapped.
+    """
+    size = references[..., 2:] - references[..., :2]
+    centre = (references[..., :2] + references[..., 2:]) / 2
+    sides, angle = _nearer(boxes, boxes[..., 4])
+    deltas = torch.cat(
+        [
+            (boxes[..., :2] - centre) / size,
+            torch.log(sides / size),
+            angle[..., None] / (2 * math.pi),
+        ],
+        -1,
+    )
+    return deltas / deltas.new_tensor(stds)
+
+
+def decode_upright(references: Tensor, deltas: Tensor, stds: Sequence[float]) -> Tensor:
+    """Apply deltas (..., 5) to upright RoIs (..., 4); canonical oriented boxes (..., 5)."""
+    deltas = deltas.float() * references.new_tensor(stds)
+    size = references[..., 2:] - references[..., :2]
+    centre = (references[..., :2] + references[..., 2:]) / 2 + deltas[..., :2] * size
+    sides = size * deltas[..., 2:4].clamp(-RATIO_LIMIT, RATIO_LIMIT).exp()
+    return canonical(torch.cat([centre, sides, deltas[..., 4:] * (2 * math.pi)], -1))
+
+
+def encode_rotated(references: Tensor, boxes: Tensor, stds: Sequence[float]) -> Tensor:
+    """Return the deltas (..., 5) from oriented RoIs (..., 5) to oriented boxes (..., 5).
+
+    The shift is projected on the RoI's axes, the angle is the difference in radians of the nearer
+    description (Oriented R-CNN).
+    """
+    along, across = _axes(references)
+    shift = boxes[..., :2] - references[..., :2]
+    sides, angle = _nearer(boxes, boxes[..., 4] - references[..., 4])
+    deltas = torch.cat(
+        [
+            (shift * along).sum(-1, keepdim=True) / references[..., 2:3],
+            (shift * across).sum(-1, keepdim=True) / references[..., 3:4],
+            torch.log(sides / references[..., 2:4]),
+            angle[..., None],
+        ],
+        -1,
+    )
+    return deltas / deltas.new_tensor(stds)
+
+
+def decode_rotated(references: Tensor, deltas: Tensor, stds: Sequence[float]) -> Tensor:
+    """Apply deltas (..., 5) to oriented RoIs (..., 5); canonical oriented boxes (..., 5)."""
+    deltas = deltas.float() * references.new_tensor(stds)
+    along, across = _axes(references)
+    centre = (
+        references[..., :2]
+        + along * (deltas[..., 0:1] * references[..., 2:3])
+        + across * (deltas[..., 1:2] * references[..., 3:4])
+    )
+    sides = references[..., 2:4] * deltas[..., 2:4].clamp(-RATIO_LIMIT, RATIO_LIMIT).exp()
+    return canonical(torch.cat([centre, sides, references[..., 4:] + deltas[..., 4:]], -1))
+
+
+def encode_midpoint(references: Tensor, boxes: Tensor, stds: Sequence[float]) -> Tensor:
+    """Return the midpoint offsets (..., 6) from anchors (..., 4) to oriented boxes (..., 5).
+
+    The enclosing box as of upright boxes; then how far right of the centre the topmost vertex lies,
+    in widths, and how far below it the rightmost one, in heights (Oriented R-CNN, section 3.1.2).
+    """
+    around, points = enclosing(boxes), corners(boxes)
+    plain = coders.encode(references, around, (1.0, 1.0, 1.0, 1.0))
+    top, right = _top_and_right(points)
+    ends = torch.cat([points[..., 0].gather(-1, top), points[..., 1].gather(-1, right)], -1)
+    offsets = (ends - boxes[..., :2]) / (around[..., 2:] - around[..., :2])
+    return torch.cat([plain, offsets], -1) / plain.new_tensor(stds)
+
+
+def _top_and_right(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Return which corner is topmost and which rightmost, of (..., 4, 2), both (..., 1).
+
+    Two corners as high as each other but for ``_TIE`` are the upper side of an upright box: then
+    the right one of them is the top, and the lower one of the right side is the rightmost. The
+    release decides that for each side by itself. Where only one of them is tied, it may name two
+    corners that are not neighbours, or one twice, and the box decodes to a sliver.
+    """
+    x, y = points.unbind(-1)
+    high, far = y - y.amin(-1, keepdim=True) <= _TIE, x.amax(-1, keepdim=True) - x <= _TIE
+    top = x.masked_fill(~high, -torch.inf).argmax(-1)
+    right = y.masked_fill(~far, -torch.inf).argmax(-1)
+    top_tied, right_tied = high.sum(-1) > 1, far.sum(-1) > 1
+    # the corners go round clockwise: the rightmost one comes after the topmost
+    right = torch.where(top_tied, right, (top + 1) % 4)
+    top = torch.where(top_tied & ~right_tied, (right - 1) % 4, top)
+    return top[..., None], right[..., None]
+
+
+def decode_midpoint(references: Tensor, deltas: Tensor, stds: Sequence[float]) -> Tensor:
+    """Apply midpoint offsets (..., 6) to anchors (..., 4); canonical oriented boxes (..., 5).
+
+    They make a parallelogram; its shorter diagonal is lengthened to the longer one.
+    """
+    deltas = deltas.float() * references.new_tensor(stds)
+    around = coders.decode(references, deltas[..., :4], (1.0, 1.0, 1.0, 1.0))
+    half = (around[..., 2:] - around[..., :2]) / 2
+    offsets = deltas[..., 4:].clamp(-0.5, 0.5) * 2 * half
+    top = torch.stack([offsets[..., 0], -half[..., 1]], -1)
+    right = torch.stack([half[..., 0], offsets[..., 1]], -1)
+    lengths = torch.stack([top.norm(dim=-1), right.norm(dim=-1)], -1).clamp(min=1e-6)
+    longest = lengths.amax(-1, keepdim=True)
+    top, right = top * (longest / lengths[..., :1]), right * (longest / lengths[..., 1:])
+    # top, right, -top, -right are the corners: its sides are right - top and right + top
+    side, other = right - top, right + top
+    angle = torch.atan2(side[..., 1], side[..., 0])
+    centre = (around[..., :2] + around[..., 2:]) / 2
+    sides = torch.stack([side.norm(dim=-1), other.norm(dim=-1)], -1)
+    return canonical(torch.cat([centre, sides, angle[..., None]], -1))
+
+
+def encode_gliding(boxes: Tensor) -> Tensor:
+    """Return how far the vertices glide along the sides of the enclosing box, and the share.
+
+    Args:
+        boxes: (..., 5).
+
+    Returns:
+        (..., 5): top vertex from the left, right one from the top, bottom one from the right, left
+        one from the bottom, in parts of the side; and the share of the enclosing box that the
+        object fills (Gliding Vertex, Eq. 1 to 4). All in [0, 1].
+    """
+    around, points = enclosing(boxes), corners(boxes)
+    size = around[..., 2:] - around[..., :2]
+    x, y = points[..., 0], points[..., 1]
+    # Corners go round clockwise, so the rightmost comes after the topmost, and so on: taken one by
+    # one, the level sides of an upright box would mix glides of 0 and of 1. The release gives it 1.
+    level = y - y.amin(-1, keepdim=True) <= _LEVEL
+    top = x.masked_fill(~level, -torch.inf).argmax(-1)
+    rows = (top[..., None] + torch.arange(4, device=top.device)) % 4
+    glide_x = (x.gather(-1, rows[..., 0::2]) - around[..., 0:1]) / size[..., 0:1]
+    glide_y = (y.gather(-1, rows[..., 1::2]) - around[..., 1:2]) / size[..., 1:2]
+    share = boxes[..., 2] * boxes[..., 3] / size.prod(-1)
+    glides = [glide_x[..., 0], glide_y[..., 0], 1 - glide_x[..., 1], 1 - glide_y[..., 1]]
+    return torch.stack([*glides, share], -1).clamp(0, 1)
+
+
+def decode_gliding(around: Tensor, glides: Tensor) -> Tensor:
+    """Return the quadrilaterals (..., 4, 2) of enclosing boxes (..., 4) and ``glides`` (..., 5).
+
+    Where the share is above ``UPRIGHT_SHARE`` it is the enclosing box itself.
+    """
+    low, size = around[..., :2], around[..., 2:] - around[..., :2]
+    full = (glides[..., 4] > UPRIGHT_SHARE)[..., None]
+    top, right, bottom, left = torch.where(full, 0.0, glides[..., :4]).unbind(-1)
+    zero, one = torch.zeros_like(top), torch.ones_like(top)
+    x = torch.stack([top, one, 1 - bottom, zero], -1)
+    y = torch.stack([zero, right, one, 1 - left], -1)
+    return low[..., None, :] + torch.stack([x, y], -1) * size[..., None, :]
+
+
+def _wrap(angle: Tensor) -> Tensor:
+    """Bring angles into [-pi/2, pi/2), as lines: modulo pi."""
+    wrapped = angle - math.pi * torch.floor((angle + math.pi / 2) / math.pi)
+    # rounding may leave the half-open interval by a hair
+    wrapped = torch.where(wrapped >= math.pi / 2, wrapped - math.pi, wrapped)
+    return wrapped.clamp(min=-math.pi / 2)
+
+
+def _nearer(boxes: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
+    """Return sides (..., 2) and angle (...,) of the description whose ``angle`` is nearer to 0."""
+    angle = _wrap(angle)
+    swap = angle.abs() >= math.pi / 4
+    quarter = torch.where(angle > 0, angle - math.pi / 2, angle + math.pi / 2)
+    sides = torch.where(swap[..., None], boxes[..., [3, 2]], boxes[..., 2:4])
+    return sides, torch.where(swap, quarter, angle)
+
+
+def _axes(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the unit vectors (..., 2) along w and h of oriented boxes."""
+    cos, sin = boxes[..., 4].cos(), boxes[..., 4].sin()
+    return torch.stack([cos, sin], -1), torch.stack([-sin, cos], -1)

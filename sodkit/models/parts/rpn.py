@@ -1,0 +1,75 @@
+"""The ordinary RPN (Faster R-CNN, Ren et al., NeurIPS 2015)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sodkit.data.batches import Batch
+from sodkit.models.parts import anchors, coders, proposals
+from sodkit.models.parts.proposals import Proposals, Scored, Selection, by_location
+from sodkit.models.parts.regression import upright_truth
+from sodkit.models.parts.rpn_losses import sampled_losses
+from sodkit.models.parts.sampling import Shuffle
+from sodkit.settings.two_stage import RpnParts
+
+
+class Rpn(nn.Module):
+    """One convolution, objectness and deltas of several anchors a location.
+
+    Args:
+        config: anchors, matching, numbers kept.
+        channels: of the pyramid.
+        strides: of its levels.
+    """
+
+    columns = 4
+    """Numbers regressed for each anchor."""
+
+    _truth = staticmethod(upright_truth)
+
+    def __init__(self, config: RpnParts, channels: int, strides: tuple[int, ...]) -> None:
+        super().__init__()
+        self.config = config
+        self.levels = config.anchor_levels(strides)
+        count = len(config.ratios)
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.cls = nn.Conv2d(channels, count, 1)
+        self.reg = nn.Conv2d(channels, self.columns * count, 1)
+        proposals.init_heads(self.conv, self.cls, self.reg)
+
+    def forward(self, pyramid: Sequence[Tensor], batch: Batch) -> Scored:
+        """Score all anchors of P2.. (B, C, H_l, W_l); deltas are (B, A_l, columns)."""
+        grid = anchors.grid(batch.padded, self.levels, pyramid[0].device)
+        logits, deltas = [], []
+        for feature in pyramid:
+            hidden = self.conv(feature).relu_()
+            logits.append(by_location(self.cls(hidden), 1)[..., 0])
+            deltas.append(by_location(self.reg(hidden), self.columns))
+        return Scored([a.expand(len(batch.sizes), -1, -1) for a in grid], logits, deltas)
+
+    def select(self, output: Scored, batch: Batch, limit: int | None = None) -> list[Proposals]:
+        """Return the proposals of each image, ``limit`` of them instead of the recipe's number."""
+        how = Selection.of(self.config, training=self.training, limit=limit)
+        return proposals.select(output, batch.sizes, self.config.stds, how)
+
+    def every_box(self, output: Scored, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Return all anchors as boxes (B, A, 4) within ``size`` and their scores (B, A)."""
+        return proposals.every_box(output, size, self.config.stds)
+
+    def losses(self, output: Scored, batch: Batch, shuffle: Shuffle) -> dict[str, Tensor]:
+        """Return ``loss_rpn_cls`` (cross-entropy) and ``loss_rpn_reg`` (L1), weighted."""
+        c = self.config
+        cls, reg = sampled_losses(
+            output, batch.targets, c.matching, shuffle, self._regression, self._truth
+        )
+        return {
+            "loss_rpn_cls": cls * c.classification_weight,
+            "loss_rpn_reg": reg * c.regression_weight,
+        }
+
+    def _regression(self, anchor: Tensor, deltas: Tensor, truth: Tensor) -> Tensor:
+        wanted = coders.encode(anchor, truth, self.config.stds)
+        return F.l1_loss(deltas.float(), wanted, reduction="sum")

@@ -1,0 +1,58 @@
+"""The losses of sampled anchors: of the RPN, and of the fine stage of CRPN."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from sodkit.data.batches import Target
+from sodkit.models.parts import losses, matchers, sampling
+from sodkit.models.parts.proposals import Scored
+from sodkit.models.parts.regression import Boxes, upright_truth
+from sodkit.models.parts.sampling import Shuffle
+from sodkit.settings.two_stage import AnchorMatching
+
+Regression = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""From anchors (P, 4), their deltas and their objects' boxes to the summed loss."""
+
+
+def sampled_losses(
+    scored: Scored,
+    targets: Sequence[Target],
+    rule: AnchorMatching,
+    shuffle: Shuffle,
+    regression: Regression,
+    truth: Boxes = upright_truth,
+) -> tuple[Tensor, Tensor]:
+    """Return the means of objectness and regression loss over the samples of a batch.
+
+    Both are divided by the number of samples, positives and negatives, each counted as at least
+    one an image (release).
+
+    Args:
+        scored: the network's output.
+        targets: ground truth of each image.
+        rule: matching and sampling.
+        shuffle: draws the samples.
+        regression: the loss of the positives.
+        truth: what they are regressed to; they are matched by the upright boxes.
+    """
+    if len(targets) != len(scored.logits[0]):
+        raise ValueError(f"{len(targets)} targets for {len(scored.logits[0])} images")
+    boxes, logits = torch.cat(scored.anchors, 1), torch.cat(scored.logits, 1).float()
+    deltas = torch.cat(scored.deltas, 1)
+    cls = reg = logits.new_zeros(())
+    count = 0
+    for image, target in enumerate(targets):
+        match = matchers.match_iou(
+            boxes[image], target.boxes, target.ignore_boxes, positive=rule.positive,
+            negative=rule.negative, low_quality=rule.low_quality,
+        )  # fmt: skip
+        positives, negatives = sampling.sample(match.gt, rule, shuffle)
+        objects = truth(target)[match.gt[positives]]
+        reg = reg + regression(boxes[image, positives], deltas[image, positives], objects)
+        cls = cls + losses.objectness(logits[image], positives, negatives)
+        count += max(1, len(positives)) + max(1, len(negatives))
+    return cls / count, reg / count

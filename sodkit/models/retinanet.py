@@ -1,0 +1,111 @@
+"""RetinaNet (Lin et al., ICCV 2017): all anchors are classified at once, by focal loss.
+
+What is new in it: no proposals. Every anchor is trained on, nearly all as negatives, and the focal
+loss keeps the easy ones among them from drowning the rest.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sodkit.data.batches import Batch, PatchDetections, Target
+from sodkit.models.detector import DetectorModule
+from sodkit.models.parts import anchors, coders, losses, matchers, postprocess
+from sodkit.models.parts.backbone import Backbone
+from sodkit.models.parts.dense_head import DenseHead, DenseOutput, best_pairs
+from sodkit.models.parts.pyramid import Fpn
+from sodkit.models.parts.sampling import Shuffle
+from sodkit.settings import Keep, dense
+
+PAD = 32
+"""The benchmark pads every image to a multiple of this before batches are made."""
+
+
+class RetinaNet(DetectorModule):
+    """P3.. with coarser levels by strided convolutions, and a dense head on all of them.
+
+    Args:
+        config: settings of all parts.
+        classes: number of classes; labels are 0..classes - 1.
+    """
+
+    def __init__(self, config: dense.RetinaNet, classes: int) -> None:
+        super().__init__()
+        self.boxes = config.boxes
+        self.config = config
+        self.levels = config.anchor_levels()
+        channels, inputs = config.channels, 3
+        self.backbone = Backbone(config.backbone)
+        self.fpn = Fpn(self.backbone.channels[1:], channels)
+        coarser = [self.backbone.channels[-1], *[channels] * (config.levels - inputs - 1)]
+        self.coarser = nn.ModuleList(nn.Conv2d(c, channels, 3, 2, 1) for c in coarser)
+        for conv in self.coarser:
+            assert isinstance(conv, nn.Conv2d)
+            nn.init.xavier_uniform_(conv.weight)
+            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+        self.head = DenseHead(
+            channels, config.convs, len(self.levels[0].sizes), classes, config.focal.prior
+        )
+
+    def pyramid(self, images: Tensor) -> list[Tensor]:
+        """Return P3.. of images (B, 3, H, W): P6 is made from C5, P7 from P6."""
+        features = self.backbone(images)[1:]
+        levels: list[Tensor] = self.fpn(features)
+        below = features[-1]
+        for conv in self.coarser:
+            below = conv(below)
+            levels.append(below)
+        return levels
+
+    def forward(self, batch: Batch, shuffle: Shuffle) -> dict[str, Tensor]:
+        """Return ``loss_cls`` and ``loss_reg``; nothing is drawn, all anchors count.
+
+        Both are divided by the number of positives, counted as at least one an image.
+        """
+        output: DenseOutput = self.head(self.pyramid(batch.images))
+        grid = torch.cat(anchors.grid(batch.padded, self.levels, batch.images.device))
+        logits, deltas = torch.cat(output.logits, 1).float(), torch.cat(output.deltas, 1).float()
+        cls = reg = logits.new_zeros(())
+        count = 0
+        if len(batch.targets) != len(batch.sizes):
+            raise ValueError(f"{len(batch.targets)} targets for {len(batch.sizes)} images")
+        for image, (target, size) in enumerate(zip(batch.targets, batch.sizes, strict=True)):
+            gt = self.match(grid, target, size)
+            rows = torch.nonzero(gt >= 0)[:, 0]
+            wanted = coders.encode(grid[rows], target.boxes[gt[rows]], self.config.stds)
+            reg = reg + F.l1_loss(deltas[image, rows], wanted, reduction="sum")
+            cls = cls + losses.focal(logits[image], gt, target.labels, self.config.focal)
+            count += max(1, len(rows))
+        return {"loss_cls": cls / count, "loss_reg": reg / count * self.config.regression_weight}
+
+    def match(self, grid: Tensor, target: Target, size: tuple[int, int]) -> Tensor:
+        """Return the match (A,) of every anchor of an image of ``size`` (height, width)."""
+        rule = self.config.matching
+        gt = matchers.match_iou(
+            grid, target.boxes, target.ignore_boxes, positive=rule.positive,
+            negative=rule.negative, low_quality=rule.low_quality,
+        ).gt  # fmt: skip
+        # anchors that stand in the padding which only a larger image of the batch brought
+        padded = grid.new_tensor([-(-side // PAD) * PAD for side in reversed(size)])
+        beyond = ((grid[:, :2] + grid[:, 2:]) / 2 >= padded).any(1)
+        return gt.masked_fill(beyond, matchers.IGNORED)
+
+    @torch.no_grad()
+    def detect(self, batch: Batch, keep: Keep) -> list[PatchDetections]:
+        """Return the detections of each image, in pixels of its patch before resizing."""
+        output: DenseOutput = self.head(self.pyramid(batch.images))
+        grid = anchors.grid(batch.padded, self.levels, batch.images.device)
+        found = []
+        for image, (size, scale) in enumerate(zip(batch.sizes, batch.scales, strict=True)):
+            parts = []
+            for level, logits in enumerate(output.logits):
+                scores, rows, labels = best_pairs(logits[image], keep.score, self.config.pre)
+                deltas = output.deltas[level][image, rows]
+                boxes = coders.decode(grid[level][rows], deltas, self.config.stds)
+                parts.append((boxes, scores, labels))
+            boxes, scores, labels = (torch.cat(part) for part in zip(*parts, strict=True))
+            kept = postprocess.thin(boxes, scores, labels, size, keep)
+            found.append(postprocess.in_patch(*kept, scale))
+        return found

@@ -1,0 +1,17 @@
+"""What a recipe can say: strict pydantic models, every field with its default and source.
+
+``recipe.py``     a whole recipe: detector, test, input, schedule, evaluation
+``detectors.py``  the closed union of detectors; ``kind`` says which one
+``two_stage.py``  CFINet, Faster R-CNN, Oriented R-CNN and their parts
+``dense.py``      RetinaNet
+``outside.py``    a detector of the user's own
+``anchors.py``    anchors as numbers, for the detectors and for their analysis
+
+"paper" is CFINet (ICCV 2023); "release" is the authors' code where the paper is silent or differs.
+The built-in recipes name only what departs from the defaults. Reading, overriding and writing
+recipes is ``config.py``. Nothing here imports torch.
+"""
+
+from sodkit.settings.recipe import Evaluation, Input, Keep, Merge, Recipe, Schedule
+
+__all__ = ["Evaluation", "Input", "Keep", "Merge", "Recipe", "Schedule"]

@@ -1,0 +1,58 @@
+"""What all settings share: strictness, and the types of numbers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _switch(value: object) -> object:
+    """Let the numbers 0 and 1 be booleans where one is asked for."""
+    return bool(value) if type(value) is int and value in (0, 1) else value
+
+
+Switch = Annotated[bool, BeforeValidator(_switch)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Four = tuple[float, float, float, float]
+BoxKind = Literal["horizontal", "oriented"]
+
+
+class Settings(BaseModel):
+    """Base of all settings: unknown keys and wrong types are errors, values cannot change."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, ser_json_inf_nan="constants"
+    )
+
+
+class TrainTest(Settings):
+    """A number that differs between training and testing."""
+
+    train: int
+    test: int
+
+
+class Backbone(Settings):
+    """ResNet and its training state."""
+
+    name: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet50"
+    weights: str | None = Field(
+        "imagenet", description="'imagenet', a file of torchvision weights, or null: random"
+    )
+    frozen_stages: Annotated[int, Field(ge=0, le=5)] = Field(
+        2, description="0 none, 1 conv1 and bn1, 2 also layer1, ... 5 all (release: 2)"
+    )
+    norm: Literal["frozen", "batch"] = Field(
+        "frozen",
+        description="frozen: stored statistics, trained affine; batch: ordinary batch norm",
+    )
+
+
+class Sampling(Settings):
+    """How many anchors or proposals of an image are trained on, drawn at random."""
+
+    samples: Count = 256
+    positive_share: Share = Field(0.5, description="at most so many of them are positive")

@@ -1,0 +1,63 @@
+"""Settings of the dense (one-stage) detectors and their parts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from sodkit.settings.anchors import AnchorLevel, levels, strides
+from sodkit.settings.base import Backbone, BoxKind, Count, Four, Positive, Settings, Share
+
+
+class FocalLoss(Settings):
+    """Focal loss (Lin et al., ICCV 2017, Eq. 5)."""
+
+    alpha: Share = Field(0.25, description="weight of positives; negatives have 1 - alpha")
+    gamma: Annotated[float, Field(ge=0)] = 2.0
+    prior: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.01, description="score of every class at the start: the bias is -ln((1 - prior) / prior)"
+    )
+
+
+class DenseMatching(Settings):
+    """Max-IoU assignment without sampling: all anchors are trained on."""
+
+    positive: Share = 0.5
+    negative: Share = 0.4
+    low_quality: Share | None = Field(
+        0.0, description="an object's best anchors are positive too, from this IoU on; null: not"
+    )
+
+
+class RetinaNet(Settings):
+    """RetinaNet (Lin et al., ICCV 2017) as the SODA-D benchmark sets it."""
+
+    kind: Literal["retinanet"] = "retinanet"
+    backbone: Backbone = Backbone()
+    channels: Count = 256
+    levels: Literal[4, 5] = Field(4, description="P3..P6, or up to P7")
+    convs: Count = Field(4, description="convolutions of each tower")
+    anchor_scale: Positive = Field(2.0, description="side of the smallest anchor in strides")
+    octave: Count = Field(3, description="scales of anchors within a doubling")
+    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    stds: Four = (1.0, 1.0, 1.0, 1.0)
+    matching: DenseMatching = DenseMatching()
+    focal: FocalLoss = FocalLoss()
+    regression_weight: float = 1.0
+    pre: Count = Field(1000, description="pairs of anchor and class kept a level before NMS")
+
+    @property
+    def boxes(self) -> BoxKind:
+        """The kind of box it learns."""
+        return "horizontal"
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Strides of the levels in px."""
+        return strides(8, self.levels)
+
+    def anchor_levels(self) -> tuple[AnchorLevel, ...]:
+        """Return the anchors, all scales of a ratio together."""
+        scales = [self.anchor_scale * 2 ** (i / self.octave) for i in range(self.octave)]
+        return levels(self.strides, scales, self.ratios)

@@ -1,0 +1,18 @@
+"""The detectors that a recipe can name: a closed union, told apart by ``kind``.
+
+A new detector is one more member here and one more case in ``models/zoo.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from sodkit.settings.dense import RetinaNet
+from sodkit.settings.outside import Outside
+from sodkit.settings.two_stage import Cfinet, FasterRcnn, OrientedRcnn
+
+Model = Annotated[
+    Cfinet | FasterRcnn | OrientedRcnn | RetinaNet | Outside, Field(discriminator="kind")
+]

@@ -1,0 +1,100 @@
+"""A whole recipe: the detector, what is kept of its detections, input, schedule, evaluation."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from sodkit.settings.base import BoxKind, Count, Positive, Settings, Share, Switch
+from sodkit.settings.detectors import Model
+from sodkit.settings.two_stage import Cfinet
+
+
+class Input(Settings):
+    """From a patch to the network's input."""
+
+    patch: Count = Field(800, description="side of a patch in px, for splitting at prediction")
+    stride: Count = 650
+    scale: Positive = Field(1.5, description="patches are resized by this factor")
+    mean: tuple[float, float, float] = Field((123.675, 116.28, 103.53), description="RGB, 0..255")
+    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    fill: tuple[int, int, int] = Field(
+        (0, 0, 0), description="RGB of the padding of images smaller than a patch, at prediction"
+    )
+    pad_to: Count = Field(32, description="zero-padded right and bottom to a multiple")
+    horizontal_flip: Share = 0.5
+    vertical_flip: Share = 0.0
+
+
+class Schedule(Settings):
+    """Optimisation (release; the paper gives lr, steps, momentum, decay)."""
+
+    epochs: Count = 12
+    batch: Count = 4
+    lr: Positive = 0.01
+    momentum: Share = 0.9
+    weight_decay: float = 1e-4
+    optimizer: Literal["sgd", "adamw"] = Field(
+        "sgd", description="sgd (paper); adamw learns faster from random weights"
+    )
+    decay: Literal["steps", "cosine"] = Field(
+        "steps", description="of the lr: a tenth after each of `steps`, or a half cosine to 0"
+    )
+    steps: tuple[int, ...] = Field((8, 11), description="lr is divided by 10 after these epochs")
+    warmup: Annotated[int, Field(ge=0)] = Field(500, description="iterations of linear warm-up")
+    warmup_factor: Share = 0.001
+    clip: Positive | None = Field(None, description="L2 limit of the gradient")
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="autocast type; float16 with dynamic loss scale (release)"
+    )
+    evaluate_every: Count = Field(1, description="epochs between evaluations on --val")
+    keep_empty: Switch = Field(True, description="train on images without objects, as negatives")
+
+
+class Keep(Settings):
+    """What is kept of a patch's detections at test time; every kind of detector heeds it."""
+
+    score: Share = Field(0.05, description="detections below are dropped")
+    nms: Share = Field(0.5, description="IoU above which the lower of two boxes of a class goes")
+    max_per_patch: Count = 100
+
+
+class Merge(Settings):
+    """From patches to whole images."""
+
+    nms: Share = 0.5
+
+
+class Evaluation(Settings):
+    """What is measured; what is null follows the protocol."""
+
+    protocol: Literal["soda-d", "soda-a", "coco"] | None = Field(
+        None, description="null: soda-a for oriented boxes, else soda-d"
+    )
+    areas: dict[str, tuple[float, float]] | None = Field(
+        None,
+        description="px^2 by name, both ends included; AP, AP50, AP75 and AR@N are of the first",
+    )
+    max_dets: tuple[Count, ...] | None = Field(
+        None, description="detections a class and image that count"
+    )
+
+
+class Recipe(Settings):
+    """Everything that defines a detector and its training."""
+
+    name: str
+    description: str = ""
+    seed: Annotated[int, Field(ge=0)] = 0
+    model: Model = Cfinet()
+    keep: Keep = Keep()
+    input: Input = Input()
+    schedule: Schedule = Schedule()
+    merge: Merge = Merge()
+    evaluation: Evaluation = Evaluation()
+
+    @property
+    def boxes(self) -> BoxKind:
+        """The kind of box that is learnt; the data must be of it."""
+        return self.model.boxes

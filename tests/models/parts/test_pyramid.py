@@ -1,0 +1,32 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from sodkit.models.parts.pyramid import Fpn
+
+
+def features(*sides):
+    generator = torch.Generator().manual_seed(0)
+    made = [torch.randn(2, 3 + n, *side, generator=generator) for n, side in enumerate(sides)]
+    return [m.contiguous(memory_format=torch.channels_last) for m in made]
+
+
+@pytest.mark.parametrize(
+    "sides", [((16, 24), (8, 12), (4, 6), (2, 3)), ((13, 24), (7, 12), (4, 6), (2, 3))]
+)
+def test_levels_are_summed_from_the_top(sides):
+    """With and without gradients the sums take different ways; odd sides are no multiples."""
+    inputs = features(*sides)
+    fpn = Fpn([x.shape[1] for x in inputs], 5, extra=1)
+    merged = [conv(x) for conv, x in zip(fpn.lateral, inputs, strict=True)]
+    for level in (2, 1, 0):
+        size = merged[level].shape[-2:]
+        merged[level] = merged[level] + F.interpolate(merged[level + 1], size=size)
+    want = [conv(x) for conv, x in zip(fpn.output, merged, strict=True)]
+    want.append(want[-1][:, :, ::2, ::2])
+    with torch.no_grad():
+        without = fpn(inputs)
+    for found in (without, fpn(inputs)):
+        assert len(found) == 5
+        for a, b in zip(found, want, strict=True):
+            torch.testing.assert_close(a, b)
