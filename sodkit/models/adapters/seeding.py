@@ -1,0 +1,27 @@
+"""Randomness that a library draws by itself, made to follow our ``Shuffle``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from sodkit.models.parts.sampling import Shuffle
+
+_DIGITS = 4
+
+
+@contextmanager
+def seeded(shuffle: Shuffle, device: torch.device) -> Iterator[None]:
+    """Seed torch's generators from ``shuffle`` for the block, and give them back their states.
+
+    Samplers and dropout of other libraries draw from the global generator: so they too follow
+    from the seed, epoch and step of a training.
+    """
+    seed = 0
+    for _ in range(_DIGITS):
+        seed = seed * 1024 + int(shuffle(1024)[0])
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,309 @@
+"""What every detector must do, whatever its kind: a new one joins by a line in ``KINDS``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from sodkit.config import load_recipe
+from sodkit.data.batches import Batch, PatchDetections, Target
+from sodkit.data.records import Category
+from sodkit.engine.checkpoint import load_checkpoint, save_checkpoint
+from sodkit.models import zoo
+from sodkit.models.detector import Detector, DetectorModule
+from sodkit.models.parts import rotated_coders
+from sodkit.models.parts.sampling import random_order
+from sodkit.settings import Keep, Recipe
+
+CPU = torch.device("cpu")
+SMALL = (
+    "model.backbone.name=resnet18",
+    "model.backbone.weights=null",
+    "model.backbone.norm=batch",
+    "model.backbone.frozen_stages=0",
+)
+TWO_STAGE = (*SMALL, "model.fpn.channels=32", "model.roi.hidden=64")
+DENSE = (*SMALL, "model.channels=32", "model.convs=1")
+CLASSES = (Category(1, "car"), Category(2, "person"))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A detector, small: its recipe and settings; what makes it learn fast by heart."""
+
+    recipe: str
+    settings: tuple[str, ...]
+    learning: tuple[str, ...] = ()
+    rate: float = 2e-3
+
+    def load(self, *more: str) -> Recipe:
+        return load_recipe(self.recipe, [*self.settings, *more])
+
+
+COARSE = "model.crpn.coarse_normalizer=20"
+KINDS = {
+    "cfinet": Kind("cfinet-r50-soda-d", (*TWO_STAGE, "model.imitation.queue=8"), (COARSE,)),
+    "cfinet-release": Kind(
+        "cfinet-r50-soda-d-release", (*TWO_STAGE, "model.imitation.queue=8"), (COARSE,)
+    ),
+    "cfinet-oriented": Kind(
+        "cfinet-r50-soda-a", (*TWO_STAGE, "model.imitation.queue=8"), (COARSE,)
+    ),
+    "faster-rcnn": Kind("faster-rcnn-r50-soda-d", TWO_STAGE),
+    "imitation-alone": Kind("faster-rcnn-r50-soda-d", (*TWO_STAGE, "model.imitation={queue: 8}")),
+    "cascade-rpn": Kind(
+        "cascade-rpn-r50-soda-d", TWO_STAGE, ("model.proposals.coarse_normalizer=20",)
+    ),
+    "rotated-faster-rcnn": Kind("rotated-faster-rcnn-r50-soda-a", TWO_STAGE),
+    "gliding-vertex": Kind("gliding-vertex-r50-soda-a", TWO_STAGE),
+    "oriented-rcnn": Kind("oriented-rcnn-r50-soda-a", TWO_STAGE),
+    "retinanet": Kind("retinanet-r50-soda-d", DENSE, ("model.focal.prior=0.1",)),
+}
+every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+LOW = Keep(score=0.001)
+
+
+def build(kind: Kind, *more: str) -> DetectorModule:
+    torch.manual_seed(0)
+    return zoo.build(kind.load(*more).model, len(CLASSES))
+
+
+def shuffle(number: int = 0) -> partial[Tensor]:
+    return random_order(torch.Generator().manual_seed(number))
+
+
+def target(
+    kind: Kind, *rows: tuple[float, ...], ignore: tuple[tuple[float, ...], ...] = ()
+) -> Target:
+    """Return objects (x1, y1, x2, y2, label) and ignore regions, of the detector's kind."""
+    table = torch.tensor(rows, dtype=torch.float32).reshape(-1, 5)
+    boxes, labels = table[:, :4], table[:, 4].long()
+    regions = torch.tensor(ignore, dtype=torch.float32).reshape(-1, 4)
+    if kind.load().boxes == "horizontal":
+        return Target(boxes, labels, regions)
+    obb = rotated_coders.upright(boxes)
+    return Target(boxes, labels, rotated_coders.upright(regions), obb)
+
+
+def batch(*targets: Target, size: tuple[int, int] = (96, 128), sizes=None) -> Batch:
+    count = len(targets)
+    images = torch.randn(count, 3, *size, generator=torch.Generator().manual_seed(1))
+    sizes = sizes or (size,) * count
+    for image, (height, width) in zip(images, sizes, strict=True):
+        image[:, height:], image[:, :, width:] = 0, 0
+    return Batch(images, sizes, ((1.5, 1.5),) * count, targets)
+
+
+def some(kind: Kind) -> Target:
+    return target(kind, (10, 12, 30, 25, 0), (50, 60, 58, 66, 1), (70, 5, 76, 13, 0))
+
+
+def none(kind: Kind) -> Target:
+    return target(kind)
+
+
+@every_kind
+def test_it_is_a_detector(kind):
+    detector = build(kind)
+    assert isinstance(detector, Detector)
+    assert detector.boxes == kind.load().boxes
+
+
+GIVEN = {
+    "objects": lambda kind: batch(some(kind), some(kind)),
+    "one image without objects": lambda kind: batch(some(kind), none(kind)),
+    "no objects at all": lambda kind: batch(none(kind), none(kind)),
+    "ignore regions only": lambda kind: batch(
+        target(kind, ignore=((0, 0, 64, 64),)), target(kind, ignore=((0, 0, 128, 96),))
+    ),
+    "smaller than a patch": lambda kind: batch(
+        target(kind, (3, 3, 12, 10, 1)), none(kind), size=(32, 32), sizes=((20, 24), (32, 9))
+    ),
+    "unequal sizes": lambda kind: batch(
+        some(kind), target(kind, (5, 5, 15, 20, 1)), sizes=((96, 128), (50, 64))
+    ),
+    "one object": lambda kind: batch(target(kind, (40, 40, 44, 43, 0))),
+}
+
+
+@every_kind
+@pytest.mark.parametrize("given", GIVEN.values(), ids=GIVEN)
+def test_losses_are_finite_scalars_and_reach_every_parameter(kind, given):
+    detector = build(kind)
+    losses = detector(given(kind), shuffle())
+    assert losses
+    for name, value in losses.items():
+        assert value.shape == (), name
+        assert torch.isfinite(value), name
+    sum(losses.values()).backward()
+    for name, parameter in detector.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, name
+            assert torch.isfinite(parameter.grad).all(), name
+
+
+@every_kind
+def test_the_shuffle_decides(kind):
+    def run(number):
+        losses = build(kind)(batch(some(kind), none(kind)), shuffle(number))
+        return [value.item() for value in losses.values()]
+
+    assert run(0) == run(0)
+
+
+@every_kind
+def test_detections_are_sorted_and_in_pixels_of_the_patch(kind):
+    detector = build(kind).eval()
+    sizes = ((96, 128), (50, 64))
+    found = detector.detect(batch(none(kind), none(kind), sizes=sizes), LOW)
+    for (height, width), image in zip(sizes, found, strict=True):
+        assert len(image.boxes) == len(image.scores) == len(image.labels) <= LOW.max_per_patch
+        assert (image.scores.diff() <= 0).all()
+        assert (image.scores > LOW.score).all()
+        assert set(image.labels.tolist()) <= {0, 1}
+        assert not image.boxes.requires_grad
+        assert image.boxes.dtype == image.scores.dtype == torch.float32
+        centre = (image.boxes[:, :2] + image.boxes[:, 2:]) / 2
+        assert (centre >= -1e-3).all()
+        assert (centre <= torch.tensor([width, height]) / 1.5 + 1e-3).all()
+        assert (image.obb is not None) == (detector.boxes == "oriented")
+
+
+@every_kind
+def test_keep_is_heeded(kind):
+    detector = build(kind).eval()
+    images = batch(none(kind))
+    (few,) = detector.detect(images, replace_keep(max_per_patch=3))
+    (many,) = detector.detect(images, replace_keep(nms=1.0))
+    (fewer,) = detector.detect(images, replace_keep(nms=0.0))
+    (sure,) = detector.detect(images, replace_keep(score=0.999))
+    assert len(few.scores) <= 3
+    assert len(fewer.scores) <= len(many.scores)
+    assert len(sure.scores) == 0
+    assert sure.boxes.shape == (0, 4)
+
+
+def replace_keep(**values: float) -> Keep:
+    return LOW.model_copy(update=values)
+
+
+@every_kind
+def test_each_image_gives_what_it_gives_alone(kind):
+    detector = build(kind).eval()
+    sizes = ((96, 128), (64, 96))
+    both = batch(none(kind), none(kind), sizes=sizes)
+    together = detector.detect(both, LOW)
+    for number, size in enumerate(sizes):
+        alone = replace(
+            both,
+            images=both.images[number : number + 1],
+            sizes=(size,),
+            scales=((1.5, 1.5),),
+            targets=(),
+        )
+        (found,) = detector.detect(alone, LOW)
+        torch.testing.assert_close(found.scores, together[number].scores, atol=1e-4, rtol=1e-3)
+
+
+@every_kind
+def test_bfloat16(kind):
+    detector = build(kind)
+    images = batch(some(kind), none(kind))
+    exact = detector(images, shuffle())
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = detector(images, shuffle())
+    for name, value in rough.items():
+        assert value.dtype == torch.float32, name
+        assert value.item() == pytest.approx(exact[name].item(), rel=0.1, abs=0.05), name
+    detector.eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        (found,) = detector.detect(batch(none(kind)), LOW)
+    assert found.boxes.dtype == found.scores.dtype == torch.float32
+
+
+@every_kind
+def test_saved_and_loaded_it_detects_the_same_to_the_bit(kind, tmp_path):
+    detector, path = build(kind).eval(), tmp_path / "a.safetensors"
+    save_checkpoint(path, detector, kind.load(), CLASSES)
+    loaded = load_checkpoint(path, CPU)
+    assert loaded.recipe.model.kind == kind.load().model.kind
+    assert loaded.categories == CLASSES
+    images = batch(none(kind))
+    (before,), (after,) = detector.detect(images, LOW), loaded.detector.detect(images, LOW)
+    assert torch.equal(before.boxes, after.boxes)
+    assert torch.equal(before.scores, after.scores)
+
+
+LEARNT = ("cfinet", "oriented-rcnn", "retinanet")
+"""One of each family: 60 steps are enough for these, and half a minute each."""
+
+
+@pytest.mark.parametrize("kind", [KINDS[name] for name in LEARNT], ids=LEARNT)
+def test_four_patches_are_learnt_by_heart_and_their_mirror_images(kind):
+    """A mirrored image gives mirrored detections: of a detector that has learnt, within an IoU."""
+    detector = build(kind, *kind.learning)
+    images = [squares(kind, number) for number in range(4)]
+    optimizer = torch.optim.AdamW(detector.parameters(), lr=kind.rate)
+    for step in range(60):
+        pair = images[step % 2 * 2 : step % 2 * 2 + 2]
+        given = joined([mirrored(one) if (step // 2) % 2 else one for one in pair])
+        total = sum(detector(given, shuffle(step)).values())
+        optimizer.zero_grad()
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(detector.parameters(), 10.0)
+        optimizer.step()
+    detector.eval()
+    keep = Keep(score=0.2, nms=0.3)
+    for one in images:
+        (plain,) = detector.detect(one, keep)
+        (turned,) = detector.detect(mirrored(one), keep)
+        back = turned.boxes[:, [2, 1, 0, 3]] * torch.tensor([-1, 1, -1, 1.0])
+        back = back + torch.tensor([128 / 1.5, 0, 128 / 1.5, 0])
+        for box, label in zip(one.targets[0].boxes / 1.5, one.targets[0].labels, strict=True):
+            assert best_iou(plain, plain.boxes, box, label) > 0.5
+            assert best_iou(turned, back, box, label) > 0.4
+
+
+def squares(kind: Kind, number: int) -> Batch:
+    """Return an image of two squares, each class a colour of its own."""
+    rng = np.random.default_rng(number)
+    left = (rng.integers(4, 36), rng.integers(4, 60), 0)
+    right = (rng.integers(68, 96), rng.integers(4, 60), 1)
+    rows = [(x, y, x + 24, y + 24, label) for x, y, label in (left, right)]
+    images = 0.1 * torch.randn(1, 3, 96, 128, generator=torch.Generator().manual_seed(number))
+    for x1, y1, x2, y2, label in rows:
+        images[0, label, y1:y2, x1:x2] += 3
+    return Batch(images, ((96, 128),), ((1.5, 1.5),), (target(kind, *rows),))
+
+
+def joined(parts: list[Batch]) -> Batch:
+    return Batch(
+        torch.cat([p.images for p in parts]),
+        sum((p.sizes for p in parts), ()),
+        sum((p.scales for p in parts), ()),
+        sum((p.targets for p in parts), ()),
+    )
+
+
+def mirrored(one: Batch) -> Batch:
+    """Return an image of 128 px turned left to right."""
+    (t,) = one.targets
+    boxes = t.boxes[:, [2, 1, 0, 3]] * torch.tensor([-1, 1, -1, 1.0]) + torch.tensor(
+        [128, 0, 128, 0]
+    )
+    obb = None if t.obb is None else rotated_coders.upright(boxes)
+    turned = replace(t, boxes=boxes, obb=obb)
+    return replace(one, images=one.images.flip(3), targets=(turned,))
+
+
+def best_iou(found: PatchDetections, boxes: Tensor, box: Tensor, label: Tensor) -> float:
+    boxes = boxes[found.labels == label]
+    low, high = torch.maximum(boxes[:, :2], box[:2]), torch.minimum(boxes[:, 2:], box[2:])
+    inter = (high - low).clamp(min=0).prod(1)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(1) + (box[2:] - box[:2]).prod() - inter
+    return float((inter / areas).max()) if len(boxes) else 0.0
