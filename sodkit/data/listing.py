@@ -36,6 +36,8 @@ def list_images(
     files: list[Path] = []
     for path in paths:
         files += _images_in(path, recursive, say) if is_folder(path) else [path]
+    if not files:
+        raise DataError("no image is named", hint="name image files or folders of images")
     folder = Path(os.path.commonpath([file.absolute().parent for file in files]))
     records = []
     for number, file in enumerate(files, start=1):

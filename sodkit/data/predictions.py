@@ -38,6 +38,10 @@ _LARGE = 2_000_000
 """Bytes from which on a JSON file is worth loading the compiled reader."""
 
 
+FARTHEST = 1e9
+"""No image is as large, in px: areas of such boxes would leave what numbers can hold."""
+
+
 def read_predictions(
     path: Path, annotations: Annotations, *, proposals: bool = False
 ) -> Detections:
@@ -206,6 +210,8 @@ def _reject_bad_numbers(columns: Columns, where: str) -> None:
     reject(score > 1, "the score is above 1", "scores are confidences from 0 to 1")
     odd = ~np.isfinite(boxes)
     reject(np.logical_or.reduce(odd, axis=1), f"{columns.kind} has a number that is not finite")
+    far = np.abs(boxes) > FARTHEST
+    reject(np.logical_or.reduce(far, axis=1), f"{columns.kind} has a number beyond {FARTHEST:g} px")
     if columns.kind != "poly":
         below = np.minimum(boxes[:, 2], boxes[:, 3]) < 0
         reject(below, f"{columns.kind} has a negative width or height")

@@ -8,6 +8,7 @@ checked before room is made, only the columns asked for are unpacked, and nothin
 from __future__ import annotations
 
 import math
+import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -109,7 +110,9 @@ def _read_column(archive: zipfile.ZipFile, name: str, path: Path) -> npt.NDArray
     """Read one member; its header must agree with its size."""
     info = archive.getinfo(f"{name}.npy")
     with archive.open(info) as member:
-        shape, fortran, kind = _header(member, name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # numpy's, on headers that Python 2 wrote
+            shape, fortran, kind = _header(member, name)
         if kind.kind not in "iuf":
             raise DataError(f"column {name!r} holds no numbers but {kind}", where=path)
         size = math.prod(shape) * kind.itemsize

@@ -142,6 +142,9 @@ def load_state(path: Path, detector: nn.Module, optimizer: torch.optim.Optimizer
         if any(f"{name}.{one}" in moments for one in MOMENTS[now])
     }
     _check_fit(moments, wanted, path, "the optimiser's moments do not fit their recipe")
+    for name, value in moments.items():
+        if name.endswith(".step") and not 0 <= float(value) < 2**53:
+            raise ModelError(f"{name} is no number of steps: {float(value):g}", where=path)
     for name, parameter in detector.named_parameters():
         found = _part(moments, f"{name}.")
         if found:

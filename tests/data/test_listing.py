@@ -49,3 +49,8 @@ def test_images_only_in_subfolders(tmp_path: Path) -> None:
     write_image(tmp_path / "a" / "x.png", np.zeros((10, 20, 3), np.uint8))
     with pytest.raises(DataError, match="--recursive takes them"):
         list_images([tmp_path])
+
+
+def test_no_path_at_all() -> None:
+    with pytest.raises(DataError, match="no image is named"):
+        list_images([])

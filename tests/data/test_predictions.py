@@ -135,6 +135,7 @@ def bad(**change: Any) -> str:
         (bad(bbox=[1, 2, float("-inf"), 4]), "NaN or Infinity", "$[1] (image_id 4)"),
         (bad(score=-0.1), "score is negative", "$[1] (image_id 4)"),
         (bad(score=87.5), "score is above 1", "$[1] (image_id 4)"),
+        (bad(bbox=[1, 2, 3e9, 4]), "beyond 1e+09 px", "$[1] (image_id 4)"),
         (bad(bbox=[1, 2, -3, 4]), "negative width or height", "$[1] (image_id 4)"),
         (bad(image_id=7), "image 7 is not in the annotations", "$[1] (image_id 7)"),
         (bad(category_id=2), "category_id 2 is no class", "$[1] (image_id 4)"),

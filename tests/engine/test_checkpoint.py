@@ -292,3 +292,16 @@ def test_a_full_disk_is_said(path: Path, recipe: Recipe, monkeypatch: pytest.Mon
     assert "disk" in (error.value.hint or "")
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("steps", [-1.0, 1e30, float("nan"), float("inf")])
+def test_a_number_of_steps_that_cannot_be(state: State, steps: float) -> None:
+    path, detector, optimizer = state
+    with safe_open(path, framework="pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        metadata = file.metadata()
+    name = next(key for key in tensors if key.endswith(".step"))
+    tensors[name] = torch.tensor(steps)
+    save_file(tensors, path, metadata=metadata)
+    with pytest.raises(ModelError, match="is no number of steps"):
+        load_state(path, detector, optimizer)
