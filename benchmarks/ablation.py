@@ -27,18 +27,18 @@ import torch
 
 from sodkit.config import load_recipe
 from sodkit.data.formats import read_annotations
-from sodkit.data.synthetic import make_dataset
 from sodkit.engine.checkpoint import Checkpoint, load_checkpoint
 from sodkit.engine.paths import DataPaths
 from sodkit.engine.predict import PredictOptions, predict_images
-from sodkit.engine.run import STATE, RunPlan, execute
+from sodkit.engine.training_run import STATE, RunPlan, execute
 from sodkit.evaluation.evaluate import evaluate
-from sodkit.evaluation.proposals import evaluate_proposals
+from sodkit.evaluation.proposal_recall import evaluate_proposals
 from sodkit.evaluation.protocol import AreaRange, protocol_for
 from sodkit.files import write_text
 from sodkit.settings import Keep, Recipe
-from sodkit.tiling.run import split_dataset
+from sodkit.synthetic import make_dataset
 from sodkit.tiling.settings import SplitSettings
+from sodkit.tiling.split_dataset import split_dataset
 
 VARIANTS = {
     "baseline": ("model.kind=faster-rcnn", "model.imitation=null"),

@@ -13,10 +13,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from sodkit.arrays import FloatArray, IntArray
 from sodkit.geometry.rotated import canonical, obb_to_xywh
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 UPRIGHT_SHARES = np.array([16, 3, 2, 4, 38, 18, 13, 5, 1]) / 100
 ORIENTED_SHARES = np.array([4, 1, 53, 2, 7, 20, 4, 3, 6]) / 100

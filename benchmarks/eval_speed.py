@@ -80,7 +80,7 @@ MEMORY = """
 import sys, time
 from pathlib import Path
 from sodkit.data.formats import read_annotations
-from sodkit.data.predictions import read_predictions
+from sodkit.data.predictions.storage import read_predictions
 from sodkit.evaluation.evaluate import evaluate
 from sodkit.evaluation.protocol import protocol_for
 truth = read_annotations(Path(sys.argv[1])); found = read_predictions(Path(sys.argv[2]), truth)

@@ -40,8 +40,8 @@ import numpy as np
 
 from sodkit.data.formats import read_annotations
 from sodkit.tiling.grid import windows
-from sodkit.tiling.run import split_dataset
 from sodkit.tiling.settings import SODA_A, SODA_D, SplitSettings
+from sodkit.tiling.split_dataset import split_dataset
 
 WIDTH, HEIGHT = 4000, 3000
 
@@ -174,7 +174,7 @@ PEAK = """
 import resource, sys
 from pathlib import Path
 from sodkit.data.formats import read_annotations
-from sodkit.tiling.run import split_dataset
+from sodkit.tiling.split_dataset import split_dataset
 from sodkit.tiling.settings import PROFILES
 images, annotations, out, profile, workers = sys.argv[1:]
 split_dataset(read_annotations(Path(annotations)), Path(images), Path(out), PROFILES[profile],

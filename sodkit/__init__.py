@@ -12,30 +12,30 @@ from typing import TYPE_CHECKING, Any
 from sodkit._version import __version__
 
 if TYPE_CHECKING:
-    from sodkit.analysis.anchors import analyze_anchors
+    from sodkit.analysis.anchor_study import analyze_anchors
     from sodkit.config import load_recipe
     from sodkit.data.batches import Batch, PatchDetections, Target
-    from sodkit.data.check import check_dataset
+    from sodkit.data.checking.dataset_check import check_dataset
     from sodkit.data.formats import find_images, find_subsets, read_annotations
-    from sodkit.data.formats.convert import convert
-    from sodkit.data.predictions import read_predictions, write_predictions
+    from sodkit.data.formats.conversion import convert
+    from sodkit.data.predictions.storage import read_predictions, write_predictions
     from sodkit.data.records import Annotations, Category, Detections, ImageRecord
-    from sodkit.data.synthetic import make_dataset
     from sodkit.engine.checkpoint import load_checkpoint
     from sodkit.engine.device import pick_device
-    from sodkit.engine.import_weights import import_weights
     from sodkit.engine.predict import PredictOptions, predict_images
     from sodkit.engine.train import train
+    from sodkit.engine.weights_import import import_weights
     from sodkit.evaluation.compare import Run, compare
     from sodkit.evaluation.evaluate import evaluate
     from sodkit.evaluation.protocol import protocol_for
     from sodkit.evaluation.study import study
     from sodkit.models.detector import Detector
     from sodkit.settings import Keep, Recipe
-    from sodkit.tiling.run import split_dataset
+    from sodkit.synthetic import make_dataset
     from sodkit.tiling.settings import SplitSettings
+    from sodkit.tiling.split_dataset import split_dataset
+    from sodkit.viz.dataset_pictures import visualize
     from sodkit.viz.report import write_comparison, write_report
-    from sodkit.viz.run import visualize
 
 _HOMES = {
     "Annotations": "sodkit.data.records",
@@ -51,28 +51,28 @@ _HOMES = {
     "Run": "sodkit.evaluation.compare",
     "SplitSettings": "sodkit.tiling.settings",
     "Target": "sodkit.data.batches",
-    "analyze_anchors": "sodkit.analysis.anchors",
-    "check_dataset": "sodkit.data.check",
+    "analyze_anchors": "sodkit.analysis.anchor_study",
+    "check_dataset": "sodkit.data.checking.dataset_check",
     "compare": "sodkit.evaluation.compare",
-    "convert": "sodkit.data.formats.convert",
+    "convert": "sodkit.data.formats.conversion",
     "evaluate": "sodkit.evaluation.evaluate",
     "find_images": "sodkit.data.formats",
     "find_subsets": "sodkit.data.formats",
-    "import_weights": "sodkit.engine.import_weights",
+    "import_weights": "sodkit.engine.weights_import",
     "load_checkpoint": "sodkit.engine.checkpoint",
     "load_recipe": "sodkit.config",
-    "make_dataset": "sodkit.data.synthetic",
+    "make_dataset": "sodkit.synthetic",
     "pick_device": "sodkit.engine.device",
     "predict_images": "sodkit.engine.predict",
     "protocol_for": "sodkit.evaluation.protocol",
     "read_annotations": "sodkit.data.formats",
-    "read_predictions": "sodkit.data.predictions",
-    "split_dataset": "sodkit.tiling.run",
+    "read_predictions": "sodkit.data.predictions.storage",
+    "split_dataset": "sodkit.tiling.split_dataset",
     "study": "sodkit.evaluation.study",
     "train": "sodkit.engine.train",
-    "visualize": "sodkit.viz.run",
+    "visualize": "sodkit.viz.dataset_pictures",
     "write_comparison": "sodkit.viz.report",
-    "write_predictions": "sodkit.data.predictions",
+    "write_predictions": "sodkit.data.predictions.storage",
     "write_report": "sodkit.viz.report",
 }
 

@@ -9,28 +9,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sodkit.analysis.anchors import AnchorQuality, analyze_anchors
+from sodkit.analysis.anchor_study import AnchorQuality, analyze_anchors
 from sodkit.config import load_recipe
 from sodkit.data.formats import read_annotations
-from sodkit.data.predictions import write_predictions
+from sodkit.data.predictions.storage import write_predictions
 from sodkit.data.records import BoxKind
-from sodkit.data.synthetic.dataset import make_dataset, scene_name
 from sodkit.engine.checkpoint import load_checkpoint
 from sodkit.engine.device import pick_device
 from sodkit.engine.log import Row
 from sodkit.engine.paths import DataPaths
 from sodkit.engine.predict import predict_images
-from sodkit.engine.run import RunPlan, execute
 from sodkit.engine.train import StepReport
+from sodkit.engine.training_run import RunPlan, execute
 from sodkit.errors import UsageError
 from sodkit.evaluation.evaluate import Evaluation, evaluate
 from sodkit.evaluation.protocol import protocol_for
 from sodkit.outputs import fill_folder
 from sodkit.settings import Recipe
-from sodkit.tiling.run import split_dataset
+from sodkit.synthetic.generate import make_dataset, scene_name
 from sodkit.tiling.settings import SplitSettings
+from sodkit.tiling.split_dataset import split_dataset
+from sodkit.viz.dataset_pictures import visualize
 from sodkit.viz.plots import plot_anchor_quality
-from sodkit.viz.run import visualize
 
 Say = Callable[[str], None]
 RECIPES: dict[BoxKind, str] = {

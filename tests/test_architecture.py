@@ -13,11 +13,14 @@ PACKAGE = Path(__file__).parents[1] / "sodkit"
 LAYERS = (
     {
         "_version",
+        "arrays",
         "compiled",
         "config",
         "csv_text",
         "errors",
         "files",
+        "json_columns",
+        "json_text",
         "lock",
         "names",
         "outputs",
@@ -27,6 +30,7 @@ LAYERS = (
     },
     {"geometry"},
     {"data"},
+    {"synthetic"},
     {"tiling"},
     {"models"},
     {"engine", "evaluation", "analysis"},
@@ -81,12 +85,19 @@ def test_files_and_functions_stay_small(path: Path) -> None:
         "sodkit.cli.main",
         "sodkit.evaluation.evaluate",
         "sodkit.data.formats",
-        "sodkit.tiling.run",
+        "sodkit.tiling.split_dataset",
         "sodkit.viz.report",
-        "sodkit.viz.run",
-        "sodkit.analysis.anchors",
+        "sodkit.viz.dataset_pictures",
+        "sodkit.analysis.anchor_study",
     ],
 )
 def test_starts_without_torch(module: str) -> None:
     code = f"import {module}, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_no_two_modules_share_a_name() -> None:
+    """But for ``cli/``: a file there has the name of its command."""
+    names = [path.name for path in MODULES if path.parent.name != "cli"]
+    twice = {n for n in names if names.count(n) > 1} - {"__init__.py"}
+    assert not twice

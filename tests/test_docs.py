@@ -27,7 +27,7 @@ from typer.testing import CliRunner
 
 from sodkit.cli.main import COMMANDS, make_app
 from sodkit.config import builtin_names, load_recipe
-from sodkit.data.images import write_image
+from sodkit.data.images.decoding import write_image
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))

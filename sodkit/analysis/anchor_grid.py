@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from sodkit.data.records import FloatArray, IntArray
-from sodkit.settings.anchors import AnchorLevel
+from sodkit.arrays import FloatArray, IntArray
+from sodkit.settings.anchor_levels import AnchorLevel
 from sodkit.settings.two_stage import Threshold
 
 BLOCK_CELLS = 500_000

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from sodkit.data.records import FloatArray
+from sodkit.arrays import FloatArray
 from sodkit.geometry.overlap import rotated_iou_pairs
-from sodkit.settings.anchors import AnchorLevel
+from sodkit.settings.anchor_levels import AnchorLevel
 
 REACH = 2
 """Grid cells about the one nearest to an object's centre in which the best anchor is looked for."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from sodkit.analysis.anchors import AnchorQuality
+    from sodkit.analysis.anchor_study import AnchorQuality
 
 ANCHOR_FILES = ("anchors.csv", "anchors.png", "sizes.png")
 """What is written to --out."""
@@ -46,8 +46,8 @@ def analyze_anchors(
 
     Example: sodkit analyze-anchors train.json --recipe cfinet-r50-soda-d --out anchors
     """
-    from sodkit.analysis.anchors import analyze_anchors as analyze
-    from sodkit.analysis.anchors import quality_as_dict
+    from sodkit.analysis.anchor_study import analyze_anchors as analyze
+    from sodkit.analysis.anchor_study import quality_as_dict
     from sodkit.cli.common import output_folder, print_json, progress
     from sodkit.config import load_recipe
     from sodkit.data.formats import read_annotations
@@ -70,7 +70,7 @@ def analyze_anchors(
 
 def _print_quality(quality: AnchorQuality) -> None:
     """Print two tables: best IoU, and mean positives."""
-    from sodkit.analysis.anchors import LEVELS_OF_IOU
+    from sodkit.analysis.anchor_study import LEVELS_OF_IOU
     from sodkit.cli.common import note, print_table
 
     rows = quality.summary()

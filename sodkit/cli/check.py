@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from sodkit.data.check import CheckReport
-    from sodkit.data.check_profile import Profile
+    from sodkit.data.checking.check_profile import Profile
+    from sodkit.data.checking.dataset_check import CheckReport
 
 BAD_DATA = 3
 _BAR = 40
@@ -39,7 +39,7 @@ def check(
     Example: sodkit check train.json --images photos
     """
     from sodkit.cli.common import print_json, progress
-    from sodkit.data.check import check_dataset
+    from sodkit.data.checking.dataset_check import check_dataset
 
     with progress("checking") as report_progress:
         report = check_dataset(
@@ -91,7 +91,7 @@ def _print_findings(report: CheckReport, ann: Path, limit: int) -> None:
 
 def _print_profile(profile: Profile) -> None:
     from sodkit.cli.common import print_table
-    from sodkit.data.check_profile import BINS
+    from sodkit.data.checking.check_profile import BINS
     from sodkit.data.sizes import SIZE_NAMES
 
     title = (

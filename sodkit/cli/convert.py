@@ -48,8 +48,8 @@ def convert(
     """
     from sodkit.cli.common import note, print_json, print_table
     from sodkit.data.formats import find_images, read_annotations
-    from sodkit.data.formats.convert import convert as write
-    from sodkit.data.formats.missing import MissingImages
+    from sodkit.data.formats.conversion import convert as write
+    from sodkit.data.formats.missing_images import MissingImages
     from sodkit.outputs import check_not_read
 
     check_not_read(out, ann)

@@ -201,7 +201,7 @@ def _run(
     """Read one file of predictions and measure it."""
     from sodkit.cli.common import progress
     from sodkit.cli.eval_output import note_left_out
-    from sodkit.data.predictions import read_predictions
+    from sodkit.data.predictions.storage import read_predictions
     from sodkit.evaluation.compare import Run
     from sodkit.evaluation.evaluate import evaluate as measure
 
@@ -285,8 +285,8 @@ def _evaluate_proposals(
     """Measure class-agnostic proposals: recall by size class."""
     from sodkit.cli import eval_output as output
     from sodkit.cli.common import print_json, progress
-    from sodkit.data.predictions import read_predictions
-    from sodkit.evaluation.proposals import evaluate_proposals
+    from sodkit.data.predictions.storage import read_predictions
+    from sodkit.evaluation.proposal_recall import evaluate_proposals
 
     results = {}
     for name, path in files.items():

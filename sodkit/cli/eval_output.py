@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from sodkit.evaluation.compare import Comparison, Interval, Run
     from sodkit.evaluation.evaluate import Evaluation, Metrics
-    from sodkit.evaluation.proposals import ProposalEvaluation
+    from sodkit.evaluation.proposal_recall import ProposalEvaluation
 
 
 def evaluation_dict(evaluation: Evaluation) -> dict[str, Any]:

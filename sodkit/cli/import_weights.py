@@ -29,8 +29,8 @@ def import_weights(
     Example: sodkit import-weights cfinet_sodad.pth --out cfinet.safetensors
     """
     from sodkit.cli.common import note, print_json, print_table
-    from sodkit.engine.import_weights import import_weights as run
-    from sodkit.engine.import_weights import is_checkpoint
+    from sodkit.engine.weights_import import import_weights as run
+    from sodkit.engine.weights_import import is_checkpoint
     from sodkit.errors import UsageError
     from sodkit.outputs import check_file
 

@@ -99,7 +99,7 @@ def predict(
 @contextmanager
 def _output(out: Path, read: list[Path], overwrite: bool) -> Iterator[None]:
     """Be the only one that writes these predictions; raise if they may not be written."""
-    from sodkit.data.predictions_file import check_predictions_path
+    from sodkit.data.predictions.output_path import check_predictions_path
     from sodkit.lock import lock_file
 
     check_predictions_path(out, overwrite=overwrite, read=read)
@@ -150,7 +150,7 @@ def _print(out: Path, found: Detections, annotations: Annotations, as_json: bool
 
 def _check_zip(out: Path, loaded: Checkpoint, annotations: Annotations, proposals: bool) -> None:
     """Raise before predicting what a zip of DOTA's Task 1 could not hold."""
-    from sodkit.data.predictions_dota import check_task1
+    from sodkit.data.predictions.dota_zip import check_task1
     from sodkit.errors import UsageError
 
     if out.suffix != ".zip":
@@ -163,9 +163,9 @@ def _check_zip(out: Path, loaded: Checkpoint, annotations: Annotations, proposal
 
 def _write(out: Path, found: Detections, asked: Asked, read: list[Path], proposals: bool) -> None:
     """Write predictions in the format that the file's name says, and image ids if they are new."""
-    from sodkit.data.predictions import write_predictions
-    from sodkit.data.predictions_dota import write_task1
-    from sodkit.data.predictions_file import image_ids_file, is_among
+    from sodkit.data.predictions.dota_zip import write_task1
+    from sodkit.data.predictions.output_path import image_ids_file, is_among
+    from sodkit.data.predictions.storage import write_predictions
 
     annotations, folder, named = asked
     if out.suffix == ".zip":
@@ -188,8 +188,8 @@ def _targets(
     """Return what to predict on, its folder, and whether an ANN names it (else plain files do)."""
     from sodkit.cli.common import note
     from sodkit.data.formats import find_images, is_annotations, read_annotations
-    from sodkit.data.listing import list_images
-    from sodkit.engine.run import categories_by_name, unannotated
+    from sodkit.data.images.listing import list_images
+    from sodkit.engine.training_run import categories_by_name, unannotated
 
     first = paths[0]
     if len(paths) > 1 or not (format_name or is_annotations(first)):
@@ -205,7 +205,7 @@ def _write_names(out: Path, annotations: Annotations, folder: Path) -> None:
     """Write beside the predictions which image has which id, as an ANN without boxes."""
     from sodkit.cli.common import note
     from sodkit.data.formats.coco_write import write
-    from sodkit.data.predictions_file import image_ids_file
+    from sodkit.data.predictions.output_path import image_ids_file
 
     names = image_ids_file(out)
     write(names, annotations)

@@ -14,7 +14,7 @@ from sodkit.errors import SodkitError
 
 if TYPE_CHECKING:
     from sodkit.engine.paths import DataPaths
-    from sodkit.engine.run import RunPlan
+    from sodkit.engine.training_run import RunPlan
 
 
 def train(
@@ -68,7 +68,7 @@ def train(
     """
     from sodkit.cli.common import note, print_json, print_table
     from sodkit.cli.train_view import train_view
-    from sodkit.engine.run import execute, fresh_plan, resumed_plan
+    from sodkit.engine.training_run import execute, fresh_plan, resumed_plan
     from sodkit.errors import UsageError
 
     changes = [*(overrides or ()), *([f"schedule.epochs={epochs}"] if epochs else [])]

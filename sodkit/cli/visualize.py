@@ -46,12 +46,12 @@ def visualize(
     """
     from sodkit.cli.common import print_json, print_table, progress
     from sodkit.data.formats import find_images, read_annotations
-    from sodkit.viz.run import visualize as draw
+    from sodkit.viz.dataset_pictures import visualize as draw
 
     annotations = read_annotations(ann, format=format_, images=images)
     found = None
     if predictions is not None:
-        from sodkit.data.predictions import read_predictions
+        from sodkit.data.predictions.storage import read_predictions
 
         found = read_predictions(predictions, annotations)
     folder = images or find_images(ann, annotations)

@@ -1,1 +1,1 @@
-"""Annotations on disk -> records -> samples: reading, writing and making of data sets."""
+"""Annotations and predictions on disk, images, training samples, and the carriers between."""

@@ -23,11 +23,9 @@ from typing import Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from sodkit.arrays import BoolArray, FloatArray, IntArray
 from sodkit.geometry.boxes import xywh_to_xyxy
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 BoxKind = Literal["horizontal", "oriented"]
 
 REGION = -1

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
-from sodkit.data.loader import WorkerGoneError
+from sodkit.data.samples.loader import WorkerGoneError
 from sodkit.errors import SodkitError
 
 CPU_ALLOCATOR = "DefaultCPUAllocator"

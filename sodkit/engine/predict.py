@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sodkit.data import transforms
 from sodkit.data.batches import PatchDetections
-from sodkit.data.dataset import pad_images
-from sodkit.data.images import RgbImage, read_image
+from sodkit.data.images.decoding import RgbImage, read_image
 from sodkit.data.records import Detections, ImageRecord
+from sodkit.data.samples import transforms
+from sodkit.data.samples.patch_dataset import pad_images
 from sodkit.engine.check_output import check_detections
 from sodkit.engine.device import autocast
 from sodkit.errors import UsageError

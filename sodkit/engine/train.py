@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from sodkit.config import dump_recipe
 from sodkit.data.batches import Batch
-from sodkit.data.dataset import TrainingSet, learnable
-from sodkit.data.loader import Batches
-from sodkit.data.missing import check_images_exist
-from sodkit.data.oddities import MIN_SIDE
+from sodkit.data.checking.missing_files import check_images_exist
+from sodkit.data.checking.oddities import MIN_SIDE
 from sodkit.data.records import Annotations, Category
+from sodkit.data.samples.loader import Batches
+from sodkit.data.samples.patch_dataset import TrainingSet, learnable
 from sodkit.engine import checkpoint as ckpt
 from sodkit.engine.build import new_detector, with_outside
 from sodkit.engine.check_output import check_losses

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from sodkit.arrays import BitArray, FloatArray, IntArray
 from sodkit.compiled import compiled
-from sodkit.data.records import FloatArray, IntArray
 from sodkit.evaluation.curves import draw_one
 from sodkit.evaluation.evaluate import Matching
-from sodkit.evaluation.matching import THREADS, BitArray
+from sodkit.evaluation.matching import THREADS
 from sodkit.evaluation.outcomes import table_groups
 from sodkit.evaluation.protocol import Metric, Protocol
 

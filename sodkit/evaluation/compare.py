@@ -14,7 +14,8 @@ from functools import partial
 
 import numpy as np
 
-from sodkit.data.records import Annotations, Detections, FloatArray
+from sodkit.arrays import FloatArray
+from sodkit.data.records import Annotations, Detections
 from sodkit.errors import UsageError
 from sodkit.evaluation.bootstrap import draw_images, resampled_metrics
 from sodkit.evaluation.evaluate import Evaluation, IgnoreRegions, Matching

@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sodkit.data.records import Annotations, Detections, IntArray
+from sodkit.arrays import IntArray
+from sodkit.data.records import Annotations, Detections
 from sodkit.errors import UsageError
 from sodkit.evaluation.evaluate import IgnoreRegions, match_detections
 from sodkit.evaluation.protocol import Protocol

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from sodkit.arrays import BitArray, FloatArray, IntArray
 from sodkit.compiled import compiled
-from sodkit.data.records import FloatArray, IntArray
-from sodkit.evaluation.matching import THREADS, BitArray, Matches
+from sodkit.evaluation.matching import THREADS, Matches
 from sodkit.evaluation.protocol import Protocol
 from sodkit.evaluation.tables import Table, descending_order
 

@@ -12,27 +12,12 @@ from typing import Literal
 
 import numpy as np
 
+from sodkit.arrays import BitArray, BoolArray, FloatArray, IntArray
 from sodkit.compiled import prepare
-from sodkit.data.records import (
-    CROWD,
-    IGNORED,
-    REGION,
-    Annotations,
-    BoolArray,
-    Detections,
-    FloatArray,
-    IntArray,
-)
+from sodkit.data.records import CROWD, IGNORED, REGION, Annotations, Detections
 from sodkit.errors import DataError
 from sodkit.evaluation.curves import CURVE_KERNELS, Curves, draw_curves
-from sodkit.evaluation.matching import (
-    MATCHING_KERNELS,
-    BitArray,
-    Candidates,
-    Matches,
-    find_candidates,
-    match,
-)
+from sodkit.evaluation.matching import MATCHING_KERNELS, Candidates, Matches, find_candidates, match
 from sodkit.evaluation.protocol import Metric, Protocol
 from sodkit.evaluation.regions import absorbed
 from sodkit.evaluation.tables import TABLE_KERNELS, Table, detection_table, object_table

@@ -20,12 +20,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sodkit.arrays import BitArray, BoolArray, FloatArray, IntArray
 from sodkit.compiled import compiled
-from sodkit.data.records import BoolArray, FloatArray, IntArray
 from sodkit.evaluation.tables import Table, counting_order, descending_order
 from sodkit.geometry.overlap import box_intersection, rotated_bound, rotated_intersection, turns
 
-BitArray = npt.NDArray[np.uint32]
 Progress = Callable[[int, int], None]
 
 THREADS = 2

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sodkit.data.records import Annotations, BoolArray, Detections, FloatArray, IntArray
+from sodkit.arrays import BoolArray, FloatArray, IntArray
+from sodkit.data.records import Annotations, Detections
 from sodkit.evaluation.evaluate import IgnoreRegions, Matching, match_detections
 from sodkit.evaluation.protocol import Metric, Protocol
 from sodkit.evaluation.tables import Table

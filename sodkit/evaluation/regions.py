@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from sodkit.arrays import BoolArray, FloatArray, IntArray
 from sodkit.compiled import compiled
-from sodkit.data.records import Annotations, BoolArray, FloatArray, IntArray
+from sodkit.data.records import Annotations
 from sodkit.evaluation.tables import Table, image_ranks
 from sodkit.geometry.overlap import cut_polygon, turns
 from sodkit.geometry.rotated import obb_to_corners

@@ -11,13 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from sodkit.arrays import FloatArray, IntArray, WordArray
 from sodkit.compiled import compiled
-from sodkit.data.records import Annotations, Detections, FloatArray, IntArray
+from sodkit.data.records import Annotations, Detections
 from sodkit.errors import DataError
-
-WordArray = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -39,7 +39,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from sodkit.data.records import Annotations, BoolArray, Detections, FloatArray, IntArray
+from sodkit.arrays import BoolArray, FloatArray, IntArray
+from sodkit.data.records import Annotations, Detections
 from sodkit.evaluation.matching import find_candidates
 from sodkit.evaluation.outcomes import Outcomes
 from sodkit.evaluation.protocol import Protocol

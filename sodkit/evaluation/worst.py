@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from sodkit.data.records import IntArray
+from sodkit.arrays import IntArray
 from sodkit.evaluation.outcomes import Outcomes
 
 Ranking = Literal["errors", "f1"]

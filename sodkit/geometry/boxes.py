@@ -7,9 +7,8 @@ top, width, height. A box with width or height <= 0 has area 0 and overlaps noth
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from sodkit.arrays import FloatArray
 
 
 def xywh_to_xyxy(xywh: FloatArray) -> FloatArray:

@@ -11,14 +11,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
+from sodkit.arrays import FloatArray, IntArray
 from sodkit.compiled import compiled
 from sodkit.geometry.overlap import rotated_bound, rotated_intersection, turns
 from sodkit.geometry.rotated import obb_to_xyxy
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 _LAYERS = 24
 _SMALLEST = 2.0**-14

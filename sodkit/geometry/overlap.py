@@ -12,11 +12,9 @@ parallel to an axis, so nothing degenerates for identical, touching or contained
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from sodkit.arrays import FloatArray
 from sodkit.compiled import compiled
-
-FloatArray = npt.NDArray[np.float64]
 
 
 def rotated_iou_pairs(a: FloatArray, b: FloatArray) -> FloatArray:

@@ -12,10 +12,8 @@ import math
 from itertools import combinations
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from sodkit.arrays import FloatArray, IntArray
 
 _BLOCK = 4096
 """Polygons worked on at once: what is needed in between stays in the cache, and small."""

@@ -5,7 +5,7 @@
 ``two_stage.py``  CFINet, Faster R-CNN, Oriented R-CNN and their parts
 ``dense.py``      RetinaNet
 ``outside.py``    a detector of the user's own
-``anchors.py``    anchors as numbers, for the detectors and for their analysis
+``anchor_levels.py``  anchors as numbers, for the detectors and for their analysis
 
 "paper" is CFINet (ICCV 2023); "release" is the authors' code where the paper is silent or differs.
 The built-in recipes name only what departs from the defaults. Reading, overriding and writing

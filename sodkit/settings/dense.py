@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sodkit.settings.anchors import AnchorLevel, levels, strides
+from sodkit.settings.anchor_levels import AnchorLevel, levels, strides
 from sodkit.settings.base import Backbone, BoxKind, Count, Four, Positive, Settings, Share
 
 

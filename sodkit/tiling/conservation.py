@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sodkit.data.records import Annotations, Category, IntArray
+from sodkit.arrays import IntArray
+from sodkit.data.records import Annotations, Category
 from sodkit.data.sizes import SIZE_NAMES, size_index
 from sodkit.tiling.cuts import Cuts, Fate
 from sodkit.tiling.settings import SplitSettings

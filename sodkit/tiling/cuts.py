@@ -14,7 +14,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from sodkit.data.records import Annotations, BoolArray, FloatArray, ImageRecord, IntArray
+from sodkit.arrays import BoolArray, FloatArray, IntArray
+from sodkit.data.records import Annotations, ImageRecord
 from sodkit.geometry.boxes import area, clip
 from sodkit.tiling.grid import starts
 from sodkit.tiling.settings import SplitSettings

@@ -18,10 +18,10 @@ import msgspec
 
 from sodkit.data.formats import PATCHES
 from sodkit.data.formats.folders import fitting
-from sodkit.data.json_text import JsonError, decode
 from sodkit.data.records import Annotations, ImageRecord
 from sodkit.errors import UsageError
 from sodkit.files import TEMPORARY, write_bytes
+from sodkit.json_text import JsonError, decode
 from sodkit.outputs import is_free
 from sodkit.tiling.settings import SplitSettings
 from sodkit.tiling.split import IMAGES, patch_name

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from sodkit.data.records import Detections, IntArray
+from sodkit.arrays import IntArray
+from sodkit.data.records import Detections
 from sodkit.geometry.nms import nms, nms_rotated
 
 

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sodkit.data.records import Annotations, FloatArray
+from sodkit.arrays import FloatArray
+from sodkit.data.records import Annotations
 from sodkit.geometry.boxes import intersection
 
 Image = npt.NDArray[np.uint8]

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sodkit.data.checking.oddities import oddities
 from sodkit.data.formats import Subset, find_images, read_annotations
-from sodkit.data.formats.missing import MissingImages
-from sodkit.data.oddities import oddities
+from sodkit.data.formats.missing_images import MissingImages
 from sodkit.errors import UsageError
 from sodkit.lock import lock_folder
 from sodkit.tiling.conservation import SplitReport
-from sodkit.tiling.run import Progress, split_dataset
 from sodkit.tiling.settings import SplitSettings
+from sodkit.tiling.split_dataset import Progress, split_dataset
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The annotations of an image's patches: what its windows show, shifted into their pixels.
 
-``cuts.py`` says which window shows what, painting is ``paint.py``, files are ``run.py``.
+``cuts.py`` says which window shows what, painting is ``paint.py``, files are ``split_dataset.py``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sodkit.data.records import Annotations, BoolArray, FloatArray, ImageRecord, IntArray, Polygons
+from sodkit.arrays import BoolArray, FloatArray, IntArray
+from sodkit.data.records import Annotations, ImageRecord, Polygons
 from sodkit.geometry.boxes import xyxy_to_xywh
 from sodkit.tiling.cuts import Cuts, Fate, cut
 from sodkit.tiling.settings import SplitSettings

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from sodkit.data.records import FloatArray, IntArray, Polygons
+from sodkit.arrays import FloatArray, IntArray
+from sodkit.data.records import Polygons
 
 Shapes = npt.NDArray[np.object_]
 

@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sodkit.data.images import RgbImage
-from sodkit.data.records import Annotations, Detections, FloatArray, IntArray
+from sodkit.arrays import FloatArray, IntArray
+from sodkit.data.images.decoding import RgbImage
+from sodkit.data.records import Annotations, Detections
 from sodkit.geometry.boxes import xywh_to_xyxy
 from sodkit.geometry.rotated import obb_to_corners
 from sodkit.viz.palette import IGNORED, Colour, class_colour

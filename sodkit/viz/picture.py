@@ -13,8 +13,9 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from sodkit.data.images import RgbImage
-from sodkit.data.records import Annotations, Category, Detections, FloatArray, IntArray
+from sodkit.arrays import FloatArray, IntArray
+from sodkit.data.images.decoding import RgbImage
+from sodkit.data.records import Annotations, Category, Detections
 from sodkit.viz.draw import (
     BoxLayer,
     View,

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from sodkit.analysis.anchors import COUNTED, LEVELS_OF_IOU, AnchorQuality, write_quality_csv
+from sodkit.analysis.anchor_study import COUNTED, LEVELS_OF_IOU, AnchorQuality, write_quality_csv
 from sodkit.data.records import Annotations
 from sodkit.data.sizes import SIZE_BOUNDS
 from sodkit.files import atomic_path

@@ -12,7 +12,8 @@ import numpy as np
 from markupsafe import Markup
 
 from sodkit._version import __version__
-from sodkit.data.records import Annotations, Detections, FloatArray
+from sodkit.arrays import FloatArray
+from sodkit.data.records import Annotations, Detections
 from sodkit.evaluation.compare import Comparison, Run, compare
 from sodkit.evaluation.evaluate import Evaluation, IgnoreRegions
 from sodkit.evaluation.outcomes import main_metric, match_classes, outcomes

@@ -12,7 +12,7 @@ from html import escape
 
 from markupsafe import Markup
 
-from sodkit.data.records import FloatArray
+from sodkit.arrays import FloatArray
 
 WIDTH, HEIGHT = 360.0, 300.0
 COLOURS = 8

@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from sodkit.data.images import RgbImage
+from sodkit.data.images.decoding import RgbImage
 from sodkit.viz.palette import INK, PAPER, Colour
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from sodkit.arrays import FloatArray
 from sodkit.data.formats.folders import is_file
-from sodkit.data.images import RgbImage, encode, read_image
-from sodkit.data.records import Annotations, Detections, FloatArray
+from sodkit.data.images.decoding import RgbImage, encode, read_image
+from sodkit.data.records import Annotations, Detections
 from sodkit.errors import DataError
 from sodkit.evaluation.study import Study
 from sodkit.viz.draw import BoxLayer, View, box_corners, draw_boxes

@@ -13,7 +13,7 @@ from sodkit.analysis.anchor_grid import (
     dynamic_thresholds,
 )
 from sodkit.geometry.boxes import iou
-from sodkit.settings.anchors import AnchorLevel
+from sodkit.settings.anchor_levels import AnchorLevel
 from sodkit.settings.two_stage import Cfinet, FasterRcnn, Fpn, Rpn, Threshold
 
 CRPN = Cfinet().anchor_levels()

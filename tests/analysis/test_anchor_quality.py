@@ -7,16 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sodkit.analysis.anchors import (
+from sodkit.analysis.anchor_study import (
     analyze_anchors,
     quality_as_dict,
     write_quality_csv,
 )
 from sodkit.data.records import Annotations, Category, ImageRecord
-from sodkit.data.synthetic import make_scene
 from sodkit.errors import DataError
 from sodkit.settings import Input, Recipe
 from sodkit.settings.two_stage import Cfinet, Crpn, Threshold
+from sodkit.synthetic import make_scene
 
 PLAIN = Recipe(name="plain", input=Input(scale=1.0))
 

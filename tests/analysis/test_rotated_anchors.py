@@ -3,7 +3,7 @@ import numpy as np
 from sodkit.analysis.rotated_anchors import best_rotated_iou
 from sodkit.geometry.overlap import rotated_iou
 from sodkit.geometry.rotated import canonical
-from sodkit.settings.anchors import AnchorLevel
+from sodkit.settings.anchor_levels import AnchorLevel
 
 LEVELS = (
     AnchorLevel(4, ((5.6, 2.8), (4.0, 4.0), (2.8, 5.6))),

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from sodkit.cli.analyze_anchors import analyze_anchors
 from sodkit.cli.common import guarded
-from sodkit.data.synthetic import make_dataset
+from sodkit.synthetic import make_dataset
 
 RUNNER = CliRunner()
 

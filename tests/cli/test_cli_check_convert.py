@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from sodkit.cli.main import make_app
-from sodkit.data.images import write_image
+from sodkit.data.images.decoding import write_image
 
 
 def call(*arguments: object) -> Result:

@@ -17,10 +17,10 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from sodkit.cli.main import make_app
-from sodkit.data import transforms
 from sodkit.data.batches import PatchDetections
+from sodkit.data.samples import transforms
 from sodkit.engine.checkpoint import load_checkpoint
-from sodkit.engine.import_weights import SODA_D
+from sodkit.engine.weights_import import SODA_D
 from sodkit.models.cfinet import Cfinet
 from sodkit.models.parts.losses import paired_iou
 from sodkit.settings import Keep

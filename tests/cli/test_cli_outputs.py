@@ -12,8 +12,8 @@ from holding import holding
 from typer.testing import CliRunner
 
 from sodkit.cli.main import make_app
-from sodkit.data.synthetic import make_dataset
 from sodkit.outputs import MARK
+from sodkit.synthetic import make_dataset
 
 
 def run(*arguments: object) -> tuple[int, str]:

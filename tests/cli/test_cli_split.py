@@ -8,7 +8,7 @@ from typer.testing import CliRunner, Result
 
 from sodkit.cli.common import guarded
 from sodkit.cli.split import split
-from sodkit.data.images import write_image
+from sodkit.data.images.decoding import write_image
 
 
 def call(*arguments: object) -> Result:

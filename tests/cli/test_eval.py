@@ -193,8 +193,9 @@ def test_starts_without_torch() -> None:
 
     code = (
         "import sys\n"
-        "import sodkit.cli.eval, sodkit.data.formats, sodkit.data.predictions\n"
-        "import sodkit.evaluation.evaluate, sodkit.evaluation.proposals, sodkit.tiling.merge\n"
+        "import sodkit.cli.eval, sodkit.data.formats, sodkit.data.predictions.storage\n"
+        "import sodkit.evaluation.evaluate, sodkit.evaluation.proposal_recall\n"
+        "import sodkit.tiling.merge\n"
         "assert 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

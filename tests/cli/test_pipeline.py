@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 from sodkit.cli.main import make_app
 from sodkit.cli.train import next_command
-from sodkit.data.images import write_image
-from sodkit.data.synthetic import make_dataset
+from sodkit.data.images.decoding import write_image
 from sodkit.engine.paths import DataPaths
 from sodkit.outputs import MARK
+from sodkit.synthetic import make_dataset
 
 SMALL = (
     "model.fpn.channels=32",
@@ -127,7 +127,7 @@ def test_an_interrupted_validation_goes_on(tmp_path: Path, monkeypatch: pytest.M
         def interrupt(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        patch.setattr("sodkit.engine.run.predict_images", interrupt)
+        patch.setattr("sodkit.engine.training_run.predict_images", interrupt)
         code, _, err = train(data, out, "--val", data)
         assert code == 130
         assert f"to go on: sodkit train --resume '{out}'" in err

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from sodkit.cli.common import guarded
 from sodkit.cli.visualize import visualize
-from sodkit.data.synthetic import make_dataset
+from sodkit.synthetic import make_dataset
 
 RUNNER = CliRunner()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sodkit.data.images import write_image
+from sodkit.data.images.decoding import write_image
 from sodkit.data.records import REGION, Annotations, Category, ImageRecord
 from sodkit.geometry import rotated
 

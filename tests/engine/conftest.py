@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sodkit.config import load_recipe
-from sodkit.data.images import write_image
+from sodkit.data.images.decoding import write_image
 from sodkit.data.records import Annotations, Category, ImageRecord
 from sodkit.settings import Recipe
 

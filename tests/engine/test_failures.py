@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sodkit.data.loader import WorkerGoneError
 from sodkit.data.records import Annotations
+from sodkit.data.samples.loader import WorkerGoneError
 from sodkit.engine.failures import explained
 from sodkit.engine.train import StepReport, train
 from sodkit.errors import SodkitError

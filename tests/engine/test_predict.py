@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sodkit.data.batches import Batch, PatchDetections
-from sodkit.data.images import write_image
+from sodkit.data.images.decoding import write_image
 from sodkit.data.records import ImageRecord
 from sodkit.engine.predict import PredictOptions, predict_images
 from sodkit.errors import DataError, UsageError

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from sodkit.data.images import write_image
+from sodkit.data.images.decoding import write_image
 from sodkit.data.records import Annotations
 from sodkit.engine import checkpoint
 from sodkit.engine.log import RunLog

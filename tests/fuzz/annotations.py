@@ -10,11 +10,11 @@ from unittest.mock import patch
 
 import numpy as np
 
-from sodkit.data.check import check_dataset
+from sodkit.data.checking.dataset_check import check_dataset
+from sodkit.data.checking.oddities import oddities
 from sodkit.data.formats import coco_columns, coco_write, find_images, read_annotations
-from sodkit.data.formats.convert import convert
-from sodkit.data.listing import list_images
-from sodkit.data.oddities import oddities
+from sodkit.data.formats.conversion import convert
+from sodkit.data.images.listing import list_images
 from sodkit.data.records import Annotations
 from sodkit.errors import SodkitError
 

@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from sodkit.cli.decoders import decoders_quiet
-from sodkit.data.check_images import image_findings
-from sodkit.data.images import image_size, read_image
+from sodkit.data.checking.check_images import image_findings
+from sodkit.data.images.decoding import image_size, read_image
 from sodkit.data.records import ImageRecord
 from sodkit.errors import SodkitError
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from sodkit.data.images import write_image
+from sodkit.data.images.decoding import write_image
 from sodkit.data.records import REGION, Annotations, Category, ImageRecord, Polygons
 from sodkit.geometry import rotated
 from sodkit.outputs import MARK

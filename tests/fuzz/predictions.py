@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from sodkit.data import predictions
+from sodkit.data.predictions import storage
 from sodkit.data.records import Detections
 from sodkit.errors import SodkitError
 
@@ -34,7 +34,7 @@ def _written(name: str) -> tuple[Files, ...]:
             found = _detections(oriented=oriented)
 
             def write(folder: Path, found: Detections = found, own: Any = own) -> None:
-                predictions.write_predictions(folder / name, found, own)
+                storage.write_predictions(folder / name, found, own)
 
             valid.append(made.written(write))
     return tuple(valid)
@@ -59,9 +59,9 @@ def _npz() -> tuple[Files, ...]:
 def _read(name: str) -> Callable[[Path], None]:
     def call(folder: Path) -> None:
         known = made.horizontal()
-        predictions.read_predictions(folder / name, known, proposals=True)
+        storage.read_predictions(folder / name, known, proposals=True)
         if b"category_id" in (folder / name).read_bytes():
-            predictions.read_predictions(folder / name, known)
+            storage.read_predictions(folder / name, known)
 
     return call
 
@@ -70,9 +70,9 @@ def _both(folder: Path) -> None:
     """Read JSON by the compiled scanner and with care: both must say the same."""
     results: list[Detections | str] = []
     for large in (0, 1 << 40):
-        with patch.object(predictions, "_LARGE", large):
+        with patch.object(storage, "_LARGE", large):
             try:
-                found = predictions.read_predictions(
+                found = storage.read_predictions(
                     folder / "p.json", made.horizontal(), proposals=True
                 )
                 results.append(found)

@@ -12,11 +12,12 @@ from torch import nn
 
 from sodkit.config import builtin_names, dump_recipe, load_recipe
 from sodkit.data.formats import coco_write
-from sodkit.engine import log, run
+from sodkit.engine import log
+from sodkit.engine import training_run as run
 from sodkit.engine.checkpoint import Progress, save_state
 from sodkit.errors import SodkitError
-from sodkit.tiling.run import split_dataset
 from sodkit.tiling.settings import SplitSettings
+from sodkit.tiling.split_dataset import split_dataset
 
 from . import made
 from .reader import Files, Reader

@@ -15,7 +15,7 @@ from torchvision.models import get_model_weights
 
 from sodkit.config import load_recipe
 from sodkit.data.records import Category
-from sodkit.engine import checkpoint, import_weights
+from sodkit.engine import checkpoint, weights_import
 from sodkit.errors import ModelError
 from sodkit.models.parts import backbone
 from sodkit.settings.base import Backbone as BackboneSettings
@@ -168,8 +168,8 @@ def _released() -> tuple[Files, ...]:
 
 def _import(folder: Path) -> None:
     names = None if b"CLASSES" in (folder / "w.pth").read_bytes() else ("a", "b")
-    with patch.object(import_weights.zoo, "build", lambda *_: _Small()):
-        import_weights.import_weights(folder / "w.pth", folder / "out.safetensors", names)
+    with patch.object(weights_import.zoo, "build", lambda *_: _Small()):
+        weights_import.import_weights(folder / "w.pth", folder / "out.safetensors", names)
 
 
 def _pretrained() -> tuple[Files, ...]:

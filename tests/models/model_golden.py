@@ -16,7 +16,7 @@ from sodkit.data.batches import Batch, Target
 from sodkit.models import zoo
 from sodkit.models.detector import DetectorModule
 from sodkit.models.importers import families, mmdet
-from sodkit.settings.anchors import levels, strides
+from sodkit.settings.anchor_levels import levels, strides
 
 FOLDER = Path(__file__).parents[1] / "golden" / "model"
 SCALE = 1.5

@@ -6,7 +6,7 @@ import pytest
 
 from sodkit.config import load_recipe
 from sodkit.errors import UsageError
-from sodkit.settings.anchors import Anchored
+from sodkit.settings.anchor_levels import Anchored
 from sodkit.settings.complete import complete, set_value
 from sodkit.settings.two_stage import Crpn, Region, Rpn
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sodkit.data.records import Detections
-from sodkit.data.synthetic import make_scene
+from sodkit.synthetic import make_scene
 from sodkit.viz.picture import Style, draw_picture, legend_entries, select, zoom_windows
 
 

@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from sodkit.analysis.anchors import analyze_anchors
-from sodkit.data.synthetic import make_scene
+from sodkit.analysis.anchor_study import analyze_anchors
 from sodkit.errors import UsageError
 from sodkit.settings import Recipe
+from sodkit.synthetic import make_scene
 from sodkit.viz.plots import plot_anchor_quality, plot_sizes, save_anchor_report
 
 

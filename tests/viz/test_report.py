@@ -13,12 +13,12 @@ import pytest
 
 from sodkit.data.formats import read_annotations
 from sodkit.data.records import Category, Detections
-from sodkit.data.synthetic import make_dataset
 from sodkit.errors import DataError, UsageError
 from sodkit.evaluation.compare import Run
 from sodkit.evaluation.evaluate import evaluate
 from sodkit.evaluation.protocol import COCO, SODA_A, SODA_D, customise
 from sodkit.evaluation.study import study
+from sodkit.synthetic import make_dataset
 from sodkit.viz.page import percent, signed
 from sodkit.viz.report import mean_precision, write_comparison, write_report
 

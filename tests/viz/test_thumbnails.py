@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sodkit.data.images import write_image
+from sodkit.data.images.decoding import write_image
 from sodkit.data.records import Annotations, Category, Detections, ImageRecord
 from sodkit.errors import DataError
 from sodkit.evaluation.evaluate import evaluate

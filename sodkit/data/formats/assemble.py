@@ -17,18 +17,9 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from sodkit.arrays import BoolArray, FloatArray, IntArray
 from sodkit.data.formats.source import Tell, stop
-from sodkit.data.records import (
-    IGNORED,
-    REGION,
-    Annotations,
-    BoolArray,
-    Category,
-    FloatArray,
-    ImageRecord,
-    IntArray,
-    Polygons,
-)
+from sodkit.data.records import IGNORED, REGION, Annotations, Category, ImageRecord, Polygons
 from sodkit.errors import DataError
 from sodkit.geometry.boxes import xywh_to_xyxy
 from sodkit.geometry.rotated import canonical, polygons_to_obb

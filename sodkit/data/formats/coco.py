@@ -120,7 +120,7 @@ def _record(image: _Image, index: int, path: Path, folder: Path | None) -> Image
                 hint="add them, or give the folder of the images: they are read from there",
             )
         # Imported here: OpenCV takes longer to load than many a file to read.
-        from sodkit.data.images import image_size
+        from sodkit.data.images.decoding import image_size
 
         width, height = image_size(folder / name)
     return ImageRecord(

@@ -14,9 +14,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from sodkit.arrays import FloatArray, IntArray
 from sodkit.data.formats.assemble import box_corners, polygons_from_lists
 from sodkit.data.formats.source import Tell, decode_items, decode_json
-from sodkit.data.records import CROWD, IGNORED, FloatArray, IntArray, Polygons
+from sodkit.data.records import CROWD, IGNORED, Polygons
 from sodkit.geometry.rotated import obb_to_corners
 
 Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -99,7 +100,7 @@ def read_columns(raw: msgspec.Raw, path: Path, tell: Tell) -> Columns:
 def _scan(raw: msgspec.Raw) -> Columns | None:
     """Read a list in its usual form; None if it has another form."""
     # Imported here: small files do not pay for loading the compiled reader.
-    from sodkit.data.json_scan import FLAG, INTEGER, NUMBERS, Field, scan
+    from sodkit.json_columns.scan import FLAG, INTEGER, NUMBERS, Field, scan
 
     fields = {name: Field(INTEGER) for name in ("image_id", "category_id", "id")}
     fields |= {name: Field(FLAG) for name in ("ignore", "iscrowd")}

@@ -18,15 +18,9 @@ from typing import Any, BinaryIO
 import msgspec
 import numpy as np
 
+from sodkit.arrays import BoolArray
 from sodkit.data.formats.assemble import IGNORE_NAME
-from sodkit.data.records import (
-    REGION,
-    Annotations,
-    BoolArray,
-    Category,
-    ImageRecord,
-    Polygons,
-)
+from sodkit.data.records import REGION, Annotations, Category, ImageRecord, Polygons
 from sodkit.files import atomic_path
 
 _UNSET = msgspec.UNSET

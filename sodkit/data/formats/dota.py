@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from sodkit.arrays import FloatArray
 from sodkit.data.formats.assemble import IGNORE_NAME, Collected, box_corners
 from sodkit.data.formats.folders import stem_of
 from sodkit.data.formats.labels import (
@@ -27,7 +28,7 @@ from sodkit.data.formats.labels import (
     collect_labels,
 )
 from sodkit.data.formats.source import Tell, number, read_lines, stop
-from sodkit.data.records import REGION, Annotations, FloatArray, ImageRecord
+from sodkit.data.records import REGION, Annotations, ImageRecord
 from sodkit.errors import DataError, UsageError
 from sodkit.geometry.rotated import obb_to_corners
 

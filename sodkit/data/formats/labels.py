@@ -30,7 +30,7 @@ from sodkit.data.formats.folders import (
     numbers,
 )
 from sodkit.data.formats.source import MissingImageError, Tell, closest, read_lines
-from sodkit.data.images import image_size
+from sodkit.data.images.decoding import image_size
 from sodkit.data.records import Category, ImageRecord
 from sodkit.errors import DataError
 

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 import numpy as np
 
+from sodkit.arrays import BoolArray, IntArray
 from sodkit.data.formats.assemble import IGNORE_NAME, Collected, box_corners, polygons_from_lists
 from sodkit.data.formats.coco import Coordinate, Side
 from sodkit.data.formats.coco_columns import Id
@@ -31,16 +32,8 @@ from sodkit.data.formats.source import (
     safe_name,
     stop,
 )
-from sodkit.data.images import image_size
-from sodkit.data.records import (
-    REGION,
-    Annotations,
-    BoolArray,
-    Category,
-    ImageRecord,
-    IntArray,
-    Polygons,
-)
+from sodkit.data.images.decoding import image_size
+from sodkit.data.records import REGION, Annotations, Category, ImageRecord, Polygons
 from sodkit.errors import DataError
 
 CLASSES = (

@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from sodkit.data.formats.folders import LONGEST_NAME
-from sodkit.data.json_text import BOM, JsonError, decode
 from sodkit.errors import DataError
+from sodkit.json_text import BOM, JsonError, decode
 
 T = TypeVar("T")
 

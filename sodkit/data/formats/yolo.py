@@ -43,7 +43,7 @@ from sodkit.data.formats.source import (
     safe_name,
     stop,
 )
-from sodkit.data.images import image_size
+from sodkit.data.images.decoding import image_size
 from sodkit.data.records import ImageRecord
 from sodkit.errors import DataError
 from sodkit.yaml_text import YamlError, parse_yaml

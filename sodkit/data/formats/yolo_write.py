@@ -15,11 +15,12 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from sodkit.arrays import FloatArray
 from sodkit.data.formats.assemble import IGNORE_NAME
 from sodkit.data.formats.dota import four_corners
 from sodkit.data.formats.folders import is_file, stem_of
 from sodkit.data.formats.yolo import IMAGES, LABELS, YAML
-from sodkit.data.records import REGION, Annotations, FloatArray
+from sodkit.data.records import REGION, Annotations
 from sodkit.errors import DataError
 from sodkit.yaml_text import format_yaml
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from torch import Tensor
 
 from sodkit.errors import ModelError
-from sodkit.models.importers import retinanet, two_stage
+from sodkit.models.importers import retinanet_keys, two_stage_keys
 from sodkit.models.importers.mmdet import Recognised
 
 FAMILIES: tuple[Callable[[Mapping[str, Tensor]], Recognised | None], ...] = (
-    two_stage.recognise,
-    retinanet.recognise,
+    two_stage_keys.recognise,
+    retinanet_keys.recognise,
 )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sodkit.settings.anchors import AnchorLevel
+from sodkit.settings.anchor_levels import AnchorLevel
 
 
 def grid(

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sodkit.data.batches import Batch
-from sodkit.models.kernels.nms import grouped_nms
+from sodkit.models.kernels.grouped_nms import grouped_nms
 from sodkit.models.parts import rotated_coders
 from sodkit.models.parts.proposals import Proposals, Scored, Selection, best_of_levels
 from sodkit.models.parts.regression import oriented_truth

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sodkit.data.batches import PatchDetections
-from sodkit.models.kernels.nms import grouped_nms, grouped_nms_rotated
+from sodkit.models.kernels.grouped_nms import grouped_nms, grouped_nms_rotated
 from sodkit.models.parts import coders, rotated_coders
 from sodkit.settings.recipe import Keep
 

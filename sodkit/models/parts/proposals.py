@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sodkit.data.batches import Batch, PatchDetections
-from sodkit.models.kernels.nms import grouped_nms
+from sodkit.models.kernels.grouped_nms import grouped_nms
 from sodkit.models.parts import coders, postprocess
 from sodkit.settings.base import BoxKind
 from sodkit.settings.two_stage import Crpn, RpnParts

@@ -14,7 +14,7 @@ from sodkit.data.formats import (
     read_annotations,
     recognise,
 )
-from sodkit.data.formats.missing import MissingImages
+from sodkit.data.formats.missing_images import MissingImages
 from sodkit.data.records import REGION
 from sodkit.errors import DataError
 

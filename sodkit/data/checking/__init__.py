@@ -1,0 +1,1 @@
+"""Faults of a data set: in its annotations, its images and against the benchmark's profile."""

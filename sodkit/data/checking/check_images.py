@@ -1,0 +1,113 @@
+"""What can be wrong with the image files of a data set: every one is decoded once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from sodkit.data.checking.findings import Finding
+from sodkit.data.formats.folders import is_file
+from sodkit.data.images.decoding import read_image
+from sodkit.data.images.image_size import orientation, read_header
+from sodkit.data.records import ImageRecord
+from sodkit.errors import DataError
+
+_TURNED = 5
+"""EXIF orientations from this one on swap width and height."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What one image file shows."""
+
+    findings: tuple[Finding, ...]
+    digest: bytes | None
+
+
+def image_findings(
+    images: Sequence[ImageRecord],
+    folder: Path,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Finding]:
+    """Yield what is wrong with image files, in the order of the images.
+
+    Args:
+        images: as the annotations state them.
+        folder: where their file names start.
+        workers: threads, None: one a core.
+        progress: told (done, total).
+    """
+    seen: dict[bytes, str] = {}
+    for done, (image, look) in enumerate(_looks(images, folder, workers), start=1):
+        yield from look.findings
+        if look.digest is not None:
+            twin = seen.setdefault(look.digest, image.file_name)
+            if twin != image.file_name:
+                what = f"the same file as {twin}, byte by byte"
+                where = str(folder / image.file_name)
+                yield Finding("warning", "duplicate-image", what, where)
+        if progress is not None:
+            progress(done, len(images))
+
+
+def _looks(
+    images: Sequence[ImageRecord], folder: Path, workers: int | None
+) -> Iterator[tuple[ImageRecord, _Look]]:
+    """Look at images on threads, in order, a few ahead: memory stays bounded."""
+    count = workers or os.cpu_count() or 1
+    pending: deque[tuple[ImageRecord, Future[_Look]]] = deque()
+    with ThreadPoolExecutor(count) as pool:
+        try:
+            for image in images:
+                pending.append((image, pool.submit(_look, image, folder)))
+                if len(pending) > 2 * count:
+                    first, future = pending.popleft()
+                    yield first, future.result()
+            while pending:
+                first, future = pending.popleft()
+                yield first, future.result()
+        finally:
+            for _, future in pending:
+                future.cancel()
+
+
+def _look(image: ImageRecord, folder: Path) -> _Look:
+    path = folder / image.file_name
+    if not is_file(path):
+        return _Look((Finding("error", "missing", "no such image", str(path)),), None)
+    findings = []
+    try:
+        read_image(path, size=(image.width, image.height))
+        exif = orientation(path)
+        if exif != 1:
+            findings.append(_rotated(path, exif, image))
+        header = read_header(path)
+        if header is not None and header.bits == 16:
+            what = "has 16 bits a channel, of which the upper 8 are read"
+            hint = "scale it to 8 bits, if its values do not reach 65535"
+            findings.append(Finding("warning", "bits", what, str(path), hint))
+        digest = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
+    except DataError as error:
+        kind = "size" if "its annotation says" in error.what else "unreadable"
+        return _Look((Finding.of(error, kind),), None)
+    except OSError as error:
+        what = f"cannot be read: {error.strerror}"
+        return _Look((Finding("error", "unreadable", what, str(path)),), None)
+    return _Look(tuple(findings), digest)
+
+
+def _rotated(path: Path, exif: int, image: ImageRecord) -> Finding:
+    size = f"{image.width} x {image.height}"
+    if exif >= _TURNED:
+        what = f"EXIF orientation {exif} turns it; the annotations' {size} px decide how it is read"
+    else:
+        what = f"EXIF orientation {exif} turns or mirrors it: is that how it was annotated?"
+    hint = "store the pixels upright and remove the tag, to be sure of all tools"
+    return Finding("warning", "exif-rotated", what, str(path), hint)

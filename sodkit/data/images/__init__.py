@@ -1,0 +1,1 @@
+"""Image files: finding them, their size from the header, decoding and encoding."""

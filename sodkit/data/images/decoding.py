@@ -1,0 +1,182 @@
+"""Image files as RGB arrays: reading with checks, writing all or nothing.
+
+Decoding is OpenCV's: no torch needed, every common format, EXIF orientation under our control.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from sodkit.data.images.decode_into import decode_into
+from sodkit.data.images.image_size import LONGEST_WRITTEN, PNG, header_size, read_header
+from sodkit.data.images.png_chunks import pixel_chunks
+from sodkit.errors import DataError
+from sodkit.files import write_bytes
+
+RgbImage = npt.NDArray[np.uint8]
+Order = Literal["rgb", "bgr"]
+
+BLACK = 16
+"""An image of 16 bits a channel is refused if of the upper 8 bits no value reaches this: 12 bits in
+16."""
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return (width, height) of an image, upright; JPEG and PNG are not decoded for it.
+
+    Raises:
+        DataError: missing or undecodable file.
+    """
+    return header_size(path) or _size(read_image(path))
+
+
+def read_image(
+    path: Path,
+    *,
+    size: tuple[int, int] | None = None,
+    order: Order = "rgb",
+    into: RgbImage | None = None,
+) -> RgbImage:
+    """Read an image as (H, W, 3) uint8; greyscale is repeated, alpha dropped.
+
+    An EXIF orientation is applied, unless ``size`` says that the annotations were made on the
+    unrotated pixels.
+
+    Args:
+        path: the file.
+        size: (width, height) that the annotations state, None: not known.
+        order: of the channels; "bgr" saves a pass if the image goes back to a file.
+        into: (H, W, 3) uint8, contiguous: memory that the pixels may be put into, which saves much
+            of the time; only with ``size``. The result is this array, or a new one.
+
+    Raises:
+        DataError: missing or undecodable file, a size other than stated, or 16 bits a channel of
+            which so few are used that the image would be black.
+    """
+    bits = _check(path, size)
+    if size is not None:
+        fits = into is not None and into.shape == (size[1], size[0], 3)
+        if into is not None and fits and decode_into(path, into, order):
+            return into
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise DataError(f"image cannot be read: {error.strerror}", where=path) from error
+    if data[: len(PNG)].tobytes() == PNG:
+        data = pixel_chunks(data, path)
+    color = cv2.IMREAD_COLOR_RGB if order == "rgb" else cv2.IMREAD_COLOR_BGR
+    image = _decode(data, color, path)
+    if bits == 16:
+        _refuse_black(image, path)
+    if size is None or _size(image) == size:
+        return image
+    if _size(image) == size[::-1]:
+        unrotated = _decode(data, color | cv2.IMREAD_IGNORE_ORIENTATION, path)
+        if _size(unrotated) == size:
+            return unrotated
+    raise _wrong_size(path, _size(image), size)
+
+
+def write_image(path: Path, image: RgbImage, *, quality: int = 95, order: Order = "rgb") -> None:
+    """Write (H, W, 3) uint8 in the format of the suffix; ``quality`` 1..100 is for JPEG."""
+    pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if order == "rgb" else image
+    is_jpeg = path.suffix.lower() in {".jpg", ".jpeg"}
+    # OpenCV warns on stderr about an option that the format does not know
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if is_jpeg else []
+    data = encode(path.suffix, pixels, options, path)
+    write_bytes(path, np.ascontiguousarray(data).data.cast("B"))
+
+
+def encode(
+    suffix: str, bgr: npt.NDArray[Any], options: list[int], where: str | Path
+) -> npt.NDArray[np.uint8]:
+    """Return (H, W, 3) uint8 in OpenCV's order of channels as the bytes (N,) of an image file.
+
+    Args:
+        suffix: which format, ``.jpg`` say.
+        bgr: the pixels.
+        options: OpenCV's, of that format.
+        where: what it is, for messages.
+
+    Raises:
+        DataError: if the format cannot hold it.
+    """
+    height, width = bgr.shape[:2]
+    longest = LONGEST_WRITTEN.get(suffix.lower())
+    if longest is not None and max(height, width) > longest:
+        raise DataError(
+            f"an image of {width} x {height} px cannot be written as {suffix}, it holds {longest} "
+            "px a side",
+            where=where,
+        )
+    try:
+        done, data = cv2.imencode(suffix, bgr, options)
+    except cv2.error as error:
+        raise DataError(f"image cannot be encoded: {error.err}", where=where) from error
+    if not done:
+        raise DataError("image cannot be encoded", where=where)
+    return np.asarray(data, np.uint8)
+
+
+def check_size(path: Path, size: tuple[int, int]) -> None:
+    """Check an image's size as far as its header tells, without decoding it.
+
+    Args:
+        path: the file.
+        size: (width, height) that the annotations state.
+
+    Raises:
+        DataError: missing or broken file, one that cannot be decoded, or a JPEG or PNG whose header
+            states neither ``size`` nor its transpose.
+    """
+    _check(path, size)
+
+
+def _check(path: Path, size: tuple[int, int] | None) -> int | None:
+    """Check what an image's header states, and return its bits a sample, None if not known."""
+    header = read_header(path)
+    if header is None:
+        return None
+    if size is not None and header.exact and header.size not in (size, size[::-1]):
+        raise _wrong_size(path, header.size, size)
+    return header.bits
+
+
+def _refuse_black(image: RgbImage, path: Path) -> None:
+    """Raise if nothing is left of an image of 16 bits a channel, of which the upper 8 are read."""
+    brightest = int(image.max())
+    if brightest < BLACK:
+        raise DataError(
+            f"the image has 16 bits a channel, but no value above {brightest * 256 + 255}: of the "
+            "upper 8 bits, which are read, it would be black",
+            where=path,
+            hint="scale it to 8 bits a channel first",
+        )
+
+
+def _wrong_size(path: Path, have: tuple[int, int], want: tuple[int, int]) -> DataError:
+    return DataError(
+        f"the image has {have[0]} x {have[1]} px, its annotation says {want[0]} x {want[1]}",
+        where=path,
+        hint="correct width and height in the annotations, or give the right --images folder",
+    )
+
+
+def _decode(data: npt.NDArray[np.uint8], flags: int, path: Path) -> RgbImage:
+    try:
+        image = cv2.imdecode(data, flags) if len(data) else None
+    except cv2.error as error:
+        raise DataError(f"image cannot be decoded: {error.err}", where=path) from error
+    if image is None:
+        raise DataError("image cannot be decoded", where=path, hint="is it a whole image file?")
+    return np.asarray(image, np.uint8)
+
+
+def _size(image: RgbImage) -> tuple[int, int]:
+    """Return (width, height)."""
+    return image.shape[1], image.shape[0]

@@ -1,0 +1,1 @@
+"""Predictions on disk: JSON records, columns in ``.npz``, DOTA's zip."""

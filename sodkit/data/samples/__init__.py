@@ -1,0 +1,1 @@
+"""Training samples: patches with targets, transformed, batched and loaded by workers."""

@@ -1,0 +1,224 @@
+"""Training samples as batches, epoch by epoch, read by worker processes.
+
+What goes wrong in a worker comes back as an error of ours: torch would garble it, or wait for a
+batch that never comes. So does a worker that was killed, however the next batch fails for it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing.connection import wait
+from multiprocessing.util import get_temp_dir
+from typing import TypeVar
+
+import cv2
+import numpy as np
+import torch
+from torch.multiprocessing import get_sharing_strategy
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+
+from sodkit.data.batches import Batch
+from sodkit.data.samples.patch_dataset import Key, Sample, TrainingSet, collate
+from sodkit.errors import SodkitError, UsageError
+from sodkit.settings import Input
+
+SOCKET_NAME = 107
+"""Bytes that the name of a Unix socket may have."""
+
+GRACE = 2.0
+"""Seconds that the end of a worker may be seen later than the end of its connection."""
+
+T = TypeVar("T")
+
+
+class WorkerGoneError(SodkitError):
+    """A worker process was killed: as a rule because the memory was full.
+
+    Args:
+        reason: how it showed.
+        advice: what needs less memory, beside fewer workers.
+    """
+
+    def __init__(self, reason: str, advice: str | None = None) -> None:
+        hint = "the memory may be full: give fewer --workers"
+        super().__init__(
+            f"a worker process has gone: {reason}",
+            hint=hint if advice is None else f"{hint}; {advice}",
+        )
+        self.reason = reason
+
+
+class EpochBatches(Sampler[list[Key]]):
+    """The batches of one epoch: a permutation drawn from (seed, epoch), cut into batches.
+
+    ``epoch`` is set before each pass; it travels in the keys, so workers need no telling.
+    """
+
+    def __init__(self, count: int, batch: int, *, seed: int) -> None:
+        self._count, self._batch, self._seed = count, batch, seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return -(-self._count // self._batch)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        order = np.random.default_rng((self._seed, self.epoch)).permutation(self._count)
+        for start in range(0, self._count, self._batch):
+            yield [(self.epoch, int(index)) for index in order[start : start + self._batch]]
+
+
+class Batches:
+    """A training set as batches, epoch by epoch, read by worker processes that live on.
+
+    Args:
+        dataset: the samples.
+        settings: how they are normalised and padded.
+        batch: samples a batch; the last one of an epoch may be smaller.
+        seed: of the order.
+        workers: processes, 0 to read in this one.
+
+    Raises:
+        UsageError: the folder for temporary files has too long a name for worker processes.
+    """
+
+    def __init__(
+        self, dataset: TrainingSet, settings: Input, *, batch: int, seed: int, workers: int
+    ) -> None:
+        if workers > 0:
+            _check_socket_name()
+        self._sampler = EpochBatches(len(dataset), batch, seed=seed)
+        self._loader = DataLoader(
+            _Carrying(dataset),
+            batch_sampler=self._sampler,
+            collate_fn=partial(_collate_or_carry, settings=settings),
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_start_worker,
+        )
+
+    def __len__(self) -> int:
+        return len(self._sampler)
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """Yield the batches of ``epoch``.
+
+        Raises:
+            DataError: an image that cannot be read.
+            WorkerGoneError: a worker process was killed.
+        """
+        self._sampler.epoch = epoch
+        with _signals_kept():
+            iterator = self._received(lambda: iter(self._loader))
+        while (item := self._received(lambda: next(iterator, None))) is not None:
+            if isinstance(item, SodkitError):
+                raise item
+            yield item
+
+    def _received(self, receive: Callable[[], T]) -> T:
+        """Return what ``receive`` gets from the workers.
+
+        A worker that is killed breaks whatever was going on: its pipe ends (EOFError), its socket
+        is reset, refuses or has no name any more (OSError), its message stops half-way (an error
+        of pickle), or torch finds out (RuntimeError). So not the error's type says what happened
+        but whether a worker has ended: an OSError about a file stays what it is.
+        """
+        try:
+            return receive()
+        except Exception as error:
+            if self._a_worker_has_ended():
+                raise WorkerGoneError(f"{type(error).__name__}: {error}") from error
+            raise
+
+    def _a_worker_has_ended(self) -> bool:
+        # torch has no public name for its processes
+        workers = getattr(self._loader._iterator, "_workers", ())
+        return bool(wait([worker.sentinel for worker in workers], GRACE)) if workers else False
+
+
+class _Carrying(Dataset[Sample | SodkitError]):
+    """Returns errors of ours instead of raising them: torch's workers would garble them."""
+
+    def __init__(self, dataset: TrainingSet) -> None:
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, key: Key) -> Sample | SodkitError:
+        try:
+            return self._dataset[key]
+        except SodkitError as error:
+            return error
+
+
+def _collate_or_carry(
+    items: Sequence[Sample | SodkitError], *, settings: Input
+) -> Batch | SodkitError:
+    """Collate samples, or pass the first error on."""
+    samples = []
+    for item in items:
+        if isinstance(item, SodkitError):
+            return item
+        samples.append(item)
+    batch = collate(samples, settings=settings)
+    return batch if get_worker_info() is None else _share(batch)
+
+
+def _share(batch: Batch) -> Batch | SodkitError:
+    """Move a batch to shared memory; left to torch, a failure would be waited for without end."""
+    try:
+        for tensor in batch.tensors():
+            tensor.share_memory_()  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        return SodkitError(
+            f"no shared memory for a batch of {len(batch.images)} images: {error}",
+            hint="give --workers 0, or more shared memory (docker run --shm-size=2g)",
+        )
+    return batch
+
+
+def _check_socket_name() -> None:
+    """Refuse where a worker could not name its socket: torch would wait for it without end.
+
+    Tensors come from a worker through a socket in the folder for temporary files, as
+    ``listener-`` and eight letters; Linux takes 107 bytes for the whole name.
+    """
+    if get_sharing_strategy() != "file_descriptor":  # type: ignore[no-untyped-call]
+        return
+    folder = get_temp_dir()
+    longest = SOCKET_NAME - len("/listener-12345678")
+    if len(os.fsencode(folder)) > longest:
+        raise UsageError(
+            f"the name is too long: worker processes cannot open a socket in it ({longest} bytes)",
+            where=folder,
+            hint="set TMPDIR to a folder with a shorter name, /tmp say; --workers 0 needs none",
+        )
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Keep torch from handling SIGCHLD while the block starts worker processes.
+
+    Its handler raises RuntimeError wherever the program happens to be: while a file is written, or
+    in a destructor, where it is lost in a traceback on stderr. Without it a worker that was killed
+    is noticed when the next batch is fetched, after 5 s at most.
+    """
+    number = getattr(signal, "SIGCHLD", None)  # Windows has none
+    in_main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(number) if number is not None and in_main else None
+    try:
+        yield
+    finally:
+        if number is not None and before is not None:
+            signal.signal(number, before)
+
+
+def _start_worker(_: int) -> None:
+    """Keep OpenCV to one thread: the workers are the parallelism."""
+    cv2.setNumThreads(0)

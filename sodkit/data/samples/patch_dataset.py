@@ -1,0 +1,183 @@
+"""Annotations and image files as training samples.
+
+Every random choice comes from (seed, epoch, index), none from a worker's state: the same samples
+at any number of workers, and after resuming.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from sodkit.arrays import BoolArray, FloatArray, IntArray
+from sodkit.data.batches import Batch, Target
+from sodkit.data.checking.oddities import MIN_SIDE
+from sodkit.data.images.decoding import RgbImage, read_image
+from sodkit.data.records import Annotations, ImageRecord
+from sodkit.data.samples import transforms
+from sodkit.geometry import rotated
+from sodkit.settings import Input
+
+Key = tuple[int, int]
+"""(epoch, index into the data set's images)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One training image after resizing and flipping, not yet normalised.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        boxes: (G, 4) xyxy of the objects, in pixels of ``image``; of oriented ones the enclosing.
+        labels: (G,) class indices.
+        ignore_boxes: of ignored objects and regions, (I, 4) xyxy, of oriented data (I, 5).
+        scale: resize factors (x, y).
+        image_id: the image's id.
+        obb: (G, 5) oriented boxes, None if the data are horizontal.
+    """
+
+    image: RgbImage
+    boxes: FloatArray
+    labels: IntArray
+    ignore_boxes: FloatArray
+    scale: transforms.Scale
+    image_id: int
+    obb: FloatArray | None = None
+
+
+def learnable(annotations: Annotations) -> BoolArray:
+    """Tell (N,) which annotations are learnt: not ignored, no side below ``MIN_SIDE``."""
+    boxes = annotations.xywh[:, 2:] if annotations.obb is None else annotations.obb[:, 2:4]
+    return np.asarray(~annotations.ignore & (boxes.min(axis=1, initial=np.inf) >= MIN_SIDE))
+
+
+class TrainingSet(Dataset[Sample]):
+    """Annotated images as samples, addressed by ``Key``.
+
+    Args:
+        annotations: horizontal or oriented; the order of boxes is kept.
+        images: the folder where ``file_name`` starts.
+        settings: resizing, normalisation, flips.
+        seed: of the flips.
+        keep_empty: keep images without learnable objects, as negatives.
+    """
+
+    def __init__(
+        self,
+        annotations: Annotations,
+        images: Path,
+        settings: Input,
+        *,
+        seed: int,
+        keep_empty: bool = True,
+    ) -> None:
+        self._annotations = annotations
+        self._folder = images
+        self._settings = settings
+        self._seed = seed
+        self._rows = annotations.rows_by_image()
+        self._learnable = learnable(annotations)
+        self._kept = [
+            index
+            for index, rows in enumerate(self._rows)
+            if keep_empty or self._learnable[rows].any()
+        ]
+
+    @property
+    def images(self) -> tuple[ImageRecord, ...]:
+        """The images that are trained on."""
+        return tuple(self._annotations.images[index] for index in self._kept)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __getitem__(self, key: Key) -> Sample:
+        """Read, resize and flip one image; raises DataError if it cannot be read as annotated."""
+        epoch, number = key
+        index = self._kept[number]
+        record, rows = self._annotations.images[index], self._rows[index]
+        image = read_image(self._folder / record.file_name, size=(record.width, record.height))
+        learn = self._learnable[rows]
+        image, scale = transforms.resize(image, self._settings.scale)
+        xyxy = transforms.scale_boxes(self._annotations.xyxy[rows], scale)
+        obb = self._annotations.obb
+        turned = None if obb is None else rotated.scale(obb[rows], scale)
+        rng = np.random.default_rng((self._seed, epoch, number))
+        image, xyxy, turned = self._flip(image, xyxy, turned, rng)
+        boxes, labels = xyxy[learn], self._annotations.labels[rows][learn]
+        if turned is None:
+            return Sample(image, boxes, labels, xyxy[~learn], scale, record.id)
+        # what encloses the box that is learnt: an annotated polygon may be bent
+        boxes = rotated.obb_to_xyxy(turned[learn])
+        return Sample(image, boxes, labels, turned[~learn], scale, record.id, turned[learn])
+
+    def _flip(
+        self,
+        image: RgbImage,
+        xyxy: FloatArray,
+        obb: FloatArray | None,
+        rng: np.random.Generator,
+    ) -> tuple[RgbImage, FloatArray, FloatArray | None]:
+        """Mirror image and boxes with the recipe's probabilities."""
+        across, down = rng.random(2)
+        height, width = image.shape[:2]
+        if across < self._settings.horizontal_flip:
+            image, xyxy = image[:, ::-1], transforms.flip_horizontal(xyxy, width)
+            obb = None if obb is None else rotated.flip_horizontal(obb, width)
+        if down < self._settings.vertical_flip:
+            image, xyxy = image[::-1], transforms.flip_vertical(xyxy, height)
+            obb = None if obb is None else rotated.flip_vertical(obb, height)
+        return image, xyxy, obb
+
+
+def collate(samples: Sequence[Sample], *, settings: Input) -> Batch:
+    """Normalise samples and pad them to one size."""
+    targets = tuple(
+        Target(
+            boxes=torch.from_numpy(sample.boxes.astype(np.float32)),
+            labels=torch.from_numpy(sample.labels),
+            ignore_boxes=torch.from_numpy(sample.ignore_boxes.astype(np.float32)),
+            obb=None if sample.obb is None else torch.from_numpy(sample.obb.astype(np.float32)),
+        )
+        for sample in samples
+    )
+    return pad_images(
+        [sample.image for sample in samples],
+        [sample.scale for sample in samples],
+        settings,
+        targets=targets,
+        image_ids=tuple(sample.image_id for sample in samples),
+    )
+
+
+def pad_images(
+    images: Sequence[RgbImage],
+    scales: Sequence[transforms.Scale],
+    settings: Input,
+    *,
+    targets: tuple[Target, ...] = (),
+    image_ids: tuple[int, ...] = (),
+) -> Batch:
+    """Normalise resized images and zero-pad them, right and bottom, to one batch.
+
+    Args:
+        images: (H, W, 3) uint8 each, already resized.
+        scales: the factors (x, y) they were resized by.
+        settings: mean, std and the multiple to pad to.
+        targets: their ground truth, if any.
+        image_ids: their ids, if known.
+    """
+    sizes = tuple((image.shape[0], image.shape[1]) for image in images)
+    height, width = (
+        -(-max(side) // settings.pad_to) * settings.pad_to for side in zip(*sizes, strict=True)
+    )
+    pixels = torch.zeros(len(images), 3, height, width)
+    for row, image in enumerate(images):
+        part = transforms.normalise(image, settings.mean, settings.std)
+        pixels[row, :, : part.shape[1], : part.shape[2]] = torch.from_numpy(part)
+    return Batch(pixels, sizes, tuple(scales), targets, image_ids)

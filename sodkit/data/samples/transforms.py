@@ -1,0 +1,64 @@
+"""From a patch to the network's input: resize, flip, normalise; boxes follow the pixels.
+
+All on numpy arrays. Resizing is OpenCV's bilinear, as in the release, so that released weights
+see the pixels they were trained on.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from sodkit.arrays import FloatArray
+from sodkit.data.images.decoding import RgbImage
+
+Scale = tuple[float, float]
+"""Resize factors (x, y): resized = patch * scale. They differ only by rounding to whole pixels."""
+
+
+def resize(image: RgbImage, factor: float) -> tuple[RgbImage, Scale]:
+    """Resize (H, W, 3) by ``factor``, sides rounded half up.
+
+    Returns:
+        the resized image, and the factors that were reached.
+    """
+    height, width = image.shape[:2]
+    new_width, new_height = (max(int(side * factor + 0.5), 1) for side in (width, height))
+    if (new_width, new_height) == (width, height):
+        return image, (1.0, 1.0)
+    resized = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized, np.uint8), (new_width / width, new_height / height)
+
+
+def pad(image: RgbImage, size: tuple[int, int], fill: tuple[int, int, int]) -> RgbImage:
+    """Pad (H, W, 3) right and bottom with a colour to at least ``size`` (width, height)."""
+    height, width = image.shape[:2]
+    right, bottom = max(size[0] - width, 0), max(size[1] - height, 0)
+    if not right and not bottom:
+        return image
+    padded = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=fill)
+    return np.asarray(padded, np.uint8)
+
+
+def normalise(
+    image: RgbImage, mean: tuple[float, float, float], std: tuple[float, float, float]
+) -> npt.NDArray[np.float32]:
+    """Turn (H, W, 3) uint8 into (3, H, W) float32: (value - mean) / std, a channel each."""
+    shifted = image.astype(np.float32) - np.asarray(mean, np.float32)
+    return np.ascontiguousarray((shifted / np.asarray(std, np.float32)).transpose(2, 0, 1))
+
+
+def scale_boxes(xyxy: FloatArray, scale: Scale) -> FloatArray:
+    """Multiply (N, 4) xyxy boxes by (x, y) factors."""
+    return np.asarray(xyxy * np.array([*scale, *scale]))
+
+
+def flip_horizontal(xyxy: FloatArray, width: float) -> FloatArray:
+    """Mirror (N, 4) xyxy boxes left to right in an image of ``width``."""
+    return np.stack([width - xyxy[:, 2], xyxy[:, 1], width - xyxy[:, 0], xyxy[:, 3]], axis=1)
+
+
+def flip_vertical(xyxy: FloatArray, height: float) -> FloatArray:
+    """Mirror (N, 4) xyxy boxes top to bottom in an image of ``height``."""
+    return np.stack([xyxy[:, 0], height - xyxy[:, 3], xyxy[:, 2], height - xyxy[:, 1]], axis=1)

@@ -1,0 +1,246 @@
+"""A training run as a user asks for it: data and recipe from paths, remembered for resuming."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import torch
+
+from sodkit.config import load_recipe
+from sodkit.data.checking.missing_files import check_images_exist
+from sodkit.data.checking.oddities import oddities
+from sodkit.data.formats import find_images, read_annotations
+from sodkit.data.records import Annotations, BoxKind, Category, ImageRecord
+from sodkit.engine.device import pick_device
+from sodkit.engine.log import Row
+from sodkit.engine.paths import DataPaths, read_paths, write_paths
+from sodkit.engine.predict import PredictOptions, predict_images
+from sodkit.engine.run_folder import STATE, check_run_folder, clear_run
+from sodkit.engine.train import StartReport, StepReport, Validate, check_kind, train, training_set
+from sodkit.errors import DataError, ModelError, UsageError
+from sodkit.evaluation.evaluate import evaluate
+from sodkit.evaluation.protocol import protocol_of
+from sodkit.lock import check_no_writer, lock_folder
+from sodkit.models.detector import DetectorModule
+from sodkit.settings import Recipe
+
+Execute = TypeVar("Execute", bound=Callable[..., Row])
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """What ``execute`` is to do; ``overwrite``: a finished run in ``out`` may be replaced."""
+
+    recipe: Recipe
+    paths: DataPaths
+    out: Path
+    resume: bool
+    overwrite: bool = False
+
+
+DEFAULT_RECIPES: dict[BoxKind, str] = {
+    "horizontal": "cfinet-r50-soda-d",
+    "oriented": "cfinet-r50-soda-a",
+}
+"""What is trained unless a recipe is named: CFINet for the kind of box that the data have."""
+
+
+def fresh_plan(
+    recipe: str | None,
+    overrides: Sequence[str],
+    *,
+    data: Path | None,
+    images: Path | None,
+    val: Path | None,
+    val_images: Path | None,
+    out: Path | None,
+    format_name: str | None,
+    overwrite: bool = False,
+) -> RunPlan:
+    """Plan a new run; recipe None takes the one of ``DEFAULT_RECIPES`` that fits the data.
+
+    Raises:
+        UsageError: a path is missing, or ``out`` is taken.
+        DataError: no recipe is named and the data cannot be read.
+    """
+    if data is None or out is None:
+        raise UsageError("--data and --out are needed", hint="or --resume RUN to continue a run")
+    check_no_writer(out)
+    check_run_folder(out, overwrite=overwrite)
+    rest = [None if path is None else str(path) for path in (images, val, val_images)]
+    paths = DataPaths(str(data), rest[0], rest[1], rest[2], format_name)
+    if recipe is None:
+        kind = read_annotations(data, format=format_name, images=images).kind
+        recipe = DEFAULT_RECIPES[kind]
+    return RunPlan(load_recipe(recipe, overrides), paths, out, resume=False, overwrite=overwrite)
+
+
+def resumed_plan(run: Path, overrides: Sequence[str], *, out: Path | None) -> RunPlan:
+    """Plan to continue ``run`` with its own recipe (plus ``overrides``) and data.
+
+    Raises:
+        UsageError: there is no run to continue, or another process writes to it.
+    """
+    if out is not None and out != run:
+        raise UsageError("--resume continues in the run's own folder: leave --out away")
+    check_no_writer(run)
+    if not (run / STATE).is_file():
+        raise UsageError(
+            "no finished epoch to resume from", where=run, hint="train with --out starts anew"
+        )
+    recipe = load_recipe(str(run / "recipe.yaml"), overrides)
+    return RunPlan(recipe, read_paths(run), run, resume=True)
+
+
+def _alone(function: Execute) -> Execute:
+    """Let a function have the run's folder for itself, from its first look to its end."""
+
+    @functools.wraps(function)
+    def run(plan: RunPlan, **options: Any) -> Row:
+        with lock_folder(plan.out):
+            if not plan.resume:
+                check_run_folder(plan.out, overwrite=plan.overwrite)
+            return function(plan, **options)
+
+    return cast(Execute, run)
+
+
+@_alone
+def execute(
+    plan: RunPlan,
+    *,
+    device: str = "auto",
+    workers: int = 2,
+    threads: int | None = None,
+    on_start: Callable[[StartReport], None] = lambda report: None,
+    on_step: Callable[[StepReport], None] = lambda report: None,
+    on_validate: Callable[[int, int], None] = lambda done, total: None,
+    on_epoch: Callable[[Row], None] = lambda row: None,
+    say: Callable[[str], None] = lambda message: None,
+) -> Row:
+    """Read the data, train, and return the last epoch's row of ``metrics.csv``.
+
+    Args:
+        plan: from ``fresh_plan`` or ``resumed_plan``.
+        device: as ``pick_device`` takes it.
+        workers: processes that read images.
+        threads: CPU threads of the model, None: all cores.
+        on_start: told what is about to be done, before the first step.
+        on_step: told of every step.
+        on_validate: told (done, total) images of a validation.
+        on_epoch: told of every epoch.
+        say: told what is odd about annotations that are trained on all the same.
+
+    Raises:
+        UsageError: another process writes to the run's folder, or it may not be written to.
+    """
+    target = pick_device(device)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    paths = plan.paths
+    annotations, images = _read(paths.data, paths.images, paths.format_name)
+    training_set(plan.recipe, annotations, images)  # before an earlier run is replaced
+    for sentence in oddities(annotations):
+        say(f"{paths.data}: {sentence}")
+    validate = None
+    if paths.val is not None:
+        val, val_images = _read(paths.val, paths.val_images, paths.format_name)
+        check_same_classes(annotations, val, paths.val)
+        check_kind(plan.recipe, val)
+        check_images_exist(val.images, val_images, "--val-images")
+        validate = _validator(plan.recipe, val, val_images, target, on_validate)
+    if not plan.resume:
+        clear_run(plan.out)
+        write_paths(plan.out, paths)
+    rows: list[Row] = []
+
+    def keep(row: Row) -> None:
+        rows.append(row)
+        on_epoch(row)
+
+    train(
+        plan.recipe, annotations, images, plan.out, device=target, workers=workers,
+        resume=plan.resume, validate=validate, on_start=on_start, on_step=on_step,
+        on_epoch=keep,
+    )  # fmt: skip
+    if not rows:
+        raise UsageError(
+            f"the run has all of its {plan.recipe.schedule.epochs} epochs", where=plan.out,
+            hint="--epochs N makes it longer",
+        )  # fmt: skip
+    return rows[-1]
+
+
+def unannotated(images: tuple[ImageRecord, ...], categories: tuple[Category, ...]) -> Annotations:
+    """Return images of a data set with these classes, and no annotations."""
+    none = np.zeros(0, np.int64)
+    return Annotations(
+        images, categories, none, none, none, np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.bool_)
+    )
+
+
+def check_same_classes(trained: Annotations, other: Annotations, where: str) -> None:
+    """Raise DataError unless both know the same classes, by name and order."""
+    have, want = ([c.name for c in a.categories] for a in (other, trained))
+    if have != want:
+        raise DataError(
+            f"its classes are {', '.join(have)}; training has {', '.join(want)}", where=where
+        )
+
+
+def categories_by_name(
+    trained: Sequence[Category], other: Sequence[Category], where: str
+) -> tuple[Category, ...]:
+    """Return the categories of ``other`` in the order of a checkpoint's, matched by name.
+
+    Raises:
+        ModelError: if they are not the same classes; close names are suggested.
+    """
+    known = {category.name: category for category in other}
+    missing = [c.name for c in trained if c.name not in known]
+    extra = [name for name in known if name not in {c.name for c in trained}]
+    if not missing and not extra:
+        return tuple(known[category.name] for category in trained)
+    words = [
+        *(f"the checkpoint's class '{name}' is not in it" for name in missing),
+        *(f"the checkpoint does not know '{name}'" for name in extra),
+    ]
+    close = [(n, get_close_matches(n, extra, n=1)) for n in missing]
+    typos = [f"is '{match[0]}' meant to be '{name}'?" for name, match in close if match]
+    raise ModelError("; ".join(words), where=where, hint=" ".join(typos) or None)
+
+
+def _read(path: str, images: str | None, format_name: str | None) -> tuple[Annotations, Path]:
+    """Read annotations; return them with the folder where ``file_name`` starts."""
+    source = Path(path)
+    folder = None if images is None else Path(images)
+    annotations = read_annotations(source, format=format_name, images=folder)
+    return annotations, folder or find_images(source, annotations)
+
+
+def _validator(
+    recipe: Recipe,
+    val: Annotations,
+    folder: Path,
+    device: torch.device,
+    progress: Callable[[int, int], None],
+) -> Validate:
+    """Return a function that predicts on the validation images and returns every AP."""
+    options = PredictOptions.of(recipe)
+    protocol = protocol_of(recipe.evaluation, val.kind)
+    names = [metric.name for metric in protocol.metrics if metric.kind == "AP"]
+
+    def validate(detector: DetectorModule) -> dict[str, float | None]:
+        found = predict_images(
+            detector, recipe, val.images, folder, device=device, options=options, progress=progress
+        )
+        metrics = evaluate(val, found, protocol).metrics
+        return {name: metrics[name] for name in names}
+
+    return validate

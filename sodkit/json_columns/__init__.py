@@ -1,0 +1,1 @@
+"""JSON lists as columns."""

@@ -1,0 +1,151 @@
+"""Pictures of a whole data set, one image at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+
+import cv2
+import numpy as np
+
+from sodkit.arrays import IntArray
+from sodkit.data.formats.folders import fitting, is_file
+from sodkit.data.images.decoding import RgbImage, encode, read_image
+from sodkit.data.images.image_size import LONGEST_WRITTEN
+from sodkit.data.records import Annotations, Detections, ImageRecord
+from sodkit.errors import DataError, UsageError
+from sodkit.files import write_bytes
+from sodkit.names import check_names
+from sodkit.outputs import fill_folder
+from sodkit.viz.picture import IgnoreMode, Style, draw_picture, most_below
+
+QUALITY = 95
+COMMAND = "visualize"
+
+
+def visualize(
+    annotations: Annotations,
+    images_dir: Path,
+    out_dir: Path,
+    *,
+    detections: Detections | None = None,
+    score: float = 0.3,
+    ignore: IgnoreMode = "mask",
+    zoom: int = 0,
+    limit: int | None = None,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Path]:
+    """Draw ground truth, and predictions if given, on every image; one JPEG an image.
+
+    One image at a time is in memory. A picture that a JPEG cannot hold is a PNG. Pictures are named
+    after the images; images of one name in several folders get their id appended.
+
+    Args:
+        annotations: the data set.
+        images_dir: where the images' file names start.
+        out_dir: the folder to write to, new or empty.
+        detections: predictions on these images.
+        score: predictions below are left out, in [0, 1].
+        ignore: what is ignored is masked, outlined or not shown.
+        zoom: how many of the smallest objects are shown magnified below the image.
+        limit: draw only the first so many images.
+        overwrite: replace the pictures of an earlier call.
+        progress: called with (done, total) after each image.
+
+    Returns:
+        the pictures' paths, in the order of the images.
+
+    Raises:
+        DataError: if an image is missing, undecodable or of another size than annotated, or its
+            picture would have a name that Windows reserves.
+        UsageError: if ``out_dir`` is taken, another process writes to it, or a number is out of
+            range.
+    """
+    if not 0 <= score <= 1 or zoom < 0 or (limit is not None and limit < 1):
+        raise UsageError(f"cannot draw with score {score}, zoom {zoom}, limit {limit}")
+    records = annotations.images[:limit]
+    _check_images_exist(records, images_dir)
+    names = picture_names(annotations.images, zoom, len(annotations.categories))
+    check_names((name, r.file_name) for name, r in zip(names, records, strict=False))
+    rows = annotations.rows_by_image()
+    found = _rows_by_id(records, detections)
+    style = Style(score, ignore, zoom)
+    annotated = detections is None or len(annotations) > 0  # else a bare list of images
+    names = names[: len(records)]
+    with fill_folder(out_dir, COMMAND, names, overwrite=overwrite):
+        for index, record in enumerate(records):
+            image = read_image(images_dir / record.file_name, size=(record.width, record.height))
+            mine = None if detections is None else detections.take(found[index])
+            truth = annotations.take(rows[index]) if annotated else None
+            picture = draw_picture(image, annotations.categories, truth, mine, style)
+            _write(out_dir / names[index], picture)
+            if progress is not None:
+                progress(index + 1, len(records))
+    return [out_dir / name for name in names]
+
+
+def picture_names(images: Sequence[ImageRecord], zoom: int = 0, classes: int = 0) -> list[str]:
+    """Return a file name for each image's picture; no two are the same.
+
+    A name that is too long with its suffix is cut. A picture that a JPEG might not hold is a PNG.
+
+    Args:
+        images: what is drawn on.
+        zoom: how many zoom-ins are below each.
+        classes: how many the legend may name.
+    """
+    stems = [PurePosixPath(image.file_name.replace("\\", "/")).stem for image in images]
+    often = Counter(stem.casefold() for stem in stems)
+    own = [
+        stem if often[stem.casefold()] == 1 else f"{stem}_{image.id}"
+        for stem, image in zip(stems, images, strict=True)
+    ]
+    return [
+        fitting(stem, len(".jpg")) + (".jpg" if _fits_jpeg(image, zoom, classes) else ".png")
+        for stem, image in zip(own, images, strict=True)
+    ]
+
+
+def _fits_jpeg(image: ImageRecord, zoom: int, classes: int) -> bool:
+    """Tell whether a JPEG holds an image's picture, whatever is drawn below it."""
+    longest = LONGEST_WRITTEN[".jpg"]
+    height = image.height + most_below(image.width, zoom, classes)
+    return image.width <= longest and height <= longest
+
+
+def _check_images_exist(records: Sequence[ImageRecord], folder: Path) -> None:
+    """Raise before anything is drawn, not after an hour."""
+    missing = [r for r in records if not is_file(folder / r.file_name)]
+    if missing:
+        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        raise DataError(
+            f"image {missing[0].id} not found{more}",
+            where=folder / missing[0].file_name,
+            hint="--images says where the file names start",
+        )
+
+
+def _rows_by_id(records: Sequence[ImageRecord], detections: Detections | None) -> list[IntArray]:
+    """Return for every image the rows of its detections."""
+    if detections is None:
+        return []
+    order = np.argsort(detections.image_ids, kind="stable")
+    ids = np.array([record.id for record in records], dtype=np.int64)
+    starts = np.searchsorted(detections.image_ids, ids, side="left", sorter=order)
+    ends = np.searchsorted(detections.image_ids, ids, side="right", sorter=order)
+    return [order[start:end] for start, end in zip(starts, ends, strict=True)]
+
+
+def _write(path: Path, picture: RgbImage) -> None:
+    """Write a PNG, or a JPEG whose colours are not halved in resolution: thin lines need it."""
+    jpeg = [
+        cv2.IMWRITE_JPEG_QUALITY,
+        QUALITY,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    ]
+    options = jpeg if path.suffix == ".jpg" else []
+    data = encode(path.suffix, np.ascontiguousarray(picture[:, :, ::-1]), options, path)
+    write_bytes(path, data.tobytes())

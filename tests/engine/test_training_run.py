@@ -1,0 +1,60 @@
+"""A run as a whole: its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sodkit.config import dump_recipe
+from sodkit.data.formats.coco_write import write
+from sodkit.data.records import Annotations
+from sodkit.engine.training_run import RunPlan, execute, fresh_plan, resumed_plan
+from sodkit.errors import UsageError
+from sodkit.lock import LOCK, check_no_writer
+from sodkit.settings import Recipe
+
+
+@pytest.fixture
+def ann(data: tuple[Annotations, Path]) -> Path:
+    annotations, folder = data
+    write(folder / "data.json", annotations)
+    return folder / "data.json"
+
+
+def plan(recipe: Recipe, ann: Path, out: Path, *, overwrite: bool = False) -> RunPlan:
+    (ann.parent / "recipe.yaml").write_text(dump_recipe(recipe))
+    return fresh_plan(
+        str(ann.parent / "recipe.yaml"), ["schedule.epochs=1"], data=ann, images=None, val=None,
+        val_images=None, out=out, format_name=None, overwrite=overwrite,
+    )  # fmt: skip
+
+
+def test_a_run_is_the_only_writer_until_it_ends(recipe: Recipe, ann: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    refused = []
+
+    def look(report: object) -> None:
+        for start in (
+            lambda: check_no_writer(out),
+            lambda: plan(recipe, ann, out),
+            lambda: plan(recipe, ann, out, overwrite=True),
+            lambda: execute(RunPlan(first.recipe, first.paths, out, resume=False), workers=0),
+            lambda: resumed_plan(out, [], out=None),
+        ):
+            with pytest.raises(UsageError, match="is writing to it"):
+                start()
+            refused.append(report)
+
+    first = plan(recipe, ann, out)
+    execute(first, device="cpu", workers=0, on_step=look)
+    assert refused
+    assert not (out / LOCK).exists()
+    with pytest.raises(UsageError, match="exists already"):  # planned before the other one ended
+        execute(first, device="cpu", workers=0)
+    (out / "notes.txt").write_text("mine")
+    (out / "checkpoints/best.safetensors").write_text("of another validation")
+    execute(plan(recipe, ann, out, overwrite=True), device="cpu", workers=0)
+    assert not (out / "checkpoints/best.safetensors").exists()
+    assert (out / "notes.txt").read_text() == "mine"
+    assert len((out / "metrics.csv").read_text().splitlines()) == 2

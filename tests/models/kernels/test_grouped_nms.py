@@ -1,0 +1,24 @@
+import torch
+
+from sodkit.models.kernels.grouped_nms import grouped_nms
+
+
+def test_only_boxes_of_one_group_suppress_each_other():
+    boxes = torch.tensor([[0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 9], [50, 50, 60, 60.0]])
+    scores = torch.tensor([0.5, 0.9, 0.7, 0.6])
+    groups = torch.tensor([0, 0, 4, 0])
+    assert grouped_nms(boxes, scores, groups, 0.5).tolist() == [1, 2, 3]
+
+
+def test_nothing():
+    empty = torch.zeros(0)
+    assert grouped_nms(empty.reshape(0, 4), empty, empty.long(), 0.5).tolist() == []
+
+
+def test_far_groups_do_not_change_the_overlap_of_small_boxes():
+    """Shifting groups apart by thousands of px in float32 would change this IoU of .5."""
+    boxes = torch.tensor([[1000.01, 7.0, 1003.01, 8.0], [1001.01, 7.0, 1004.01, 8.0]])
+    iou = float(2 / 4)
+    groups = torch.tensor([300, 300])
+    assert len(grouped_nms(boxes, torch.tensor([0.9, 0.8]), groups, iou + 1e-4)) == 2
+    assert len(grouped_nms(boxes, torch.tensor([0.9, 0.8]), groups, iou - 1e-4)) == 1

@@ -1,0 +1,64 @@
+"""The one decoder of JSON: every fault is of one kind, and says where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from sodkit.data.formats.source import decode_items, decode_json
+from sodkit.errors import DataError
+from sodkit.json_text import JsonError, decode
+
+
+class Item(msgspec.Struct):
+    name: str
+
+
+@pytest.mark.parametrize(
+    ("data", "reason", "byte", "place"),
+    [
+        (b"", "end", 0, ""),
+        (b'[{"name": "a"}', "end", 14, ""),
+        (b'[{"name": "a"} x]', "syntax", 15, ""),
+        (b'[{"name": 5}]', "form", None, "[0].name"),
+        (b'[\n{"name": "\xff"}]', "encoding", 12, ""),
+        ('[{"name": "a"}]'.encode("utf-16"), "encoding", 0, ""),
+        (b'[{"name": "a", "x": ' + b"[" * 99_999, "depth", None, ""),
+        (b"9" * 5000, "form", None, ""),
+    ],
+)
+def test_faults(data: bytes, reason: str, byte: int | None, place: str) -> None:
+    with pytest.raises(JsonError) as caught:
+        decode(data, list[Item])
+    assert (caught.value.reason, caught.value.byte, caught.value.place) == (reason, byte, place)
+
+
+@pytest.mark.parametrize("deep", [b"[" * 99_999, b"[" * 950 + b"NaN" + b"]" * 950])
+def test_deep_nesting_is_no_traceback(deep: bytes) -> None:
+    """Neither in the text, nor in the search for a NaN in it."""
+    with pytest.raises(DataError) as caught:
+        decode_json(b'[{"name": "a", "x": ' + deep + b"}]", list[Item], Path("a.json"))
+    assert str(caught.value.where).startswith("a.json")
+
+
+def test_a_byte_that_is_no_utf8_is_placed_by_its_line() -> None:
+    with pytest.raises(DataError, match="UTF-8") as caught:
+        decode_json(b'[\n{"name": "a"},\n{"name": "\xff"}]', list[Item], Path("a.json"))
+    assert caught.value.where == "a.json:3"
+
+
+def test_only_the_items_that_are_wrong_are_left_out() -> None:
+    raws = [b'{"name": "a"}', b'{"name": "\xff"}', b'{"name": 5, "id": 7}', b'{"name": "b"}']
+    told: list[str] = []
+    found = decode_items(
+        [msgspec.Raw(raw) for raw in raws],
+        Item,
+        Path("a.json"),
+        "items",
+        lambda error, kind: told.append(str(error)),
+    )
+    assert found == [(0, Item("a")), (3, Item("b"))]
+    assert told[0] == "a.json: items[1]: is not UTF-8 text"
+    assert told[1].startswith("a.json: items[2].name (id 7): Expected 'str'")
