@@ -117,3 +117,10 @@ def test_detections_of_equal_score_stand_or_fall_together():
     wrong = [(1, 0, 0.9, 100, y, 20, 20) for y in (100, 150)]
     found = outcomes_of(*scene(objects, [*wrong, (1, 0, 0.5, 10, 10, 20, 20)]))
     assert best_score(found) == 0.5
+
+
+def test_images_of_a_single_class():
+    objects = [(1, 0, 10, 10, 20, 20), (2, 0, 10, 10, 20, 20), (3, 0, 10, 10, 20, 20)]
+    detections = [(image, 0, 0.9 - image / 10, 10, 10, 20, 20) for image in (1, 2, 3)]
+    got = outcomes_of(*scene(objects, detections, classes=1, images=3))
+    assert got.image.tolist() == [0, 1, 2]

@@ -115,3 +115,28 @@ def test_every_corner_of_a_region_belongs_to_it(first: int) -> None:
     table = detection_table(annotations, detections, detections.labels, 2, 100)
     inside = absorbed(annotations, table)
     assert inside[np.argsort(table.rows)].tolist() == [True] * 5 + [False] * 3
+
+
+@pytest.mark.parametrize("first", range(4))
+@pytest.mark.parametrize("swap", [False, True], ids=["wide", "tall"])
+@pytest.mark.parametrize("mirror", [False, True], ids=["plain", "mirrored"])
+def test_each_tip_of_a_region_counts(first: int, swap: bool, mirror: bool) -> None:
+    """A rhombus: each of its tips alone reaches that far. The rings start at each of them."""
+    annotations = with_region([0, 0, 1, 1])
+    tips = np.array([[10.0, 160], [90, 140], [170, 160], [90, 180]])
+    boxes = np.array([[15.0, 158, 6, 4], [155, 158, 6, 4], [88, 143, 4, 4], [88, 173, 4, 4]])
+    if swap:
+        tips, boxes = tips[:, ::-1], boxes[:, [1, 0, 3, 2]]
+    if mirror:
+        tips, boxes = 200 - tips, np.column_stack([200 - boxes[:, :2] - boxes[:, 2:], boxes[:, 2:]])
+    square = np.array([[0.0, 0], [10, 0], [10, 10], [0, 10]])
+    ring = np.roll(tips, first, axis=0)
+    annotations = replace(
+        annotations,
+        polygons=Polygons(np.concatenate([square, ring]), np.array([0, 4, 8])),
+        obb=corners_to_obb(np.stack([square, ring])),
+    )
+    turned = np.column_stack([boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:], np.zeros(4)])
+    detections = replace(found(boxes.tolist(), [0.5] * 4), obb=turned, xywh=obb_to_xywh(turned))
+    table = detection_table(annotations, detections, detections.labels, 2, 100)
+    assert absorbed(annotations, table).all()
