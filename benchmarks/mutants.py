@@ -88,7 +88,7 @@ def mutants(path: Path) -> list[Mutant]:
 
 
 def _is_speed(statement: ast.Assign | ast.AnnAssign) -> bool:
-    """Tell whether a top-level assignment is a type's alias or a matter of speed."""
+    """Return whether a top-level assignment is a type's alias or a matter of speed."""
     targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
     names = {one.id for one in targets if isinstance(one, ast.Name)}
     alias = isinstance(statement.value, ast.Subscript) and names <= {
@@ -133,14 +133,14 @@ def _places(tree: ast.stmt) -> Iterator[tuple[Field, ...]]:
 
 
 def _is_left_out(node: ast.AST, name: str) -> bool:
-    """Tell whether what hangs at a node under a name is no behaviour, or only a message."""
+    """Return whether what hangs at a node under a name is no behaviour, or only a message."""
     return name in ("annotation", "returns", "decorator_list", "type_comment") or (
         isinstance(node, ast.Raise) or (isinstance(node, ast.Assert) and name == "msg")
     )
 
 
 def _says_nothing(node: ast.AST) -> bool:
-    """Tell whether a node is a docstring, text, a type, or an argument without an effect."""
+    """Return whether a node is a docstring, text, a type, or an argument without an effect."""
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         return True
     if isinstance(node, ast.keyword) and node.arg == "strict":
@@ -212,7 +212,7 @@ def _of_statement(node: ast.stmt) -> Iterator[tuple[str, ast.AST]]:
 
 
 def _fills(node: ast.stmt) -> bool:
-    """Tell whether a statement writes into something that is there without it, too."""
+    """Return whether a statement writes into something that is there without it, too."""
     return isinstance(node, ast.Assign) and all(
         isinstance(target, ast.Subscript | ast.Attribute) for target in node.targets
     )
@@ -236,7 +236,7 @@ def _is_none(node: ast.expr) -> bool:
 
 
 def _is_text(node: ast.expr) -> bool:
-    """Tell whether an operand is plainly text or a type."""
+    """Return whether an operand is plainly text or a type."""
     if isinstance(node, ast.Constant):
         return not isinstance(node.value, int | float)
     return isinstance(node, ast.JoinedStr)

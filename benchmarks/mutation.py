@@ -141,7 +141,7 @@ class Session:
         return False
 
     def _try(self, mutant: Mutant, chosen: list[pytest.Item], writer: int) -> bool:
-        """Run a mutant's tests until one fails; tell whether one did."""
+        """Run a mutant's tests until one fails; return whether one did."""
         resource.setrlimit(resource.RLIMIT_DATA, (8 << 30, 8 << 30))
         apply(mutant)
         start = time.process_time()

@@ -16,7 +16,7 @@ TEMPORARY = ".tmp-"
 """What the names of temporary files start with."""
 
 _TOKEN = secrets.token_hex(8)
-"""Tells the temporary files of this process from those of others, also on other machines."""
+"""In the names of this process's temporary files; other processes and machines have others."""
 
 _NUMBER = itertools.count()
 

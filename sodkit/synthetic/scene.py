@@ -125,12 +125,12 @@ def _plan_large(
 
 
 def _occlude(rng: Rng, image: RgbImage, items: list[Item], sun: Sun) -> list[bool]:
-    """Hang tree crowns over some objects, in place; return which are too hidden to be told."""
+    """Hang tree crowns over some objects, in place; return which are too hidden to recognise."""
     hidden = []
     for item in items:
-        fate = rng.random()
-        heavy = bool(fate < IGNORED_SHARE / 2)
-        if fate < IGNORED_SHARE / 2 + OCCLUDED_SHARE:
+        draw = rng.random()
+        heavy = bool(draw < IGNORED_SHARE / 2)
+        if draw < IGNORED_SHARE / 2 + OCCLUDED_SHARE:
             _hang_crown(rng, image, item.pose, sun, reach=0.12 if heavy else 0.62)
         hidden.append(heavy)
     return hidden

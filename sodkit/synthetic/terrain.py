@@ -168,7 +168,7 @@ def _kind_at(zones: npt.NDArray[np.uint8], x: float, y: float) -> int:
 
 
 def _within(zones: npt.NDArray[np.uint8], quad: npt.NDArray[np.int32], kind: int) -> bool:
-    """Tell whether a rectangle of ``_quad`` lies on one kind of ground, probed at 7 x 7 places."""
+    """Return whether a rectangle ``_quad`` has one kind of ground: probed at 7 x 7 places."""
     start, right, down = quad[0] / 16, (quad[1] - quad[0]) / 16, (quad[3] - quad[0]) / 16
     steps = np.linspace(0, 1, 7)
     places = (start + u * right + v * down for u in steps for v in steps)

@@ -192,7 +192,7 @@ def run(
         workers: processes at a time.
         limits: of every call.
         seconds: after so many no further input is tried.
-        progress: told when a process has ended.
+        progress: called when a process has ended.
     """
     limits, deadline = limits or Limits(), time.monotonic() + seconds
     again: list[Chunk] = []

@@ -24,7 +24,7 @@ NOTHING = torch.zeros(0, 4)
 
 
 def fails(check, *release):
-    """Assert that the check tells the release's way from ours."""
+    """Assert that the check distinguishes the release's way from ours."""
     with pytest.raises(AssertionError):
         check(*release)
 
