@@ -8,22 +8,26 @@ correct JSON reader gives, and nothing is accepted that is not JSON.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from sodkit.arrays import BitArray, BoolArray, ByteArray, FloatArray, IntArray, WordArray
-from sodkit.compiled import THREADS, compiled
+from sodkit.compiled import compiled
 from sodkit.json_columns.decimals import FIVES, TENS, TWOS, scan_number
+from sodkit.threads import map_in_order
 
 INTEGER, FLAG, NUMBERS, SKIP = 0, 1, 2, 3
 """What a field holds: an integer, true/false/an integer, numbers, or what nobody asks for."""
 
 _WINDOW = 1 << 16
+
+THREADS = min(os.cpu_count() or 1, 8)
+"""Threads that share out a list; no result depends on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +79,19 @@ def scan(data: ByteArray, fields: Mapping[str, Field], *, is_json: bool) -> Scan
         return None
     # What only later records have must not be skipped: it is left to the careful reader.
     later = [name for name in fields if name not in first]
-    with ThreadPoolExecutor(THREADS) as pool:
-        parts = list(pairwise(bounds))
-        most = list(pool.map(lambda part: _count_braces(data, *part), parts))
-        starts = [0, *np.cumsum(most).tolist()]
-        plan, names, integers, numbers, slots = _plan([*first, *later], fields, starts[-1])
-        seen = np.zeros(starts[-1], np.uint32)
+    parts = list(pairwise(bounds))
+    most = list(map_in_order(lambda part: _count_braces(data, *part), parts, THREADS))
+    starts = [0, *np.cumsum(most).tolist()]
+    plan, names, integers, numbers, slots = _plan([*first, *later], fields, starts[-1])
+    seen = np.zeros(starts[-1], np.uint32)
 
-        def work(number: int) -> int:
-            return _scan_records(
-                data, *parts[number], names, plan, len(first), FIVES, TENS, TWOS,
-                starts[number], starts[number + 1], integers, numbers, seen,
-            )  # fmt: skip
+    def work(number: int) -> int:
+        return _scan_records(
+            data, *parts[number], names, plan, len(first), FIVES, TENS, TWOS,
+            starts[number], starts[number + 1], integers, numbers, seen,
+        )  # fmt: skip
 
-        found = list(pool.map(work, range(len(parts))))
+    found = list(map_in_order(work, range(len(parts)), THREADS))
     if min(found) < 0 or found != most:
         return None
     return _columns([*first], fields, slots, integers, numbers, seen)

@@ -9,9 +9,8 @@ unless it has changed since: then its patches are made anew.
 from __future__ import annotations
 
 import os
-from collections import Counter, deque
-from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from sodkit.data.sizes import SIZE_NAMES
 from sodkit.errors import DataError, UsageError
 from sodkit.lock import lock_folder
 from sodkit.names import check_names
+from sodkit.threads import map_in_order
 from sodkit.tiling import folder
 from sodkit.tiling.conservation import (
     OUTCOMES,
@@ -104,14 +104,15 @@ def _split_all(job: _Job, count: int, progress: Progress | None) -> SplitReport:
     """Write the patches of all images, and their annotations."""
     totals = _Totals(job)
     annotations, out_dir = job.annotations, job.out_dir
+    images = range(len(annotations.images))
     with (
         coco_writer(out_dir / PATCHES, annotations.categories) as writer,
-        closing(_in_order(job, count)) as results,
+        closing(map_in_order(job.run, images, count, stop=job.stop)) as results,
     ):
         for done, result in enumerate(results, start=1):
             totals.add(result, writer)
             if progress is not None:
-                progress(done, len(annotations.images))
+                progress(done, len(images))
     return totals.report()
 
 
@@ -271,26 +272,6 @@ class _Totals:
             regions=int(self._job.annotations.is_region.sum()),
             bad_images=tuple(self._bad),
         )
-
-
-def _in_order(job: _Job, workers: int) -> Generator[_Result, None, None]:
-    """Run all images on threads; yield the results in order, at most a few waiting.
-
-    Ends the threads after their current patch if an image fails or the program is interrupted.
-    """
-    pending: deque[Future[_Result]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="split") as pool:
-        try:
-            for index in range(len(job.annotations.images)):
-                pending.append(pool.submit(job.run, index))
-                if len(pending) > 2 * workers:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            job.stop.set()
-            for future in pending:
-                future.cancel()
 
 
 def _crop(image: RgbImage, start: tuple[int, int], size: int, padding: Rgb) -> RgbImage:
