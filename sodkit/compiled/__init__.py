@@ -100,8 +100,8 @@ def as_pointer(name: str, kind: str, axes: int, array: Any) -> list[object]:
 
     Args:
         name: of the function, for the message.
-        kind: the type that is asked for.
-        axes: the number of axes that is asked for.
+        kind: the type that the signature has.
+        axes: the number of axes that the signature has.
         array: what was given.
 
     Raises:

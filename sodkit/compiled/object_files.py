@@ -1,6 +1,6 @@
 """Object code in files: where they are, how they are named, and when one may be run.
 
-A file is run as it stands. So it is used, and written, only where nobody but the user (or root) can
+A file is run as it stands. So it is used, and written, only where no one but the user (or root) can
 have put it: see ``private_file``. A checksum finds damage, no malice. The file's name holds a
 digest of everything the code depends on, so a file that fits need not be checked further.
 """

@@ -73,7 +73,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matching:
-    """The tables of an evaluation and what was matched, for whoever looks closer.
+    """The tables of an evaluation and what was matched, for a closer look.
 
     Attributes:
         objects: the objects in groups; ``rows`` leads back to the annotations.
@@ -185,7 +185,7 @@ def match_detections(
 
 
 def ignored_by(protocol: Protocol, annotations: Annotations) -> BoolArray:
-    """Tell which annotations (N,) a protocol ignores: SODA by ``ignore``, COCO by ``iscrowd``."""
+    """Return (N,) which annotations a protocol ignores: SODA by ``ignore``, COCO by ``iscrowd``."""
     return annotations.flagged(CROWD if protocol.crowd else IGNORED)
 
 

@@ -55,7 +55,7 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matches:
-    """What became of the detections that have a candidate.
+    """What the detections that have a candidate matched.
 
     Attributes:
         detection: (D,) positions in the detection table, ascending.

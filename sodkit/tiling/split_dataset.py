@@ -74,7 +74,7 @@ def split_dataset(
         workers: threads; None: one a core.
         overwrite: replace an earlier split of other settings.
         skip_bad: leave out images that cannot be read, and report them.
-        progress: told (done, total) images.
+        progress: called with (done, total) images.
 
     Raises:
         DataError: an image that is missing, cannot be decoded or has another size than stated, or
@@ -221,7 +221,7 @@ class _Result:
 
 
 class _Totals:
-    """Numbers patches and annotations in the order of the source and counts what became of it."""
+    """Numbers patches and annotations in the order of the source; counts objects by outcome."""
 
     def __init__(self, job: _Job) -> None:
         self._job = job
@@ -298,7 +298,7 @@ def _changed(path: Path) -> int:
 
 
 def _is_there(path: Path, changed: int) -> bool:
-    """Tell whether a patch has been written since its image last changed.
+    """Return whether a patch has been written since its image last changed.
 
     One of no bytes was cut off by a power failure.
     """
@@ -329,7 +329,7 @@ def _check_numbers(annotations: Annotations, images_dir: Path, settings: SplitSe
         try:
             check_size(images_dir / image.file_name, (image.width, image.height))
         except DataError:
-            continue  # its size is wrong: told, or left out, when its turn comes
+            continue  # its size is wrong: reported, or left out, when its turn comes
         raise UsageError(
             f"an image of {image.width} x {image.height} px would be cut into {number} patches, "
             f"more than {_MOST_PATCHES}",
