@@ -128,9 +128,9 @@ def _occlude(rng: Rng, image: RgbImage, items: list[Item], sun: Sun) -> list[boo
     """Hang tree crowns over some objects, in place; return which are too hidden to be told."""
     hidden = []
     for item in items:
-        fate = rng.random()
-        heavy = bool(fate < IGNORED_SHARE / 2)
-        if fate < IGNORED_SHARE / 2 + OCCLUDED_SHARE:
+        status = rng.random()
+        heavy = bool(status < IGNORED_SHARE / 2)
+        if status < IGNORED_SHARE / 2 + OCCLUDED_SHARE:
             _hang_crown(rng, image, item.pose, sun, reach=0.12 if heavy else 0.62)
         hidden.append(heavy)
     return hidden

@@ -41,7 +41,7 @@ def image_findings(
         images: as the annotations state them.
         folder: where their file names start.
         workers: threads, None: one a core.
-        progress: told (done, total).
+        progress: called with (done, total).
     """
     seen: dict[bytes, str] = {}
     count = workers or os.cpu_count() or 1
