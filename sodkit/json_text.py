@@ -7,17 +7,24 @@ four kinds; here they become one, with the place.
 from __future__ import annotations
 
 import re
-from typing import Literal, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
 T = TypeVar("T")
+
+Buffer = bytes | memoryview | msgspec.Raw
+"""Bytes that may lie in a mapped file or in another text."""
 
 FAULTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises on JSON that it cannot decode; ``explain`` says what it means."""
 
 BOM = b"\xef\xbb\xbf"
 """A UTF-8 byte order mark, which some editors put in front; callers take it off."""
+
+Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""An integer that an array of int64 can hold."""
 
 Reason = Literal["form", "syntax", "end", "encoding", "depth"]
 
@@ -39,7 +46,11 @@ class JsonError(ValueError):
         self.place = place
 
 
-def decode(data: bytes, kind: type[T]) -> T:
+Wrong = Callable[[int, bytes, JsonError], None]
+"""Called with the position, text and error of an item of a list that is of another form."""
+
+
+def decode(data: Buffer, kind: type[T]) -> T:
     """Decode JSON as ``kind``.
 
     Args:
@@ -52,7 +63,38 @@ def decode(data: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
     except FAULTS as error:
-        raise explain(error, data) from error
+        raise explain(error, bytes(data)) from error
+
+
+def decode_items(
+    raws: Sequence[msgspec.Raw], kind: type[T], wrong: Wrong, start: int = 0
+) -> list[tuple[int, T]]:
+    """Decode the items of a JSON list, all at once if they are sound.
+
+    Args:
+        raws: the items.
+        kind: what msgspec is to make of each.
+        wrong: called with each item that is of another form; if it returns, the item is left out.
+        start: position of the first of them in the list.
+
+    Returns:
+        (position, item) of the sound ones.
+    """
+    try:
+        joined = b"[" + b",".join(raws) + b"]"
+        return list(enumerate(decode(joined, list[kind]), start))  # type: ignore[valid-type]
+    except JsonError:
+        return list(_decode_each(raws, kind, wrong, start))
+
+
+def _decode_each(
+    raws: Sequence[msgspec.Raw], kind: type[T], wrong: Wrong, start: int
+) -> Iterator[tuple[int, T]]:
+    for position, raw in enumerate(raws, start):
+        try:
+            yield position, decode(raw, kind)
+        except JsonError as error:
+            wrong(position, bytes(raw), error)
 
 
 def explain(error: Exception, data: bytes) -> JsonError:

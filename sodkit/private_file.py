@@ -1,9 +1,9 @@
 """Files that only the user can have written, for what is run as it stands.
 
 On POSIX a file is private if it and its folder belong to the user or to root (who may do anything
-anyway), nobody else may write to them, and nobody else may put another folder in their place. Root
+anyway), no other user may write to them, and none may put another folder in their place. Root
 trusts only what is root's. On Windows access is not checked: permissions are no mode bits there,
-and a user's profile, as an installation for all, is closed to other users unless somebody opens it.
+and a user's profile, as an installation for all, is closed to other users by default.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _POSIX = os.name == "posix"
 
 
 class NotPrivateError(Exception):
-    """Somebody else may have written a file.
+    """Another user may have written a file.
 
     Args:
         place: the file, its folder or one above it.
@@ -96,7 +96,7 @@ def _check(place: str, status: os.stat_result, *, shared: bool = False) -> None:
 
 
 def _is_own_group(number: int) -> bool:
-    """Tell whether a group has no other member than the user.
+    """Return whether a group has no other member than the user.
 
     Many systems give each user a group of the same name, and a umask that lets it write. Root's own
     group does not count: containers put arbitrary users into it.

@@ -17,6 +17,7 @@ import torch
 from hypothesis import settings
 
 from sodkit import compiled
+from sodkit.compiled.numba_code import jitted
 
 torch.set_num_threads(1)
 settings.register_profile("repeatable", deadline=None, derandomize=True)
@@ -44,9 +45,9 @@ def _uncompiled(kernel: compiled.Kernel[..., Any], *args: object) -> object:
     """Run a kernel's Python original, with machine arithmetic: no warning if a number overflows."""
     if not kernel.function.__module__.startswith("sodkit."):
         return _call(kernel, *args)  # a kernel of a test that is about machine code
-    for (kind, axes), value in zip(kernel._arguments, args, strict=True):
+    for (kind, axes), value in zip(kernel.arguments, args, strict=True):
         if axes:
-            compiled._as_pointer(kernel.function.__name__, kind, axes, value)
+            compiled.as_pointer(kernel.function.__name__, kind, axes, value)
     with np.errstate(all="ignore"):
         return kernel.function(*args)
 
@@ -55,5 +56,5 @@ def _checked(kernel: compiled.Kernel[..., Any], *args: object) -> object:
     """Run a kernel as numba does when it is asked to check indices."""
     options = {"error_model": "numpy", "boundscheck": True}
     if not hasattr(kernel, "checked"):
-        kernel.checked = compiled._jitted(kernel.function, {}, options)  # type: ignore[attr-defined]
+        kernel.checked = jitted(kernel.function, {}, options)  # type: ignore[attr-defined]
     return kernel.checked(*args)  # type: ignore[attr-defined]

@@ -26,6 +26,7 @@ LAYERS = (
         "outputs",
         "private_file",
         "settings",
+        "threads",
         "yaml_text",
     },
     {"geometry"},

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sodkit.data.formats.source import decode_items, decode_json
+from sodkit.data.formats.source import decode_json, decode_list
 from sodkit.errors import DataError
 from sodkit.json_text import JsonError, decode
 
@@ -51,14 +51,14 @@ def test_a_byte_that_is_no_utf8_is_placed_by_its_line() -> None:
 
 def test_only_the_items_that_are_wrong_are_left_out() -> None:
     raws = [b'{"name": "a"}', b'{"name": "\xff"}', b'{"name": 5, "id": 7}', b'{"name": "b"}']
-    told: list[str] = []
-    found = decode_items(
+    reported: list[str] = []
+    found = decode_list(
         [msgspec.Raw(raw) for raw in raws],
         Item,
         Path("a.json"),
         "items",
-        lambda error, kind: told.append(str(error)),
+        lambda error, kind: reported.append(str(error)),
     )
     assert found == [(0, Item("a")), (3, Item("b"))]
-    assert told[0] == "a.json: items[1]: is not UTF-8 text"
-    assert told[1].startswith("a.json: items[2].name (id 7): Expected 'str'")
+    assert reported[0] == "a.json: items[1]: is not UTF-8 text"
+    assert reported[1].startswith("a.json: items[2].name (id 7): Expected 'str'")

@@ -54,7 +54,7 @@ def convert(
 
     check_not_read(out, ann)
     missing = MissingImages(leave_out=skip_missing)
-    annotations = read_annotations(ann, format=format_, images=images, tell=missing)
+    annotations = read_annotations(ann, format=format_, images=images, report=missing)
     annotations = missing.without(annotations)
     folder = images or find_images(ann, annotations)
     lost = write(

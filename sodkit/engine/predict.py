@@ -6,10 +6,9 @@ is merged as soon as its last window is done, so memory does not grow with the n
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +26,7 @@ from sodkit.geometry.boxes import xyxy_to_xywh
 from sodkit.geometry.rotated import canonical, obb_to_xywh
 from sodkit.models.detector import DetectorModule, Proposes
 from sodkit.settings import Keep, Recipe
+from sodkit.threads import map_in_order
 from sodkit.tiling.grid import windows
 from sodkit.tiling.merge import merge_patches
 
@@ -203,19 +203,10 @@ def _windows_of(
     images: Sequence[ImageRecord], folder: Path, recipe: Recipe, options: PredictOptions
 ) -> Iterator[_Window]:
     """Yield the windows of all images in order, reading ahead in threads."""
-    pending: deque[Future[list[_Window]]] = deque()
-    todo = iter(images)
-    with ThreadPoolExecutor(options.readers) as pool:
-        try:
-            while True:
-                while len(pending) <= options.readers and (image := next(todo, None)) is not None:
-                    pending.append(pool.submit(_cut, image, folder, recipe, options))
-                if not pending:
-                    return
-                yield from pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
+    readers = options.readers
+    work = partial(_cut, folder=folder, recipe=recipe, options=options)
+    for cut in map_in_order(work, images, readers, ahead=readers):
+        yield from cut
 
 
 def _cut(

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +23,7 @@ from sodkit.evaluation.evaluate import Matching
 from sodkit.evaluation.matching import THREADS
 from sodkit.evaluation.outcomes import table_groups
 from sodkit.evaluation.protocol import Metric, Protocol
+from sodkit.threads import map_in_order
 
 Weights = npt.NDArray[np.int32]
 
@@ -98,10 +98,9 @@ def resampled_metrics(
             for index in columns:
                 values[b, index] = _average(table, protocol.metrics[index], protocol)
 
-        with ThreadPoolExecutor(THREADS) as pool:
-            for b, _ in enumerate(pool.map(one, range(len(weights)))):
-                if progress is not None:
-                    progress(number * len(weights) + b + 1, total)
+        for b, _ in enumerate(map_in_order(one, range(len(weights)), THREADS)):
+            if progress is not None:
+                progress(number * len(weights) + b + 1, total)
     return values
 
 

@@ -7,7 +7,6 @@ nothing were matched; the matched ones are taken off again, threshold by thresho
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +17,7 @@ from sodkit.compiled import compiled
 from sodkit.evaluation.matching import THREADS, Matches
 from sodkit.evaluation.protocol import Protocol
 from sodkit.evaluation.tables import Table, descending_order
+from sodkit.threads import map_in_order
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,8 +91,8 @@ def draw_curves(
             np.empty(ranges, np.int32),
         )
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(draw, range(classes)))
+    for _ in map_in_order(draw, range(classes), THREADS):
+        pass
     return Curves(np.moveaxis(precision, 0, 2), np.moveaxis(recall, 0, 1), np.moveaxis(score, 0, 2))
 
 
@@ -246,6 +246,3 @@ def draw_one(
         precision[r] = peaks[i] if i < points else 0.0
         reached[r] = at[i] if i < points else -1
     return found / positives
-
-
-CURVE_KERNELS = (_draw_class,)

@@ -13,17 +13,13 @@ from typing import Literal
 import numpy as np
 
 from sodkit.arrays import BitArray, BoolArray, FloatArray, IntArray
-from sodkit.compiled import prepare
 from sodkit.data.records import CROWD, IGNORED, REGION, Annotations, Detections
 from sodkit.errors import DataError
-from sodkit.evaluation.curves import CURVE_KERNELS, Curves, draw_curves
-from sodkit.evaluation.matching import MATCHING_KERNELS, Candidates, Matches, find_candidates, match
+from sodkit.evaluation.curves import Curves, draw_curves
+from sodkit.evaluation.matching import Candidates, Matches, find_candidates, match
 from sodkit.evaluation.protocol import Metric, Protocol
 from sodkit.evaluation.regions import absorbed
-from sodkit.evaluation.tables import TABLE_KERNELS, Table, detection_table, object_table
-
-KERNELS = (MATCHING_KERNELS[0], *CURVE_KERNELS, *MATCHING_KERNELS[1:], *TABLE_KERNELS)
-"""What an evaluation compiles on its first run, the longest first."""
+from sodkit.evaluation.tables import Table, detection_table, object_table
 
 IgnoreRegions = Literal["drop", "absorb"]
 Metrics = dict[str, float | None]
@@ -77,7 +73,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matching:
-    """The tables of an evaluation and what was matched, for whoever looks closer.
+    """The tables of an evaluation and what was matched, for a closer look.
 
     Attributes:
         objects: the objects in groups; ``rows`` leads back to the annotations.
@@ -170,7 +166,6 @@ def match_detections(
         ignore_regions: see ``evaluate``.
         progress: see ``evaluate``.
     """
-    prepare(*KERNELS)
     rows = np.flatnonzero(~annotations.is_region)
     objects = object_table(annotations, rows, object_classes[rows], count)
     table = detection_table(
@@ -190,7 +185,7 @@ def match_detections(
 
 
 def ignored_by(protocol: Protocol, annotations: Annotations) -> BoolArray:
-    """Tell which annotations (N,) a protocol ignores: SODA by ``ignore``, COCO by ``iscrowd``."""
+    """Return (N,) which annotations a protocol ignores: SODA by ``ignore``, COCO by ``iscrowd``."""
     return annotations.flagged(CROWD if protocol.crowd else IGNORED)
 
 

@@ -12,9 +12,9 @@ bits of an integer, so a detection with one candidate is matched at all of them 
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from sodkit.arrays import BitArray, BoolArray, FloatArray, IntArray
 from sodkit.compiled import compiled
 from sodkit.evaluation.tables import Table, counting_order, descending_order
 from sodkit.geometry.overlap import box_intersection, rotated_bound, rotated_intersection, turns
+from sodkit.threads import map_in_order
 
 Progress = Callable[[int, int], None]
 
@@ -54,7 +55,7 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matches:
-    """What became of the detections that have a candidate.
+    """What the detections that have a candidate matched.
 
     Attributes:
         detection: (D,) positions in the detection table, ascending.
@@ -105,11 +106,11 @@ def find_candidates(
         threshold,
     )
     parts = []
-    with ThreadPoolExecutor(THREADS) as pool:
-        for part, end in zip(pool.map(work, bounds[:-1], bounds[1:]), bounds[1:], strict=True):
-            parts.append(part)
-            if progress is not None:
-                progress(end, groups)
+    found = map_in_order(lambda run: work(*run), pairwise(bounds), THREADS)
+    for part, end in zip(found, bounds[1:], strict=True):
+        parts.append(part)
+        if progress is not None:
+            progress(end, groups)
     return Candidates(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
@@ -357,6 +358,3 @@ def _match(
                 if a == 0:
                     target[row, t] = pair_gt[best]
         start = end
-
-
-MATCHING_KERNELS = (_candidates, _match)

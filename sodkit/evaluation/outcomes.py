@@ -1,7 +1,7 @@
 """What became of every detection and object at one IoU threshold, in the main area range.
 
-The protocol's curves do not tell which detection was wrong, nor which object was missed. Here the
-evaluation's own matching is read off as flat columns, for whoever asks where the AP is lost.
+The protocol's curves do not say which detection was wrong, nor which object was missed. Here the
+evaluation's own matching is read off as flat columns, to find where the AP is lost.
 """
 
 from __future__ import annotations

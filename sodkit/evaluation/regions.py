@@ -13,7 +13,7 @@ from sodkit.geometry.rotated import obb_to_corners
 
 
 def absorbed(annotations: Annotations, detections: Table) -> BoolArray:
-    """Tell which detections have more than half of their area inside one ignore region.
+    """Return which detections have more than half of their area inside one ignore region.
 
     A region is its polygon as annotated (any number of corners, also concave), else its oriented
     or upright box. Detections without area are never inside.

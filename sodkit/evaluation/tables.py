@@ -237,6 +237,3 @@ def _descending_order(
             rows[1 - now, place] = rows[now, i]
         now = 1 - now
     return now
-
-
-TABLE_KERNELS = (_descending_order, _sort_groups, _counting_order)

@@ -2,13 +2,13 @@
 
 D. Bolya, S. Foley, J. Hays, J. Hoffman: TIDE: A General Toolbox for Identifying Object Detection
 Errors, ECCV 2020. Section 2.2 defines the types, 2.3 their weight: *dAP* of a type is the AP that
-an oracle would reach by mending that type alone, less the AP. As every type is mended alone, the
-dAPs do not add up to what is missing.
+an oracle would reach by repairing that type alone, less the AP. As every type is repaired alone,
+the dAPs do not add up to what is missing.
 
 With tf = .5 and tb = .1, a false positive is the first of these that holds:
 
 ================  ============================================  ================================
-type              its highest IoU                               mended by
+type              its highest IoU                               repaired by
 ================  ============================================  ================================
 localisation      with its own class is in [tb, tf)             moving it onto the object
 classification    with another class is tf or more              giving it the object's class
@@ -18,17 +18,17 @@ both              else                                          taking it away
 ================  ============================================  ================================
 
 An object is *missed* if nothing matched it and none of the first two types concerns it; it is
-mended by not asking for it. A moved or renamed detection becomes right if its object was not found
-and no better-scored error of that type concerns the same object; else it goes.
+repaired by leaving it out. A moved or renamed detection becomes right if its object was not
+found and no better-scored error of that type concerns the same object; else it goes.
 
 Checked against tidecv 1.0.1 on generated upright cases: the same counts, and the same dAPs to
 1e-15 but for two things. tidecv asks for recalls x / 100, here they are COCO's linspace; and where
-errors of both mendable types concern one object, tidecv mends only the best-scored of them all,
-so that a type's dAP hangs on the other type. The paper mends each type alone, and so it is here.
+errors of both types concern one object, tidecv repairs only the best-scored of them all,
+so that a type's dAP hangs on the other type. The paper repairs each type alone, and so it is here.
 
 AP is AP50 in the protocol's main range: SODA's Small. False positives and objects are those that
 count there. An error may concern an object that does not count (ignored, or of another size) if
-no other one fits: mended, such a detection would be neither right nor wrong, so it goes.
+no other one fits: repaired, such a detection would be neither right nor wrong, so it goes.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Ranking:
         right: (N,) true positives; the others are false.
         keep: (N,) detections that take part.
         positives: (K,) objects to find.
-        asked: (K,) the class has objects before anything was mended.
+        asked: (K,) the class has objects before anything was repaired.
     """
 
     label: IntArray
@@ -128,19 +128,19 @@ def find_errors(
     recalls = np.array(protocol.recalls)
     ap = mean_average_precision(now, recalls)
 
-    def gain(mended: Ranking) -> float | None:
-        after = mean_average_precision(mended, recalls)
+    def gain(repaired: Ranking) -> float | None:
+        after = mean_average_precision(repaired, recalls)
         return None if ap is None or after is None else after - ap
 
-    mended = {
-        name: mend(annotations, found, now, kind == e, target)
+    repaired = {
+        name: repair(annotations, found, now, kind == e, target)
         for e, name in enumerate(ERRORS[:MISSED])
     }
-    mended["missed"] = without(annotations, found, now, missed)
+    repaired["missed"] = without(annotations, found, now, missed)
     unfound = found.counts & ~found.found
     return Tide(
         ap=ap,
-        gain={name: gain(mended[name]) for name in ERRORS},
+        gain={name: gain(repaired[name]) for name in ERRORS},
         count={
             **{name: int((kind == e).sum()) for e, name in enumerate(ERRORS[:MISSED])},
             "missed": int(missed.sum()),
@@ -153,16 +153,16 @@ def find_errors(
     )
 
 
-def mend(
+def repair(
     annotations: Annotations, found: Outcomes, now: Ranking, mask: BoolArray, target: IntArray
 ) -> Ranking:
-    """Return the ranking after an oracle mended the errors in ``mask``.
+    """Return the ranking after an oracle repaired the errors in ``mask``.
 
     Args:
         annotations: the ground truth.
         found: the outcomes.
         now: the ranking as it is.
-        mask: (N,) the errors to mend.
+        mask: (N,) the errors to repair.
         target: (N,) the annotation that an error concerns, -1: it is only taken away.
     """
     place = _places(annotations, found)
@@ -249,7 +249,7 @@ def _error_types(
 ) -> tuple[npt.NDArray[np.int8], IntArray]:
     """Return the type (N,) of every detection, -1: no error, and the annotation concerned (N,).
 
-    The annotation is -1 for types that are mended by taking the detection away.
+    The annotation is -1 for types that are repaired by taking the detection away.
     """
     kind = np.full(len(found.detection), -1, np.int8)
     concerned = np.full(len(kind), -1, np.int64)

@@ -1,6 +1,6 @@
 """Which images went worst, at a score a user would choose.
 
-Detections with that score or more are shown to somebody; of an image count the objects missed, the
+Detections with that score or more are shown; of an image count the objects missed, the
 false alarms and the objects found, by the protocol's matching (IoU .5, main area range, class by
 class). ``errors`` ranks by missed + false: where the most goes wrong. ``f1`` ranks by
 2 found / (2 found + missed + false), lowest first: where little goes right, however few objects

@@ -3,7 +3,7 @@
 Decimal to double: a significand below 2**53 and a power of ten up to 22 are both exact, so one
 multiplication or division rounds correctly (Clinger 1990). Others take the 128-bit product of
 Lemire, "Number parsing at a gigabyte per second" (2021), which is provably exact for 19 digits or
-reports that it cannot tell.
+reports that it is not sure.
 """
 
 from __future__ import annotations

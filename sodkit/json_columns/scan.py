@@ -1,66 +1,39 @@
 """Reading long JSON lists of like records fast: compiled, in threads, straight into columns.
 
-``scan`` is told which fields to expect and gives up on everything unusual, right or wrong: then a
-careful reader decides and makes the messages. So every number read here is the double that a
-correct JSON reader gives, and nothing is accepted that is not JSON.
+``scan`` gives up on everything unusual, right or wrong: then the careful reader decides. So every
+number read here is the double that a correct JSON reader gives, and nothing is accepted that is
+not JSON.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
-from sodkit.arrays import BitArray, BoolArray, ByteArray, FloatArray, IntArray, WordArray
-from sodkit.compiled import THREADS, compiled
+from sodkit.arrays import BitArray, ByteArray, FloatArray, IntArray, WordArray
+from sodkit.compiled import compiled
 from sodkit.json_columns.decimals import FIVES, TENS, TWOS, scan_number
-
-INTEGER, FLAG, NUMBERS, SKIP = 0, 1, 2, 3
-"""What a field holds: an integer, true/false/an integer, numbers, or what nobody asks for."""
+from sodkit.json_columns.fields import NUMBERS, SKIP, Field, JsonColumns
+from sodkit.threads import map_in_order
 
 _WINDOW = 1 << 16
 
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """A field that records may have.
-
-    Attributes:
-        kind: INTEGER, FLAG or NUMBERS.
-        width: how many numbers; 0: one that stands alone, not in a list.
-    """
-
-    kind: int
-    width: int = 0
+THREADS = min(os.cpu_count() or 1, 8)
+"""Threads that share out a list; no result depends on it."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Scanned:
-    """The columns of N records.
-
-    Attributes:
-        integers: by field: (N,); flags are 0 or 1.
-        numbers: by field: (N,) or (N, width).
-        present: by field: (N,) the record has it, and not as null.
-    """
-
-    integers: Mapping[str, IntArray]
-    numbers: Mapping[str, FloatArray]
-    present: Mapping[str, BoolArray]
-
-
-def scan(data: ByteArray, fields: Mapping[str, Field], *, is_json: bool) -> Scanned | None:
+def scan(data: ByteArray, fields: Mapping[str, Field], *, is_json: bool) -> JsonColumns | None:
     """Read a JSON list of records.
 
     Args:
         data: (B,) its bytes, from the bracket to the bracket but for white space.
         fields: what to read, by name; the first record shows which of them there are.
-        is_json: it is known to be valid JSON; then fields that nobody asks for may be skipped.
+        is_json: it is known to be valid JSON; then fields that are not asked for may be skipped.
 
     Returns:
         the columns, or None if the list is in any way unusual, which says nothing about its being
@@ -70,25 +43,26 @@ def scan(data: ByteArray, fields: Mapping[str, Field], *, is_json: bool) -> Scan
     first = _first_record(data)
     if first is None or len(first) > 31 or not (is_json or first.keys() <= fields.keys()):
         return None
+    if any(field.required and name not in first for name, field in fields.items()):
+        return None
     bounds = _bounds(data)
     if bounds is None:
         return None
     # What only later records have must not be skipped: it is left to the careful reader.
     later = [name for name in fields if name not in first]
-    with ThreadPoolExecutor(THREADS) as pool:
-        parts = list(pairwise(bounds))
-        most = list(pool.map(lambda part: _count_braces(data, *part), parts))
-        starts = [0, *np.cumsum(most).tolist()]
-        plan, names, integers, numbers, slots = _plan([*first, *later], fields, starts[-1])
-        seen = np.zeros(starts[-1], np.uint32)
+    parts = list(pairwise(bounds))
+    most = list(map_in_order(lambda part: _count_braces(data, *part), parts, THREADS))
+    starts = [0, *np.cumsum(most).tolist()]
+    plan, names, integers, numbers, slots = _plan([*first, *later], fields, starts[-1])
+    seen = np.zeros(starts[-1], np.uint32)
 
-        def work(number: int) -> int:
-            return _scan_records(
-                data, *parts[number], names, plan, len(first), FIVES, TENS, TWOS,
-                starts[number], starts[number + 1], integers, numbers, seen,
-            )  # fmt: skip
+    def work(number: int) -> int:
+        return _scan_records(
+            data, *parts[number], names, plan, len(first), FIVES, TENS, TWOS,
+            starts[number], starts[number + 1], integers, numbers, seen,
+        )  # fmt: skip
 
-        found = list(pool.map(work, range(len(parts))))
+    found = list(map_in_order(work, range(len(parts)), THREADS))
     if min(found) < 0 or found != most:
         return None
     return _columns([*first], fields, slots, integers, numbers, seen)
@@ -159,20 +133,34 @@ def _columns(
     integers: IntArray,
     numbers: FloatArray,
     seen: BitArray,
-) -> Scanned:
+) -> JsonColumns | None:
+    """Cut the room that was filled into columns; None if a record lacks a required field."""
     rows = len(seen)
-    whole, real, present = {}, {}, {}
+    whole, real, offsets, present = {}, {}, {}, {}
     for bit, name in enumerate(order):
         field, start = fields.get(name), slots[bit]
         if field is None:
             continue
-        present[name] = np.asarray(seen & np.uint32(1 << bit) != 0)
-        if field.kind == NUMBERS:
-            column = numbers[start : start + rows * max(field.width, 1)]
-            real[name] = column.reshape(rows, field.width) if field.width else column
-        else:
+        there = np.asarray(seen & np.uint32(1 << bit) != 0)
+        complete = bool(there.all())
+        if field.required and not complete:
+            return None
+        if not there.any():
+            continue
+        present[name] = there
+        if field.kind != NUMBERS:
             whole[name] = integers[start : start + rows]
-    return Scanned(whole, real, present)
+            continue
+        column = numbers[start : start + rows * max(field.width, 1)]
+        if field.width:
+            column = column.reshape(rows, field.width)
+        if field.any_length:
+            offsets[name] = np.concatenate([[0], np.cumsum(there * field.width)])
+            column = column[there].reshape(-1)
+        elif not complete:
+            column[~there] = np.nan
+        real[name] = column
+    return JsonColumns(np.arange(rows), whole, real, offsets, present)
 
 
 @compiled("i8(u1[:], i8, i8)")

@@ -10,7 +10,7 @@ import numpy as np
 from sodkit.arrays import IntArray
 from sodkit.data.records import Annotations, Category
 from sodkit.data.sizes import SIZE_NAMES, size_index
-from sodkit.tiling.cuts import Cuts, Fate
+from sodkit.tiling.cuts import Cuts, Status
 from sodkit.tiling.settings import SplitSettings
 
 OUTCOMES = ("lost", "ignored", "truncated", "whole")
@@ -111,7 +111,7 @@ def best_outcomes(annotations: Annotations, rows: IntArray, cuts: Cuts) -> IntAr
         (R,) indices into ``OUTCOMES``; of regions 0.
     """
     outcome = np.where(cuts.whole, OUTCOMES.index("whole"), OUTCOMES.index("truncated"))
-    outcome = np.where(cuts.fate == Fate.IGNORE, OUTCOMES.index("ignored"), outcome)
+    outcome = np.where(cuts.status == Status.IGNORE, OUTCOMES.index("ignored"), outcome)
     written = cuts.written
     best = np.zeros(len(rows), np.int64)
     np.maximum.at(best, np.searchsorted(rows, cuts.rows[written]), outcome[written])

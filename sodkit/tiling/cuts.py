@@ -28,7 +28,7 @@ _WHOLE = 1 - 1e-9
 """The visible share from which on an object is whole: clipping rounds."""
 
 
-class Fate(IntEnum):
+class Status(IntEnum):
     """What becomes of an annotation in a patch."""
 
     KEEP = 0
@@ -45,14 +45,14 @@ class Cuts:
         window: (K,) index into ``starts``, ascending.
         rows: (K,) annotations that a window shows any of, ascending within a window.
         share: (K,) how much of what the image shows of each lies in the window, in (0, 1].
-        fate: (K,) values of ``Fate``.
+        status: (K,) values of ``Status``.
     """
 
     starts: IntArray
     window: IntArray
     rows: IntArray
     share: FloatArray
-    fate: npt.NDArray[np.int8]
+    status: npt.NDArray[np.int8]
 
     def __len__(self) -> int:
         """Return the number of windows."""
@@ -66,7 +66,7 @@ class Cuts:
     @property
     def written(self) -> BoolArray:
         """(K,) true where the patch's annotations have it."""
-        return np.asarray(self.fate != Fate.DROP)
+        return np.asarray(self.status != Status.DROP)
 
     def take_windows(self, chosen: BoolArray) -> Self:
         """Select windows by mask (W,), with what they show."""
@@ -76,7 +76,7 @@ class Cuts:
             window=(np.cumsum(chosen) - 1)[self.window[rows]],
             rows=self.rows[rows],
             share=self.share[rows],
-            fate=self.fate[rows],
+            status=self.status[rows],
         )
 
     @classmethod
@@ -90,7 +90,7 @@ class Cuts:
             ),
             rows=np.concatenate([part.rows for part in parts]),
             share=np.concatenate([part.share for part in parts]),
-            fate=np.concatenate([part.fate for part in parts]),
+            status=np.concatenate([part.status for part in parts]),
         )
 
 
@@ -120,8 +120,8 @@ def cut(annotations: Annotations, index: int, rows: IntArray, settings: SplitSet
     thin = (high - low).min(axis=1, initial=np.inf) < _SLIVER
     kept = np.flatnonzero(np.where(thin, share >= _WHOLE, share > 0))
     window, shown, share = window[kept], shown[kept], np.minimum(share[kept], 1.0)
-    fate = _fates(own.is_region[shown], own.ignore[shown], share, settings)
-    return Cuts(places.frames[:, :2].astype(np.int64), window, rows[shown], share, fate)
+    status = _statuses(own.is_region[shown], own.ignore[shown], share, settings)
+    return Cuts(places.frames[:, :2].astype(np.int64), window, rows[shown], share, status)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -168,13 +168,13 @@ def _span(
     return begin, np.maximum(np.searchsorted(first, high, side="left") - begin, 0)
 
 
-def _fates(
+def _statuses(
     region: BoolArray, ignored: BoolArray, share: FloatArray, settings: SplitSettings
 ) -> npt.NDArray[np.int8]:
     """Decide what becomes of annotations that show a share each."""
     least = settings.min_visible
     enough = share >= least if settings.keep_at_min else share > least
-    too_little = Fate.IGNORE if settings.truncated == "ignore" else Fate.DROP
-    of_region = Fate.IGNORE if settings.ignore == "flag" else Fate.DROP
-    of_object = np.where(enough, np.where(ignored, Fate.IGNORE, Fate.KEEP), too_little)
+    too_little = Status.IGNORE if settings.truncated == "ignore" else Status.DROP
+    of_region = Status.IGNORE if settings.ignore == "flag" else Status.DROP
+    of_object = np.where(enough, np.where(ignored, Status.IGNORE, Status.KEEP), too_little)
     return np.where(region, of_region, of_object).astype(np.int8)

@@ -134,7 +134,7 @@ def _read_claim(out: Path) -> _Claim | None:
 
 
 def _difference(found: _Claim, settings: SplitSettings) -> str:
-    """Tell how an earlier split differs."""
+    """Say how an earlier split differs."""
     now = settings.as_dict()
     keys = [key for key, value in now.items() if found.settings.get(key) != value]
     if not keys:

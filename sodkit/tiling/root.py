@@ -27,7 +27,7 @@ class SplitPlan:
         workers: threads.
         overwrite: replace an earlier split of other settings.
         skip_bad: leave out images that are missing or cannot be read.
-        say: told what is odd about annotations that are split all the same.
+        say: called with what is odd about annotations that are split all the same.
     """
 
     settings: Callable[[str], SplitSettings]
@@ -63,7 +63,7 @@ def split_source(
         DataError, UsageError, SodkitError: as ``read_annotations`` and ``split_dataset``.
     """
     missing = MissingImages(leave_out=plan.skip_bad)
-    own = read_annotations(path, format=plan.format, images=plan.images, tell=missing)
+    own = read_annotations(path, format=plan.format, images=plan.images, report=missing)
     for sentence in oddities(own):
         plan.say(f"{path}: {sentence}")
     folder = find_images(path, own) if plan.images is None else plan.images

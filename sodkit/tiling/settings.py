@@ -1,4 +1,4 @@
-"""What a split can be told, and the two releases' rules as profiles."""
+"""The settings of a split, and the two releases' rules as profiles."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SplitSettings:
             lies whole in some patch.
         min_visible: share 0..1 of an object's area that a patch must show for it to be kept.
         keep_at_min: an object that shows exactly ``min_visible`` is kept.
-        truncated: what becomes of an object that shows less: flagged ignore, or left out.
+        truncated: an object that shows less is flagged ignore, or left out.
         ignore: what becomes of ignore regions: their pixels painted with ``fill``, or kept as
             regions flagged ignore, or left out.
         fill: RGB colour of painted regions.

@@ -14,7 +14,7 @@ import numpy as np
 from sodkit.arrays import BoolArray, FloatArray, IntArray
 from sodkit.data.records import Annotations, ImageRecord, Polygons
 from sodkit.geometry.boxes import xyxy_to_xywh
-from sodkit.tiling.cuts import Cuts, Fate, cut
+from sodkit.tiling.cuts import Cuts, Status, cut
 from sodkit.tiling.settings import SplitSettings
 
 IMAGES = "images"
@@ -68,7 +68,7 @@ def split_image(
             images=_records(image, cuts, settings, stem),
             ids=np.arange(1, len(own) + 1),
             image_index=patch,
-            ignore=cuts.fate[written] == Fate.IGNORE,
+            ignore=cuts.status[written] == Status.IGNORE,
         ),
         truncated=~cuts.whole[written],
     )
@@ -112,7 +112,7 @@ def painted_rows(annotations: Annotations, rows: IntArray, settings: SplitSettin
 def _kept(
     cuts: Cuts, annotations: Annotations, image: ImageRecord, settings: SplitSettings
 ) -> BoolArray:
-    """Tell which windows (W,) become patches; of empty ones by their place, so that runs agree."""
+    """Return (W,) which windows become patches; empty ones by their place, so that runs agree."""
     if settings.empty == "keep":
         return np.ones(len(cuts), np.bool_)
     kept = np.zeros(len(cuts), np.bool_)

@@ -9,9 +9,8 @@ unless it has changed since: then its patches are made anew.
 from __future__ import annotations
 
 import os
-from collections import Counter, deque
-from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from sodkit.data.sizes import SIZE_NAMES
 from sodkit.errors import DataError, UsageError
 from sodkit.lock import lock_folder
 from sodkit.names import check_names
+from sodkit.threads import map_in_order
 from sodkit.tiling import folder
 from sodkit.tiling.conservation import (
     OUTCOMES,
@@ -74,7 +74,7 @@ def split_dataset(
         workers: threads; None: one a core.
         overwrite: replace an earlier split of other settings.
         skip_bad: leave out images that cannot be read, and report them.
-        progress: told (done, total) images.
+        progress: called with (done, total) images.
 
     Raises:
         DataError: an image that is missing, cannot be decoded or has another size than stated, or
@@ -104,14 +104,15 @@ def _split_all(job: _Job, count: int, progress: Progress | None) -> SplitReport:
     """Write the patches of all images, and their annotations."""
     totals = _Totals(job)
     annotations, out_dir = job.annotations, job.out_dir
+    images = range(len(annotations.images))
     with (
         coco_writer(out_dir / PATCHES, annotations.categories) as writer,
-        closing(_in_order(job, count)) as results,
+        closing(map_in_order(job.run, images, count, stop=job.stop)) as results,
     ):
         for done, result in enumerate(results, start=1):
             totals.add(result, writer)
             if progress is not None:
-                progress(done, len(annotations.images))
+                progress(done, len(images))
     return totals.report()
 
 
@@ -220,7 +221,7 @@ class _Result:
 
 
 class _Totals:
-    """Numbers patches and annotations in the order of the source and counts what became of it."""
+    """Numbers patches and annotations in the order of the source; counts objects by outcome."""
 
     def __init__(self, job: _Job) -> None:
         self._job = job
@@ -273,26 +274,6 @@ class _Totals:
         )
 
 
-def _in_order(job: _Job, workers: int) -> Generator[_Result, None, None]:
-    """Run all images on threads; yield the results in order, at most a few waiting.
-
-    Ends the threads after their current patch if an image fails or the program is interrupted.
-    """
-    pending: deque[Future[_Result]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="split") as pool:
-        try:
-            for index in range(len(job.annotations.images)):
-                pending.append(pool.submit(job.run, index))
-                if len(pending) > 2 * workers:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            job.stop.set()
-            for future in pending:
-                future.cancel()
-
-
 def _crop(image: RgbImage, start: tuple[int, int], size: int, padding: Rgb) -> RgbImage:
     """Return a window, padded right and below if the image ends in it."""
     x, y = start
@@ -317,7 +298,7 @@ def _changed(path: Path) -> int:
 
 
 def _is_there(path: Path, changed: int) -> bool:
-    """Tell whether a patch has been written since its image last changed.
+    """Return whether a patch has been written since its image last changed.
 
     One of no bytes was cut off by a power failure.
     """
@@ -348,7 +329,7 @@ def _check_numbers(annotations: Annotations, images_dir: Path, settings: SplitSe
         try:
             check_size(images_dir / image.file_name, (image.width, image.height))
         except DataError:
-            continue  # its size is wrong: told, or left out, when its turn comes
+            continue  # its size is wrong: reported, or left out, when its turn comes
         raise UsageError(
             f"an image of {image.width} x {image.height} px would be cut into {number} patches, "
             f"more than {_MOST_PATCHES}",

@@ -13,8 +13,8 @@ from sodkit.evaluation.tide import (
     average_precision,
     find_errors,
     mean_average_precision,
-    mend,
     ranking_of,
+    repair,
     without,
 )
 from sodkit.geometry.boxes import iou, xywh_to_xyxy
@@ -114,7 +114,7 @@ def test_only_the_best_of_two_errors_becomes_right():
     found, tide = errors_of(annotations, rows)
     assert only(tide) == {"localisation": 2}
     now = ranking_of(annotations, found)
-    after = mend(annotations, found, now, tide.kind >= 0, tide.target)
+    after = repair(annotations, found, now, tide.kind >= 0, tide.target)
     assert (after.right & after.keep).tolist() == [True, False]  # best first
     assert after.keep.tolist() == [True, False]
     assert tide.gain["localisation"] == near(1)
@@ -125,7 +125,7 @@ def test_an_error_on_a_found_object_is_taken_away():
     annotations, rows = scene([OBJECT], detections)
     found, tide = errors_of(annotations, rows)
     assert only(tide) == {"localisation": 1}
-    after = mend(annotations, found, ranking_of(annotations, found), tide.kind >= 0, tide.target)
+    after = repair(annotations, found, ranking_of(annotations, found), tide.kind >= 0, tide.target)
     assert after.keep.tolist() == [False, True]
     assert tide.gain["localisation"] == near(0.5)
 
@@ -240,13 +240,13 @@ def test_what_always_holds(seed, oriented):
 
 
 @pytest.mark.parametrize(("seed", "oriented"), CASES)
-def test_all_errors_mended_at_once_leave_nothing_to_gain(seed, oriented):
+def test_all_errors_repaired_at_once_leave_nothing_to_gain(seed, oriented):
     annotations, detections = random_case(seed, oriented=oriented)
     found, tide = errors_of(annotations, detections, SODA_A if oriented else SODA_D)
     now = ranking_of(annotations, found)
-    mended = mend(annotations, found, now, tide.kind >= 0, tide.target)
+    repaired = repair(annotations, found, now, tide.kind >= 0, tide.target)
     asked = without(annotations, found, now, tide.missed).positives
-    perfect = mean_average_precision(replace(mended, positives=asked), RECALLS)
+    perfect = mean_average_precision(replace(repaired, positives=asked), RECALLS)
     assert perfect == near(1)
     assert tide.ap < 0.9
 

@@ -10,9 +10,10 @@ from unittest.mock import patch
 
 import numpy as np
 
+from sodkit import json_columns
 from sodkit.data.checking.dataset_check import check_dataset
 from sodkit.data.checking.oddities import oddities
-from sodkit.data.formats import coco_columns, coco_write, find_images, read_annotations
+from sodkit.data.formats import coco_write, find_images, read_annotations
 from sodkit.data.formats.conversion import convert
 from sodkit.data.images.listing import list_images
 from sodkit.data.records import Annotations
@@ -44,7 +45,7 @@ def _both(folder: Path) -> None:
     """Read COCO by the compiled scanner and with care: both must say the same."""
     results: list[Annotations | str] = []
     for large in (0, 1 << 40):
-        with patch.object(coco_columns, "_LARGE", large):
+        with patch.object(json_columns, "LARGE", large):
             try:
                 results.append(read_annotations(folder / "ann.json"))
             except SodkitError as error:

@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 import numpy as np
 
+from sodkit import json_columns
 from sodkit.data.predictions import storage
 from sodkit.data.records import Detections
 from sodkit.errors import SodkitError
@@ -70,7 +71,7 @@ def _both(folder: Path) -> None:
     """Read JSON by the compiled scanner and with care: both must say the same."""
     results: list[Detections | str] = []
     for large in (0, 1 << 40):
-        with patch.object(storage, "_LARGE", large):
+        with patch.object(json_columns, "LARGE", large):
             try:
                 found = storage.read_predictions(
                     folder / "p.json", made.horizontal(), proposals=True

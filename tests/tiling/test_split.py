@@ -11,7 +11,7 @@ from sodkit.data.records import REGION, Annotations, Category, ImageRecord, Poly
 from sodkit.errors import UsageError
 from sodkit.geometry.rotated import corners_to_obb, obb_to_corners
 from sodkit.tiling.conservation import OUTCOMES, best_outcomes, tally
-from sodkit.tiling.cuts import Fate, cut
+from sodkit.tiling.cuts import Status, cut
 from sodkit.tiling.settings import DEFAULT, SODA_A, SODA_D, SplitSettings
 from sodkit.tiling.split import split_image
 
@@ -80,22 +80,22 @@ def test_boxes_are_shifted_and_clipped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rules", "share", "fate"),
+    ("rules", "share", "status"),
     [
-        (SODA_D, 0.40, Fate.IGNORE),
-        (SODA_D, 0.41, Fate.KEEP),
-        (SODA_A, 0.70, Fate.KEEP),
-        (SODA_A, 0.69, Fate.DROP),
-        (DEFAULT, 0.50, Fate.KEEP),
-        (DEFAULT, 0.49, Fate.IGNORE),
+        (SODA_D, 0.40, Status.IGNORE),
+        (SODA_D, 0.41, Status.KEEP),
+        (SODA_A, 0.70, Status.KEEP),
+        (SODA_A, 0.69, Status.DROP),
+        (DEFAULT, 0.50, Status.KEEP),
+        (DEFAULT, 0.49, Status.IGNORE),
     ],
 )
-def test_the_rule_of_the_visible_share(rules: SplitSettings, share: float, fate: Fate) -> None:
+def test_the_rule_of_the_visible_share(rules: SplitSettings, share: float, status: Status) -> None:
     own = horizontal([[800 - 100 * share, 10, 100, 20]], width=1450, height=800)
     cuts = cut(own, 0, np.arange(1), rules)
     first = cuts.window == 0
     assert cuts.share[first] == pytest.approx([share])
-    assert cuts.fate[first].tolist() == [fate]
+    assert cuts.status[first].tolist() == [status]
 
 
 @pytest.mark.parametrize(("ignore", "expected"), [("flag", [True]), ("fill", []), ("drop", [])])

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from sodkit.data.images.decoding import read_image
 from sodkit.data.images.image_size import orientation, read_header
 from sodkit.data.records import ImageRecord
 from sodkit.errors import DataError
+from sodkit.threads import map_in_order
 
 _TURNED = 5
 """EXIF orientations from this one on swap width and height."""
@@ -42,10 +41,12 @@ def image_findings(
         images: as the annotations state them.
         folder: where their file names start.
         workers: threads, None: one a core.
-        progress: told (done, total).
+        progress: called with (done, total).
     """
     seen: dict[bytes, str] = {}
-    for done, (image, look) in enumerate(_looks(images, folder, workers), start=1):
+    count = workers or os.cpu_count() or 1
+    looks = map_in_order(lambda image: _look(image, folder), images, count)
+    for done, (image, look) in enumerate(zip(images, looks, strict=True), start=1):
         yield from look.findings
         if look.digest is not None:
             twin = seen.setdefault(look.digest, image.file_name)
@@ -55,27 +56,6 @@ def image_findings(
                 yield Finding("warning", "duplicate-image", what, where)
         if progress is not None:
             progress(done, len(images))
-
-
-def _looks(
-    images: Sequence[ImageRecord], folder: Path, workers: int | None
-) -> Iterator[tuple[ImageRecord, _Look]]:
-    """Look at images on threads, in order, a few ahead: memory stays bounded."""
-    count = workers or os.cpu_count() or 1
-    pending: deque[tuple[ImageRecord, Future[_Look]]] = deque()
-    with ThreadPoolExecutor(count) as pool:
-        try:
-            for image in images:
-                pending.append((image, pool.submit(_look, image, folder)))
-                if len(pending) > 2 * count:
-                    first, future = pending.popleft()
-                    yield first, future.result()
-            while pending:
-                first, future = pending.popleft()
-                yield first, future.result()
-        finally:
-            for _, future in pending:
-                future.cancel()
 
 
 def _look(image: ImageRecord, folder: Path) -> _Look:

@@ -72,7 +72,7 @@ def check_dataset(
         classes: names that are right, None: those of the source.
         look_at_images: decode every image; otherwise only annotations are checked.
         workers: threads that decode, None: one a core.
-        progress: told (done, total) images.
+        progress: called with (done, total) images.
 
     Raises:
         UsageError: an unknown ``format``.
@@ -80,17 +80,17 @@ def check_dataset(
     findings: list[Finding] = []
     missing: set[str] = set()
 
-    def tell(error: DataError, kind: str) -> None:
+    def report(error: DataError, kind: str) -> None:
         findings.append(Finding.of(error, kind))
         if isinstance(error, MissingImageError):
             missing.add(error.stem)
 
     try:
-        source = collect_annotations(path, format=format, images=images, tell=tell)
+        source = collect_annotations(path, format=format, images=images, report=report)
         findings += look_at(source, classes)
-        own = assemble(source, tell)
+        own = assemble(source, report)
     except DataError as error:
-        tell(error, "form")
+        report(error, "form")
         return CheckReport(tuple(findings), None, None)
     folder = None
     if look_at_images:

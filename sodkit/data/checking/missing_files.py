@@ -1,4 +1,4 @@
-"""Image files that annotations name and nobody has: looked for before long work begins."""
+"""Image files that annotations name but that are not there: looked for before long work begins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands accept but a user should know of: said when data are read, never silently."""
+"""What commands accept but a user should know: said when data are read, never silently."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FAR = 1e9
 
 
 def oddities(annotations: Annotations) -> list[str]:
-    """Say how many objects have an odd shape, what becomes of them, and which is the first.
+    """Say how many objects have an odd shape, how they are used, and which is the first.
 
     Args:
         annotations: as read.

@@ -1,4 +1,4 @@
-"""Annotations on disk, one format a module; here they are told apart, read and written.
+"""Annotations on disk, one format a module; here they are recognised, read and written.
 
 Each module collects what it reads into ``Collected``, which ``assemble`` checks and turns into
 ``Annotations``, and writes them. Its head says what it understands.
@@ -20,7 +20,7 @@ from sodkit.data.formats.recognise import (
     is_annotations,
     recognise,
 )
-from sodkit.data.formats.source import Tell, stop
+from sodkit.data.formats.source import Report, stop
 from sodkit.data.records import Annotations
 from sodkit.errors import DataError, UsageError
 
@@ -41,7 +41,7 @@ FORMATS = ("coco", "soda-a", "dota", "yolo", "voc")
 
 
 def read_annotations(
-    path: Path, *, format: str | None = None, images: Path | None = None, tell: Tell = stop
+    path: Path, *, format: str | None = None, images: Path | None = None, report: Report = stop
 ) -> Annotations:
     """Read a file or folder of annotations.
 
@@ -51,17 +51,17 @@ def read_annotations(
         format: one of ``FORMATS``, None: recognised.
         images: where file names start; needed only where the source does not state image sizes and
             the images are in none of the usual places.
-        tell: told of everything wrong that reading can go on without; the default raises it.
+        report: called with everything wrong that reading can go on without; the default raises it.
 
     Raises:
         DataError: if it is missing, of no known format or wrong, with the place.
         UsageError: if ``format`` is unknown.
     """
-    return assemble(collect_annotations(path, format=format, images=images, tell=tell), tell)
+    return assemble(collect_annotations(path, format=format, images=images, report=report), report)
 
 
 def collect_annotations(
-    path: Path, *, format: str | None = None, images: Path | None = None, tell: Tell = stop
+    path: Path, *, format: str | None = None, images: Path | None = None, report: Report = stop
 ) -> Collected:
     """Read a file or folder of annotations as it stands, without the rules of all formats.
 
@@ -78,4 +78,4 @@ def collect_annotations(
         path = path / PATCHES
     # Imported when used: what the other formats lean on takes longer than reading a small file.
     reader = import_module(f"sodkit.data.formats.{name.replace('-', '_')}")
-    return cast(Collected, reader.collect(path, images=images, tell=tell))
+    return cast(Collected, reader.collect(path, images=images, report=report))

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sodkit.arrays import BoolArray, FloatArray, IntArray
-from sodkit.data.formats.source import Tell, stop
+from sodkit.data.formats.source import Report, stop
 from sodkit.data.records import IGNORED, REGION, Annotations, Category, ImageRecord, Polygons
 from sodkit.errors import DataError
 from sodkit.geometry.boxes import xywh_to_xyxy
@@ -42,10 +42,9 @@ class Collected:
         category_ids: (N,) ids of the categories.
         xywh: (N, 4) boxes; with polygons they are not looked at.
         area: (N,) px^2, NaN: not stated.
-        ignore: (N,) flags.
         polygons: corners of every annotation, None if the source has none.
-        place: tells for a row where it stands, for messages.
-        flags: (N,) see ``Annotations``; None: as ``ignore`` says.
+        flags: (N,) bits IGNORED and CROWD.
+        place: returns for a row where it stands, for messages.
         obb: (N, 5) oriented boxes as stated, whose corners ``polygons`` are; None: not stated.
     """
 
@@ -57,10 +56,9 @@ class Collected:
     category_ids: IntArray
     xywh: FloatArray
     area: FloatArray
-    ignore: BoolArray
+    flags: npt.NDArray[np.uint8]
     polygons: Polygons | None
     place: Callable[[int], str]
-    flags: npt.NDArray[np.uint8] | None = None
     obb: FloatArray | None = None
 
     def take(self, rows: IntArray) -> Collected:
@@ -73,33 +71,32 @@ class Collected:
             category_ids=self.category_ids[rows],
             xywh=self.xywh[rows],
             area=self.area[rows],
-            ignore=self.ignore[rows],
             polygons=None if self.polygons is None else self.polygons.take(rows),
-            flags=None if self.flags is None else self.flags[rows],
+            flags=self.flags[rows],
             obb=None if self.obb is None else self.obb[rows],
             place=lambda row: place(int(rows[row])),
         )
 
 
-def assemble(source: Collected, tell: Tell = stop) -> Annotations:
+def assemble(source: Collected, report: Report = stop) -> Annotations:
     """Check what was collected and turn it into columns.
 
     Args:
         source: what a reader collected.
-        tell: told of everything wrong; what is concerned is then left out.
+        report: called with everything wrong; what is concerned is then left out.
 
     Raises:
         DataError: by default, at the first thing wrong, naming its place and how many more there
             are.
     """
-    source = _unique(source, tell)
-    source, labels, classes = _labelled(source, tell)
-    source, image_index, keep = _with_image(source, tell)
+    source = _unique(source, report)
+    source, labels, classes = _labelled(source, report)
+    source, image_index, keep = _with_image(source, report)
     labels = labels[keep]
     if source.polygons is not None:
-        source, keep = _screen(source, _corner_faults(source, source.polygons), tell)
+        source, keep = _screen(source, _corner_faults(source, source.polygons), report)
         labels, image_index = labels[keep], image_index[keep]
-    source, keep = _screen(source, _box_faults(source, image_index), tell)
+    source, keep = _screen(source, _box_faults(source, image_index), report)
     labels, image_index = labels[keep], image_index[keep]
     obb = None
     if source.polygons is not None:
@@ -108,7 +105,7 @@ def assemble(source: Collected, tell: Tell = stop) -> Annotations:
         else:
             obb = polygons_to_obb(source.polygons.points, source.polygons.offsets)
         flat = _Fault("no-size", np.asarray(obb[:, 3] <= 0), lambda _: "the polygon has no area")
-        source, keep = _screen(source, [flat], tell)
+        source, keep = _screen(source, [flat], report)
         labels, image_index, obb = labels[keep], image_index[keep], obb[keep]
     return _build(source, labels, image_index, classes, obb)
 
@@ -136,15 +133,15 @@ def _build(
         labels=labels,
         xywh=xywh,
         area=area,
-        ignore=source.ignore | (labels == REGION),
+        ignore=(source.flags != 0) | (labels == REGION),
         obb=obb,
         polygons=polygons,
-        flags=None if source.flags is None else source.flags | IGNORED * (labels == REGION),
+        flags=source.flags | IGNORED * (labels == REGION),
     )
 
 
 def is_ignore(name: str) -> bool:
-    """Tell whether a category of this name holds ignore regions."""
+    """Return whether a category of this name holds ignore regions."""
     return name.strip().casefold() == IGNORE_NAME
 
 
@@ -173,47 +170,58 @@ class _Fault:
     hint: Callable[[int], str] | None = None
 
 
-def _screen(source: Collected, faults: Iterable[_Fault], tell: Tell) -> tuple[Collected, IntArray]:
-    """Tell of faults, of a row only the first; return the rows without any, and which they are."""
+def _screen(
+    source: Collected, faults: Iterable[_Fault], report: Report
+) -> tuple[Collected, IntArray]:
+    """Report faults, of a row only the first; return the rows without any, and which they are."""
     sound = np.ones(len(source.ids), np.bool_)
     for fault in faults:
         rows = np.flatnonzero(fault.bad & sound)
         sound[rows] = False
         for row in rows.tolist():
             what = fault.what(row)
-            if tell is stop and len(rows) > 1:
+            if report is stop and len(rows) > 1:
                 what += f" (and {len(rows) - 1} more like it)"
             hint = None if fault.hint is None else fault.hint(row)
-            tell(DataError(what, where=source.place(row), hint=hint), fault.kind)
+            report(DataError(what, where=source.place(row), hint=hint), fault.kind)
     keep = np.flatnonzero(sound)
     return source if len(keep) == len(sound) else source.take(keep), keep
 
 
-def _unique(source: Collected, tell: Tell) -> Collected:
-    """Tell of ids and names that occur twice; the first of them counts."""
-    images = _first(source.images, "image id", lambda item: item.id, source.path, "images", tell)
+def _unique(source: Collected, report: Report) -> Collected:
+    """Report ids and names that occur twice; the first of them counts."""
+    images = _first(source.images, "image id", lambda item: item.id, source.path, "images", report)
     known = sorted(source.categories, key=lambda item: item.id)
-    known = _first(known, "category id", lambda item: item.id, source.path, "categories", tell)
-    known = _first(known, "category name", lambda item: item.name, source.path, "categories", tell)
+    known = _first(known, "category id", lambda item: item.id, source.path, "categories", report)
+    known = _first(
+        known, "category name", lambda item: item.name, source.path, "categories", report
+    )
     return replace(source, images=images, categories=known)
 
 
 def _first(
-    items: Sequence[T], what: str, key: Callable[[T], int | str], path: Path, at: str, tell: Tell
+    items: Sequence[T],
+    what: str,
+    key: Callable[[T], int | str],
+    path: Path,
+    at: str,
+    report: Report,
 ) -> list[T]:
-    """Return the first item of each key, telling of the others."""
+    """Return the first item of each key, report the others."""
     seen: dict[int | str, T] = {}
     for position, item in enumerate(items):
         value = key(item)
         if value in seen:
             where = f"{path}: {at}" + (f"[{position}]" if at == "images" else "")
-            tell(DataError(f"{what} {value} occurs twice", where=where), "duplicate-id")
+            report(DataError(f"{what} {value} occurs twice", where=where), "duplicate-id")
         else:
             seen[value] = item
     return list(seen.values())
 
 
-def _labelled(source: Collected, tell: Tell) -> tuple[Collected, IntArray, tuple[Category, ...]]:
+def _labelled(
+    source: Collected, report: Report
+) -> tuple[Collected, IntArray, tuple[Category, ...]]:
     """Return class indices (N,) and the classes in the order of their ids."""
     known = source.categories
     classes = tuple(item for item in known if not is_ignore(item.name))
@@ -225,17 +233,17 @@ def _labelled(source: Collected, tell: Tell) -> tuple[Collected, IntArray, tuple
     fault = _Fault(
         "unknown-class", ~found, lambda row: f"unknown category id {ids[row]}", lambda _: listed
     )
-    source, keep = _screen(source, [fault], tell)
+    source, keep = _screen(source, [fault], report)
     labels = table[rows[keep]] if len(table) else np.zeros(0, np.int64)
     return source, labels, classes
 
 
-def _with_image(source: Collected, tell: Tell) -> tuple[Collected, IntArray, IntArray]:
+def _with_image(source: Collected, report: Report) -> tuple[Collected, IntArray, IntArray]:
     """Return the index (N,) of each annotation's image, and which annotations have one."""
     rows, found = _lookup(source.image_ids, [image.id for image in source.images])
     ids = source.image_ids
     fault = _Fault("unknown-image", ~found, lambda row: f"no image has the id {ids[row]}")
-    source, keep = _screen(source, [fault], tell)
+    source, keep = _screen(source, [fault], report)
     return source, rows[keep], keep
 
 

@@ -22,17 +22,18 @@ import msgspec
 import numpy as np
 
 from sodkit.data.formats.assemble import Collected
-from sodkit.data.formats.coco_columns import Id, read_columns
+from sodkit.data.formats.coco_columns import collect_annotations
 from sodkit.data.formats.source import (
-    Tell,
-    decode_items,
+    Report,
     decode_json,
+    decode_list,
     read_bytes,
     safe_name,
     stop,
 )
 from sodkit.data.records import Category, ImageRecord
 from sodkit.errors import DataError
+from sodkit.json_text import Id
 
 Side = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 Coordinate = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
@@ -59,50 +60,31 @@ class _File(msgspec.Struct):
     categories: list[msgspec.Raw]
 
 
-def collect(path: Path, *, images: Path | None = None, tell: Tell = stop) -> Collected:
+def collect(path: Path, *, images: Path | None = None, report: Report = stop) -> Collected:
     """Read a COCO file.
 
     Args:
         path: the JSON file.
         images: where ``file_name`` starts; needed only if the file does not state image sizes.
-        tell: told of every image, category or annotation that is wrong; it is left out.
+        report: called with every image, category or annotation that is wrong; it is left out.
 
     Raises:
         DataError: anything missing or wrong, with the file and line or JSON path and id.
     """
     content = decode_json(read_bytes(path), _File, path)
     records = []
-    for index, image in decode_items(content.images, _Image, path, "images", tell):
+    for index, image in decode_list(content.images, _Image, path, "images", report):
         try:
             records.append(_record(image, index, path, images))
         except DataError as error:
-            tell(error, "form")
+            report(error, "form")
     categories = [
         Category(item.id, item.name)
-        for _, item in decode_items(content.categories, _Category, path, "categories", tell)
+        for _, item in decode_list(content.categories, _Category, path, "categories", report)
     ]
-    columns = read_columns(content.annotations, path, tell)
-    ids, positions = columns.ids, columns.positions
-
-    def place(row: int) -> str:
-        return f"{path}: annotations[{positions[row]}] (id {ids[row]})"
-
-    source = Collected(
-        path=path,
-        images=records,
-        categories=categories,
-        ids=ids,
-        image_ids=columns.image_ids,
-        category_ids=columns.category_ids,
-        xywh=columns.xywh,
-        area=columns.area,
-        ignore=columns.flags != 0,
-        polygons=columns.polygons,
-        place=place,
-        flags=columns.flags,
-        obb=columns.obb,
+    return _with_box(
+        collect_annotations(content.annotations, path, records, categories, report), report
     )
-    return _with_box(source, tell)
 
 
 def _record(image: _Image, index: int, path: Path, folder: Path | None) -> ImageRecord:
@@ -128,11 +110,11 @@ def _record(image: _Image, index: int, path: Path, folder: Path | None) -> Image
     )
 
 
-def _with_box(source: Collected, tell: Tell) -> Collected:
-    """Tell of annotations with neither box nor polygon (JSON itself knows no NaN)."""
+def _with_box(source: Collected, report: Report) -> Collected:
+    """Report annotations with neither box nor polygon (JSON itself knows no NaN)."""
     absent = np.isnan(source.xywh[:, 0])
     if source.polygons is not None:
         absent &= np.isnan(source.polygons.points[source.polygons.offsets[:-1], 0])
     for row in np.flatnonzero(absent).tolist():
-        tell(DataError("has neither bbox nor poly nor obb", where=source.place(row)), "form")
+        report(DataError("has neither bbox nor poly nor obb", where=source.place(row)), "form")
     return source.take(np.flatnonzero(~absent)) if absent.any() else source

@@ -109,7 +109,7 @@ def convert(
 
 
 def is_coco(path: Path) -> bool:
-    """Tell whether a file is a COCO JSON, by its keys alone."""
+    """Return whether a file is a COCO JSON, by its keys alone."""
     try:
         content = msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
     except (OSError, ValueError, RecursionError):

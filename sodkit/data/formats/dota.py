@@ -27,7 +27,7 @@ from sodkit.data.formats.labels import (
     Row,
     collect_labels,
 )
-from sodkit.data.formats.source import Tell, number, read_lines, stop
+from sodkit.data.formats.source import Report, number, read_lines, stop
 from sodkit.data.records import REGION, Annotations, ImageRecord
 from sodkit.errors import DataError, UsageError
 from sodkit.geometry.rotated import obb_to_corners
@@ -44,32 +44,32 @@ CLASSES = (_V1, (*_V1, "container-crane", "airport", "helipad"))
 """The classes of DOTA 1.0 and 2.0, in the order of their development kit."""
 
 
-def collect(path: Path, *, images: Path | None = None, tell: Tell = stop) -> Collected:
+def collect(path: Path, *, images: Path | None = None, report: Report = stop) -> Collected:
     """Read a folder of DOTA text, the folder with ``labelTxt``, or one file.
 
     Args:
         path: the folder or file.
         images: the folder of the images (None: looked for beside ``path``).
-        tell: told of every line that is wrong, and every file without image.
+        report: called with every line that is wrong, and every file without image.
 
     Raises:
         DataError: anything missing or wrong, with the file and line.
     """
     if (path / LABELS).is_dir():
         path = path / LABELS
-    return collect_labels(path, ".txt", _read, CLASSES, images, tell)
+    return collect_labels(path, ".txt", _read, CLASSES, images, report)
 
 
 def _read(
-    path: Path, tell: Tell
+    path: Path, report: Report
 ) -> tuple[list[Row], Callable[[ImageFinder, str, int], ImageRecord]]:
     def image(finder: ImageFinder, stem: str, number: int) -> ImageRecord:
         return finder.record(stem, number, path)
 
-    return _rows(path, tell), image
+    return _rows(path, report), image
 
 
-def _rows(path: Path, tell: Tell) -> list[Row]:
+def _rows(path: Path, report: Report) -> list[Row]:
     rows = []
     for line, text in enumerate(read_lines(path), start=1):
         if not text.strip() or text.lstrip().startswith(HEADERS):
@@ -77,7 +77,7 @@ def _rows(path: Path, tell: Tell) -> list[Row]:
         try:
             rows.append(_row(text, line))
         except ValueError as error:
-            tell(DataError(str(error), where=f"{path}:{line}"), "form")
+            report(DataError(str(error), where=f"{path}:{line}"), "form")
     return rows
 
 
@@ -165,7 +165,7 @@ def short(value: float) -> str:
 
 
 def is_label_line(text: str) -> bool:
-    """Tell whether a line is of DOTA: 8 numbers and a class that is none."""
+    """Return whether a line is of DOTA: 8 numbers and a class that is none."""
     try:
         row = _row(text, 1)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Where the images of a source are, if nobody says so, and what they are called and numbered."""
+"""Where the images of a source are, if it is not said, and what they are called and numbered."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LONGEST_NAME = 255
 
 
 def is_file(path: Path) -> bool:
-    """Tell whether there is such a file; there is none by a name that no system takes."""
+    """Return whether there is such a file; there is none by a name that no system takes."""
     try:
         return path.is_file()
     except OSError:
@@ -26,7 +26,7 @@ def is_file(path: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Tell whether there is such a folder; there is none by a name that no system takes."""
+    """Return whether there is such a folder; there is none by a name that no system takes."""
     try:
         return path.is_dir()
     except OSError:

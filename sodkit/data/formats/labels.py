@@ -29,9 +29,9 @@ from sodkit.data.formats.folders import (
     is_file,
     numbers,
 )
-from sodkit.data.formats.source import MissingImageError, Tell, closest, read_lines
+from sodkit.data.formats.source import MissingImageError, Report, closest, read_lines
 from sodkit.data.images.decoding import image_size
-from sodkit.data.records import Category, ImageRecord
+from sodkit.data.records import IGNORED, Category, ImageRecord
 from sodkit.errors import DataError
 
 CLASSES_FILE = "classes.txt"
@@ -81,7 +81,7 @@ def label_files(path: Path, suffix: str) -> list[tuple[str, Path]]:
 
 
 def is_output(path: Path) -> bool:
-    """Tell whether a file beside images is none of their labels but what ``predict`` wrote.
+    """Return whether a file beside images is none of their labels but what ``predict`` wrote.
 
     These are predictions in JSON, a list where annotations are an object, and ``*.images.json``.
     """
@@ -137,7 +137,7 @@ class ImageFinder:
         return ImageRecord(number, name, *image_size(self.folder / name))
 
 
-Reader = Callable[[Path, Tell], tuple[list[Row], Callable[[ImageFinder, str, int], ImageRecord]]]
+Reader = Callable[[Path, Report], tuple[list[Row], Callable[[ImageFinder, str, int], ImageRecord]]]
 """Reads a label file: its objects, and how to find its image (the folder, the stem, the id)."""
 
 
@@ -147,7 +147,7 @@ def collect_labels(
     read: Reader,
     presets: Sequence[tuple[str, ...]],
     images: Path | None,
-    tell: Tell,
+    report: Report,
 ) -> Collected:
     """Read a folder of label files, or one.
 
@@ -157,10 +157,10 @@ def collect_labels(
         read: reads one.
         presets: lists of classes, see ``class_names``.
         images: the folder of the images (None: looked for beside ``path``).
-        tell: told of everything wrong; objects of a missing image are kept.
+        report: called with everything wrong; objects of a missing image are kept.
 
     Raises:
-        DataError: if there is no label file, or ``tell`` raises it.
+        DataError: if there is no label file, or ``report`` raises it.
     """
     found = label_files(path, suffix)
     stems = [stem for stem, _ in found]
@@ -169,15 +169,15 @@ def collect_labels(
     for stem, file in found:
         record = None
         try:
-            rows, image = read(file, tell)
+            rows, image = read(file, report)
             record = image(finder, stem, ids[stem])
         except MissingImageError as error:
-            tell(error, "missing")
+            report(error, "missing")
         except DataError as error:
-            tell(error, "form")
+            report(error, "form")
             continue
         files.append(LabelFile(file, stem, record, rows))
-    return gather(path, files, class_names(path, files, presets), tell)
+    return gather(path, files, class_names(path, files, presets), report)
 
 
 def class_names(
@@ -218,14 +218,16 @@ def read_class_list(path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def gather(path: Path, files: Sequence[LabelFile], classes: Sequence[str], tell: Tell) -> Collected:
+def gather(
+    path: Path, files: Sequence[LabelFile], classes: Sequence[str], report: Report
+) -> Collected:
     """Bring label files together.
 
     Args:
         path: file or folder, for messages.
         files: what they hold.
         classes: names, a class's id is its position.
-        tell: told of objects of unknown class; they are left out.
+        report: called with objects of unknown class; they are left out.
     """
     index = {name: number for number, name in enumerate(classes)}
     rows: list[tuple[LabelFile, Row]] = []
@@ -235,7 +237,7 @@ def gather(path: Path, files: Sequence[LabelFile], classes: Sequence[str], tell:
         for row in file.rows:
             category = len(classes) if is_ignore(row.name) else index.get(row.name)
             if category is None:
-                _tell_unknown(row, file, classes, tell)
+                _report_unknown(row, file, classes, report)
                 continue
             rows.append((file, row))
             image_ids.append(image_id)
@@ -252,7 +254,7 @@ def gather(path: Path, files: Sequence[LabelFile], classes: Sequence[str], tell:
         category_ids=np.array(category_ids, np.int64),
         xywh=boxes,
         area=np.full(len(rows), np.nan),
-        ignore=np.array([row.ignore for _, row in rows], np.bool_),
+        flags=np.array([row.ignore for _, row in rows], np.bool_) * IGNORED,
         polygons=polygons_from_lists([_corners(row) for _, row in rows]) if oriented else None,
         place=lambda row: f"{rows[row][0].path}:{rows[row][1].line}",
     )
@@ -280,9 +282,9 @@ def _corners(row: Row) -> Sequence[float]:
     return [float(value) for value in corners]
 
 
-def _tell_unknown(row: Row, file: LabelFile, classes: Sequence[str], tell: Tell) -> None:
+def _report_unknown(row: Row, file: LabelFile, classes: Sequence[str], report: Report) -> None:
     like = closest(row.name, classes)
     known = "known: " + ", ".join(classes[:20])
     hint = known if like is None else f"did you mean {like!r}? {known}"
     error = DataError(f"unknown class {row.name!r}", where=f"{file.path}:{row.line}", hint=hint)
-    tell(error, "unknown-class")
+    report(error, "unknown-class")

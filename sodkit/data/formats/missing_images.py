@@ -12,7 +12,7 @@ from sodkit.errors import DataError
 
 
 class MissingImages:
-    """A ``Tell`` that notes missing images if they are to be left out, and raises all else.
+    """A ``Report`` that notes missing images if they are to be left out, and raises all else.
 
     What was read of them stays until ``without`` takes it away, so that it can be counted.
     """

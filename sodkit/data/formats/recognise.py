@@ -70,7 +70,7 @@ def recognise(path: Path) -> str:
 
 
 def is_annotations(path: Path) -> bool:
-    """Tell whether ``path`` looks like annotations of a known format."""
+    """Return whether ``path`` looks like annotations of a known format."""
     if not os.path.exists(path):  # also of a name that no system takes, unlike Path.exists
         return False
     try:
@@ -151,7 +151,7 @@ def _is_output(path: Path) -> bool:
 
 
 def _of_text(paths: list[Path]) -> str | None:
-    """Tell DOTA's and YOLO's text apart by the first lines that are of one."""
+    """Return whether text is DOTA's or YOLO's, by the first lines that are of one."""
     from sodkit.data.formats import dota, yolo
 
     for path in paths:

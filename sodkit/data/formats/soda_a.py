@@ -20,21 +20,21 @@ import numpy as np
 from sodkit.arrays import BoolArray, IntArray
 from sodkit.data.formats.assemble import IGNORE_NAME, Collected, box_corners, polygons_from_lists
 from sodkit.data.formats.coco import Coordinate, Side
-from sodkit.data.formats.coco_columns import Id
 from sodkit.data.formats.folders import IMAGE_SUFFIXES, image_folders, is_file, numbers, stem_of
 from sodkit.data.formats.labels import guessed_image, label_files
 from sodkit.data.formats.source import (
     MissingImageError,
-    Tell,
-    decode_items,
+    Report,
     decode_json,
+    decode_list,
     read_bytes,
     safe_name,
     stop,
 )
 from sodkit.data.images.decoding import image_size
-from sodkit.data.records import REGION, Annotations, Category, ImageRecord, Polygons
+from sodkit.data.records import IGNORED, REGION, Annotations, Category, ImageRecord, Polygons
 from sodkit.errors import DataError
+from sodkit.json_text import Id
 
 CLASSES = (
     "airplane",
@@ -81,14 +81,14 @@ class _File(msgspec.Struct):
     y_start: Coordinate | None = None
 
 
-def collect(path: Path, *, images: Path | None = None, tell: Tell = stop) -> Collected:
+def collect(path: Path, *, images: Path | None = None, report: Report = stop) -> Collected:
     """Read a folder of SODA-A files.
 
     Args:
         path: the folder with one JSON an image.
         images: the folder of the images; needed only where a file does not state name and size
             (None: looked for beside ``path``).
-        tell: told of every file or annotation that is wrong; it is left out.
+        report: called with every file or annotation that is wrong; it is left out.
 
     Raises:
         DataError: anything missing or wrong, with the file and the JSON path.
@@ -99,9 +99,9 @@ def collect(path: Path, *, images: Path | None = None, tell: Tell = stop) -> Col
     parts = []
     for stem, file in found:
         try:
-            parts.append(_read_file(file, stem, ids[stem], folders, tell))
+            parts.append(_read_file(file, stem, ids[stem], folders, report))
         except DataError as error:
-            tell(error, "form")
+            report(error, "form")
     counts = np.array([len(part.category_ids) for part in parts], np.int64)
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
@@ -116,13 +116,13 @@ def collect(path: Path, *, images: Path | None = None, tell: Tell = stop) -> Col
     return Collected(
         path=path,
         images=records,
-        categories=_categories(parts, tell),
+        categories=_categories(parts, report),
         ids=np.arange(1, total + 1, dtype=np.int64),
         image_ids=np.repeat(np.array([record.id for record in records], np.int64), counts),
         category_ids=np.concatenate([none, *(part.category_ids for part in parts)]),
         xywh=np.full((total, 4), np.nan),
         area=np.full(total, np.nan),
-        ignore=np.concatenate([none != 0, *(part.ignore for part in parts)]),
+        flags=np.concatenate([none != 0, *(part.ignore for part in parts)]) * IGNORED,
         polygons=Polygons.join([part.polygons for part in parts]),
         place=place,
     )
@@ -141,7 +141,7 @@ class _Part:
     polygons: Polygons
 
 
-def _read_file(path: Path, stem: str, number: int, folders: list[Path], tell: Tell) -> _Part:
+def _read_file(path: Path, stem: str, number: int, folders: list[Path], report: Report) -> _Part:
     content = decode_json(read_bytes(path), _File, path)
     named = content.categories
     categories = (
@@ -150,16 +150,18 @@ def _read_file(path: Path, stem: str, number: int, folders: list[Path], tell: Te
         else tuple(Category(item.id, item.name) for item in named)
     )
     items = []
-    for position, item in decode_items(content.annotations, _Annotation, path, "annotations", tell):
+    for position, item in decode_list(
+        content.annotations, _Annotation, path, "annotations", report
+    ):
         if item.category_id is None and item.cat_id is None:
             where = f"{path}: annotations[{position}]"
-            tell(DataError("category_id is missing", where=where), "form")
+            report(DataError("category_id is missing", where=where), "form")
         else:
             items.append((position, item))
     try:
         record = _record(content, path, stem, number, folders)
     except MissingImageError as error:
-        tell(error, "missing")
+        report(error, "missing")
         record = guessed_image(-number, stem, [item.poly for _, item in items])
     return _Part(
         path=path,
@@ -225,15 +227,15 @@ def _with_origins(records: list[ImageRecord]) -> list[ImageRecord]:
     ]
 
 
-def _categories(parts: list[_Part], tell: Tell) -> list[Category]:
-    """Join the categories of all files, telling of ids to which two files give different names."""
+def _categories(parts: list[_Part], report: Report) -> list[Category]:
+    """Join the categories of all files, report ids to which two files give different names."""
     joined: dict[int, Category] = {}
     for part in parts:
         for category in part.categories:
             known = joined.setdefault(category.id, category)
             if known.name != category.name:
                 what = f"category {category.id} is {category.name!r} here, elsewhere {known.name!r}"
-                tell(DataError(what, where=f"{part.path}: categories"), "class-names")
+                report(DataError(what, where=f"{part.path}: categories"), "class-names")
     return list(joined.values())
 
 

@@ -1,7 +1,7 @@
 """Reading a source file with errors that name the place: bytes, text, JSON, safe file names.
 
-What is wrong is told to a ``Tell``. Ordinary reading passes ``stop``, which raises it; a check
-passes one that notes it, and the reader goes on without the part concerned.
+What is wrong is reported by a ``Report``. Ordinary reading passes ``stop``, which raises it; a
+check passes one that notes it, and the reader goes on without the part concerned.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -19,7 +19,7 @@ import msgspec
 
 from sodkit.data.formats.folders import LONGEST_NAME
 from sodkit.errors import DataError
-from sodkit.json_text import BOM, JsonError, decode
+from sodkit.json_text import BOM, JsonError, decode, decode_items
 
 T = TypeVar("T")
 
@@ -28,8 +28,8 @@ _PLAIN_NAME = re.compile(r"\w[\w-]*(\.\w[\w-]*)*(/\w[\w-]*(\.\w[\w-]*)*)*", re.A
 _LONGEST_PATH = 4095
 """Bytes that systems take for a path."""
 
-Tell = Callable[[DataError, str], None]
-"""Told of something wrong: the error, and a short name of its kind."""
+Report = Callable[[DataError, str], None]
+"""Called with something wrong: the error, and a short name of its kind."""
 
 
 class MissingImageError(DataError):
@@ -41,7 +41,7 @@ class MissingImageError(DataError):
 
 
 def stop(error: DataError, kind: str) -> None:
-    """Raise what is wrong: the ``Tell`` of ordinary reading."""
+    """Raise what is wrong: the ``Report`` of ordinary reading."""
     raise error
 
 
@@ -109,43 +109,36 @@ def decode_json(data: bytes, kind: type[T], path: Path, *, at: str = "") -> T:
     try:
         return decode(data, kind)
     except JsonError as error:
-        raise _data_error(error, data, path, at) from error
+        raise data_error(error, data, path, at) from error
 
 
-def decode_items(
-    raws: list[msgspec.Raw], kind: type[T], path: Path, key: str, tell: Tell, start: int = 0
+def decode_list(
+    raws: list[msgspec.Raw], kind: type[T], path: Path, key: str, report: Report
 ) -> list[tuple[int, T]]:
-    """Decode the items of a JSON list, all at once if they are sound.
+    """Decode the items of a JSON list.
 
     Args:
         raws: the items.
         kind: what msgspec is to make of each.
         path: the file they are from, for messages.
         key: the list's name, for messages.
-        tell: told of every item that is of another form.
-        start: position of the first of them in the list.
+        report: called with every item that is of another form.
 
     Returns:
         (position, item) of the sound ones.
     """
-    try:
-        joined = b"[" + b",".join(raws) + b"]"
-        return list(enumerate(decode(joined, list[kind]), start))  # type: ignore[valid-type]
-    except JsonError:
-        return list(_decode_each(raws, kind, path, key, tell, start))
+
+    def wrong(position: int, text: bytes, error: JsonError) -> None:
+        report(item_error(error, text, path, f"{key}[{position}]"), "form")
+
+    return decode_items(raws, kind, wrong)
 
 
-def _decode_each(
-    raws: list[msgspec.Raw], kind: type[T], path: Path, key: str, tell: Tell, start: int
-) -> Iterator[tuple[int, T]]:
-    for position, raw in enumerate(raws, start):
-        try:
-            yield position, decode(bytes(raw), kind)
-        except JsonError as error:
-            at = f"{key}[{position}]"
-            if error.reason == "form":
-                at += f"{'.' if error.place else ''}{error.place}{_id_text(bytes(raw))}"
-            tell(DataError(str(error), where=f"{path}: {at}"), "form")
+def item_error(error: JsonError, text: bytes, path: Path, at: str) -> DataError:
+    """Say what is wrong with an item of a JSON list: its text, the file and its place in it."""
+    if error.reason == "form":
+        at += f"{'.' if error.place else ''}{error.place}{_id_text(text)}"
+    return DataError(str(error), where=f"{path}: {at}")
 
 
 def _id_text(raw: bytes) -> str:
@@ -193,8 +186,15 @@ def _shown(name: str) -> str:
     return repr(f"{name[:40]}...{name[-20:]}")
 
 
-def _data_error(error: JsonError, data: bytes, path: Path, at: str) -> DataError:
-    """Say where in a file JSON is wrong: by its JSON path, or by line and column."""
+def data_error(error: JsonError, data: bytes, path: Path, at: str) -> DataError:
+    """Say where in a file JSON is wrong: by its JSON path, or by line and column.
+
+    Args:
+        error: what is wrong.
+        data: the JSON text.
+        path: the file.
+        at: the JSON path of ``data`` inside the file.
+    """
     if error.reason == "form":
         place = ".".join(part for part in (at, error.place) if part)
         return DataError(str(error), where=f"{path}: {place}" if place else path)

@@ -34,7 +34,7 @@ from sodkit.data.formats.labels import (
     Row,
     collect_labels,
 )
-from sodkit.data.formats.source import Tell, number, read_bytes, safe_name, stop
+from sodkit.data.formats.source import Report, number, read_bytes, safe_name, stop
 from sodkit.data.records import REGION, Annotations, ImageRecord
 from sodkit.errors import DataError
 from sodkit.geometry.rotated import obb_to_corners
@@ -68,32 +68,32 @@ class _Node:
         return None if child is None or not child.text.strip() else child.text.strip()
 
 
-def collect(path: Path, *, images: Path | None = None, tell: Tell = stop) -> Collected:
+def collect(path: Path, *, images: Path | None = None, report: Report = stop) -> Collected:
     """Read a folder of Pascal VOC files, the folder with ``Annotations``, or one file.
 
     Args:
         path: the folder or file.
         images: the folder of the images, needed where names or sizes are not stated (None: looked
             for beside ``path``).
-        tell: told of every file or object that is wrong.
+        report: called with every file or object that is wrong.
 
     Raises:
         DataError: anything missing or wrong, with the file and line.
     """
     if (path / LABELS).is_dir():
         path = path / LABELS
-    return collect_labels(path, ".xml", _read, CLASSES, images, tell)
+    return collect_labels(path, ".xml", _read, CLASSES, images, report)
 
 
 def _read(
-    path: Path, tell: Tell
+    path: Path, report: Report
 ) -> tuple[list[Row], Callable[[ImageFinder, str, int], ImageRecord]]:
     root = _parse(path)
 
     def image(finder: ImageFinder, stem: str, number: int) -> ImageRecord:
         return _record(root, path, stem, number, finder)
 
-    return list(_rows(root, path, tell)), image
+    return list(_rows(root, path, report)), image
 
 
 def _record(root: _Node, path: Path, stem: str, number: int, finder: ImageFinder) -> ImageRecord:
@@ -120,13 +120,13 @@ def _side(text: str, where: str) -> int:
     return int(value)
 
 
-def _rows(root: _Node, path: Path, tell: Tell) -> Iterator[Row]:
+def _rows(root: _Node, path: Path, report: Report) -> Iterator[Row]:
     for item in root.children:
         if item.name == "object":
             try:
                 yield _row(item)
             except ValueError as error:
-                tell(DataError(str(error), where=f"{path}:{item.line}"), "form")
+                report(DataError(str(error), where=f"{path}:{item.line}"), "form")
 
 
 def _row(item: _Node) -> Row:

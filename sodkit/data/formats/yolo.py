@@ -36,7 +36,7 @@ from sodkit.data.formats.labels import (
 )
 from sodkit.data.formats.source import (
     MissingImageError,
-    Tell,
+    Report,
     number,
     read_bytes,
     read_lines,
@@ -67,14 +67,14 @@ class YoloYaml:
     subsets: dict[str, tuple[str, ...]]
 
 
-def collect(path: Path, *, images: Path | None = None, tell: Tell = stop) -> Collected:
+def collect(path: Path, *, images: Path | None = None, report: Report = stop) -> Collected:
     """Read a YOLO data set: a YAML, the folder that holds one, or a folder of label files.
 
     Args:
         path: the file or folder.
         images: where file names start: the root of the YAML's paths, or the folder of the images
             (None: the YAML says, or looked for beside ``path``).
-        tell: told of every line that is wrong, and every label file without image.
+        report: called with every line that is wrong, and every label file without image.
 
     Raises:
         DataError: anything missing or wrong, with the file and line.
@@ -85,11 +85,11 @@ def collect(path: Path, *, images: Path | None = None, tell: Tell = stop) -> Col
         # Images that lie elsewhere than the YAML says: found by the names of the labels.
         known = _any_there(data, images) if images is not None else bool(data.subsets)
         if known or not labels.is_dir():
-            return _collect_yaml(data, images, tell)
+            return _collect_yaml(data, images, report)
         path = labels
     if (path / LABELS).is_dir():
         path = path / LABELS
-    return _collect_labels(path, images, tell)
+    return _collect_labels(path, images, report)
 
 
 def _any_there(data: YoloYaml, root: Path) -> bool:
@@ -100,7 +100,7 @@ def _any_there(data: YoloYaml, root: Path) -> bool:
     )
 
 
-def _collect_yaml(data: YoloYaml, images: Path | None, tell: Tell) -> Collected:
+def _collect_yaml(data: YoloYaml, images: Path | None, report: Report) -> Collected:
     if not data.subsets:
         raise DataError("names no images: train, val or test is missing", where=data.path)
     root = (images or data.root).absolute()
@@ -115,15 +115,15 @@ def _collect_yaml(data: YoloYaml, images: Path | None, tell: Tell) -> Collected:
         try:
             size = image_size(root / name)
             record = ImageRecord(ids[stem_of(name)], name, *size)
-            rows = _rows(label, size, data.names, tell) if is_file(label) else []
+            rows = _rows(label, size, data.names, report) if is_file(label) else []
         except DataError as error:
-            tell(error, "form")
+            report(error, "form")
             continue
         files.append(LabelFile(label, stem_of(name), record, rows))
-    return gather(data.path, files, _without_ignore(data.names), tell)
+    return gather(data.path, files, _without_ignore(data.names), report)
 
 
-def _collect_labels(path: Path, images: Path | None, tell: Tell) -> Collected:
+def _collect_labels(path: Path, images: Path | None, report: Report) -> Collected:
     labels = dict(label_files(path, ".txt"))
     names = _names_near(path)
     finder = ImageFinder.beside(path, list(labels), images)
@@ -138,16 +138,16 @@ def _collect_labels(path: Path, images: Path | None, tell: Tell) -> Collected:
                 record = finder.record(stem, ids[stem], label)
                 size = record.width, record.height
             except MissingImageError as error:
-                tell(error, "missing")
-            rows = _rows(label, size, names, tell) if stem in labels else []
+                report(error, "missing")
+            rows = _rows(label, size, names, report) if stem in labels else []
         except DataError as error:
-            tell(error, "form")
+            report(error, "form")
             continue
         files.append(LabelFile(label, stem, record, rows))
     if not names:
         most = max((int(row.name) for file in files for row in file.rows), default=-1)
         names = tuple(str(number) for number in range(most + 1))
-    return gather(path, files, _without_ignore(names), tell)
+    return gather(path, files, _without_ignore(names), report)
 
 
 def _without_ignore(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -155,7 +155,7 @@ def _without_ignore(names: tuple[str, ...]) -> tuple[str, ...]:
     return names[:-1] if names and names[-1].casefold() == IGNORE_NAME else names
 
 
-def _rows(path: Path, size: tuple[int, int], names: tuple[str, ...], tell: Tell) -> list[Row]:
+def _rows(path: Path, size: tuple[int, int], names: tuple[str, ...], report: Report) -> list[Row]:
     rows = []
     for line, text in enumerate(read_lines(path), start=1):
         if not text.strip():
@@ -163,11 +163,11 @@ def _rows(path: Path, size: tuple[int, int], names: tuple[str, ...], tell: Tell)
         try:
             rows.append(_row(text, line, size, names))
         except ValueError as error:
-            tell(DataError(str(error), where=f"{path}:{line}"), "form")
+            report(DataError(str(error), where=f"{path}:{line}"), "form")
         except LookupError as error:
             hint = f"the classes are 0 to {len(names) - 1}: {', '.join(names[:20])}"
             what = DataError(str(error.args[0]), where=f"{path}:{line}", hint=hint)
-            tell(what, "unknown-class")
+            report(what, "unknown-class")
     return rows
 
 
@@ -366,7 +366,7 @@ def _label_of(root: Path, name: str) -> Path:
 
 
 def is_label_line(text: str) -> bool:
-    """Tell whether a line is of YOLO: 5 numbers, or 7, 9, 11 ..., the first a whole one."""
+    """Return whether a line is of YOLO: 5 numbers, or 7, 9, 11 ..., the first a whole one."""
     tokens = text.split()
     if len(tokens) != 5 and (len(tokens) < 7 or len(tokens) % 2 == 0):
         return False

@@ -2,7 +2,7 @@
 
 ``cv2.imdecode`` decodes into new memory and copies that into an array. Of a photo of 12 megapixels
 that is 9000 pages, zeroed by the system, and a third of the time. ``cv2.imread`` can be given the
-array, but calls a file that was cut off a success. So it is asked only for files with an end, and
+array, but calls a file that was cut off a success. So it is used only for files with an end, and
 not believed: the array is marked, and what still bears the mark has not been decoded.
 """
 
@@ -48,7 +48,7 @@ def decode_into(path: Path, into: npt.NDArray[np.uint8], order: Literal["rgb", "
 
 
 def _is_plain(path: Path) -> bool:
-    """Tell whether it is a JPEG that is not rotated and has an end.
+    """Return whether it is a JPEG that is not rotated and has an end.
 
     Names that are not ASCII are left alone: OpenCV opens them on some systems only.
     """

@@ -124,7 +124,7 @@ def encode(
 
 
 def check_size(path: Path, size: tuple[int, int]) -> None:
-    """Check an image's size as far as its header tells, without decoding it.
+    """Check an image's size as far as its header says, without decoding it.
 
     Args:
         path: the file.

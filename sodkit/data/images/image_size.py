@@ -1,6 +1,6 @@
 """What the header of an image file states, without decoding it: its size, and what is in the way.
 
-Decoders believe a header: they allocate what it says, and tell the cause of a failure to nobody.
+Decoders believe a header: they allocate what it says, and report the cause of a failure to nobody.
 So whatever cannot be decoded is refused here, before, with its true cause.
 """
 

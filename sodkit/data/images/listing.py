@@ -25,7 +25,7 @@ def list_images(
         paths: image files, and folders of which every image is taken, sorted by name.
         recursive: take those in the folders' subfolders, too. Hidden subfolders are left out, and
             those that a command of ours has written.
-        say: told of subfolders that are left out.
+        say: called with subfolders that are left out.
 
     Returns:
         the images, and the folder where their ``file_name`` starts: the last one they share.

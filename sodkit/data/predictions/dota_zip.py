@@ -85,7 +85,7 @@ def check_task1(
     names = {image.id: PurePosixPath(image.file_name).stem for image in images}
     name, count = Counter(names.values()).most_common(1)[0] if names else ("", 0)
     if count > 1:
-        raise UsageError(f"{count} images are named '{name}': DOTA tells them apart by name")
+        raise UsageError(f"{count} images are named '{name}': DOTA knows images by name")
     if any(" " in name for name in names.values()):
         bad = next(name for name in names.values() if " " in name)
         raise UsageError(f"the image name '{bad}' has a space: DOTA's lines are split at them")

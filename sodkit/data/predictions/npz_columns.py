@@ -1,4 +1,4 @@
-"""Reading predictions as columns from ``.npz``: an archive that nobody vouches for.
+"""Reading predictions as columns from ``.npz``: an archive from any source.
 
 numpy's own reader trusts what the file says of itself: it makes room for as many numbers as a
 header names, unpacks a zip bomb to its end, and raises a dozen kinds of exceptions. Here sizes are

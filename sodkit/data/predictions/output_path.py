@@ -48,12 +48,12 @@ def check_predictions_path(path: Path, *, overwrite: bool, read: Sequence[Path] 
 
 
 def is_among(path: Path, others: Sequence[Path]) -> bool:
-    """Tell whether a path leads to the same place as one of others."""
+    """Return whether a path leads to the same place as one of others."""
     return path.resolve() in {other.resolve() for other in others}
 
 
 def is_predictions(path: Path) -> bool:
-    """Tell whether a file looks like predictions as they are written."""
+    """Return whether a file looks like predictions as they are written."""
     try:
         if path.suffix == ".json":
             return _is_records(path)
@@ -67,7 +67,7 @@ def is_predictions(path: Path) -> bool:
 
 
 def is_image_ids(path: Path) -> bool:
-    """Tell whether a file lists images without annotations, as ``predict`` does."""
+    """Return whether a file lists images without annotations, as ``predict`` does."""
     try:
         content = msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
         return not msgspec.json.decode(content["annotations"], type=list[msgspec.Raw])
@@ -76,7 +76,7 @@ def is_image_ids(path: Path) -> bool:
 
 
 def _is_records(path: Path) -> bool:
-    """Tell whether a JSON file is a list whose first item has an image and a score, or is empty."""
+    """Return whether a JSON file is a list that is empty or starts with an image and a score."""
     with path.open("rb") as file:
         head = file.read(_HEAD).removeprefix(b"\xef\xbb\xbf").lstrip()
     if not head.startswith(b"["):

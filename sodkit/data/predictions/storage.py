@@ -12,8 +12,6 @@ that names position and id; nothing is dropped.
 
 from __future__ import annotations
 
-import os
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import msgspec
@@ -21,19 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from sodkit.arrays import BoolArray, IntArray
-from sodkit.data.predictions.columns import KINDS, Columns
-from sodkit.data.predictions.json_records import parse_json
+from sodkit.data.predictions.columns import Columns
+from sodkit.data.predictions.json_records import read_json
 from sodkit.data.records import Annotations, Category, Detections
 from sodkit.errors import DataError
 from sodkit.files import atomic_path
 from sodkit.geometry.rotated import canonical, corners_to_obb, obb_to_xywh
-from sodkit.json_text import BOM, FAULTS
 
-_LARGE = 2_000_000
-"""Bytes from which on a JSON file is worth loading the compiled reader."""
-
-
-FARTHEST = 1e9
+_FARTHEST = 1e9
 """No image is as large, in px: areas of such boxes would leave what numbers can hold."""
 
 
@@ -55,7 +48,7 @@ def read_predictions(
     if not path.is_file():
         raise DataError("no such predictions file", where=path)
     try:
-        columns = _read_npz(path, proposals) if path.suffix == ".npz" else _read_json(path)
+        columns = _read_npz(path, proposals) if path.suffix == ".npz" else read_json(path)
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", where=path) from error
     if len(columns.score) == 0:
@@ -120,56 +113,11 @@ def _write_json(path: Path, detections: Detections, category_ids: IntArray | Non
         stream.write(b"\n]\n")
 
 
-def _read_json(path: Path) -> Columns:
-    """Read JSON: a large file by the fast reader if it can, else by the careful one."""
-    if path.stat().st_size >= _LARGE:
-        columns = _scan(path)
-        if columns is not None:
-            return columns
-    return parse_json(path.read_bytes().removeprefix(BOM), str(path))
-
-
 def _read_npz(path: Path, proposals: bool) -> Columns:
     # Imported here: zipfile is not needed for JSON.
     from sodkit.data.predictions.npz_columns import read_npz
 
     return read_npz(path, with_category=not proposals)
-
-
-def _scan(path: Path) -> Columns | None:
-    """Read a file in its usual form from the page cache; None if it has another form."""
-    # Imported here: small files do not pay for loading the compiled reader.
-    from sodkit.json_columns.scan import INTEGER, NUMBERS, Field, scan
-
-    fields = {"image_id": Field(INTEGER), "category_id": Field(INTEGER), "score": Field(NUMBERS)}
-    fields |= {kind: Field(NUMBERS, width) for kind, width in KINDS.items()}
-    with path.open("rb") as stream:
-        if os.fstat(stream.fileno()).st_size == 0:  # nothing can be mapped
-            return None
-        # Not closed by hand: an array still looks at it if Ctrl-C ends the scan.
-        mapped = mmap(stream.fileno(), 0, access=ACCESS_READ)
-    found = scan(np.frombuffer(mapped, np.uint8), fields, is_json=False)
-    if found is None and _is_json(mapped):
-        found = scan(np.frombuffer(mapped, np.uint8), fields, is_json=True)
-    del mapped
-    if found is None:
-        return None
-    present = {name: column.any() for name, column in found.present.items() if column.any()}
-    kind = next((kind for kind in KINDS if kind in present), "bbox")
-    whole = {"image_id", "score", kind, *({"category_id"} & present.keys())}
-    if not whole <= present.keys() or not all(found.present[name].all() for name in whole):
-        return None
-    category = found.integers["category_id"] if "category_id" in present else None
-    integers, numbers = found.integers, found.numbers
-    return Columns(integers["image_id"], category, numbers["score"], numbers[kind], kind)
-
-
-def _is_json(data: mmap) -> bool:
-    try:
-        msgspec.json.decode(data, type=msgspec.Raw)
-    except FAULTS:
-        return False
-    return True
 
 
 def _detections(
@@ -205,8 +153,10 @@ def _reject_bad_numbers(columns: Columns, where: str) -> None:
     reject(score > 1, "the score is above 1", "scores are confidences from 0 to 1")
     odd = ~np.isfinite(boxes)
     reject(np.logical_or.reduce(odd, axis=1), f"{columns.kind} has a number that is not finite")
-    far = np.abs(boxes) > FARTHEST
-    reject(np.logical_or.reduce(far, axis=1), f"{columns.kind} has a number beyond {FARTHEST:g} px")
+    far = np.abs(boxes) > _FARTHEST
+    reject(
+        np.logical_or.reduce(far, axis=1), f"{columns.kind} has a number beyond {_FARTHEST:g} px"
+    )
     if columns.kind != "poly":
         below = np.minimum(boxes[:, 2], boxes[:, 3]) < 0
         reject(below, f"{columns.kind} has a negative width or height")
@@ -247,7 +197,7 @@ def _labels(columns: Columns, annotations: Annotations, where: str) -> IntArray:
 
 
 def _is_known(values: IntArray, ordered: IntArray) -> BoolArray:
-    """Tell which values are in a sorted array (by a table where the range allows: it is fast)."""
+    """Return (N,) which values are in a sorted array; by a table if the range allows, for speed."""
     if len(ordered) == 0:
         return np.zeros(len(values), np.bool_)
     low, high = int(ordered[0]), int(ordered[-1])

@@ -56,7 +56,7 @@ class WorkerGoneError(SodkitError):
 class EpochBatches(Sampler[list[Key]]):
     """The batches of one epoch: a permutation drawn from (seed, epoch), cut into batches.
 
-    ``epoch`` is set before each pass; it travels in the keys, so workers need no telling.
+    ``epoch`` is set before each pass; it travels in the keys, so workers know it.
     """
 
     def __init__(self, count: int, batch: int, *, seed: int) -> None:

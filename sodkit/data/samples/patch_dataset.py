@@ -51,7 +51,7 @@ class Sample:
 
 
 def learnable(annotations: Annotations) -> BoolArray:
-    """Tell (N,) which annotations are learnt: not ignored, no side below ``MIN_SIDE``."""
+    """Return (N,) which annotations are learnt: not ignored, no side below ``MIN_SIDE``."""
     boxes = annotations.xywh[:, 2:] if annotations.obb is None else annotations.obb[:, 2:4]
     return np.asarray(~annotations.ignore & (boxes.min(axis=1, initial=np.inf) >= MIN_SIDE))
 

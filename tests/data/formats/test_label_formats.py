@@ -80,7 +80,7 @@ def test_labels_without_an_image(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"b\.txt: there is no image of this name"):
         read_annotations(tmp_path)
     missing = MissingImages(leave_out=True)
-    own = read_annotations(tmp_path, tell=missing)
+    own = read_annotations(tmp_path, report=missing)
     assert [image.file_name for image in own.images] == ["a.png", "b"]
     kept = missing.without(own)
     assert [image.file_name for image in kept.images] == ["a.png"]

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sodkit.data.predictions import storage
+from sodkit import json_columns
 from sodkit.data.predictions.storage import read_predictions, write_predictions
 from sodkit.data.records import Annotations, Category, Detections, ImageRecord
 from sodkit.errors import DataError
@@ -57,7 +57,7 @@ def assert_same(a: Detections, b: Detections) -> None:
 def test_what_is_written_is_read(
     tmp_path: Path, suffix: str, oriented: bool, large: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "_LARGE", large)  # both readers
+    monkeypatch.setattr(json_columns, "LARGE", large)  # both readers
     found = some(2000, oriented=oriented)
     path = tmp_path / f"p{suffix}"
     write_predictions(path, found, annotations().categories)
@@ -152,11 +152,9 @@ def test_rejects_bad_json(
     large: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(storage, "_LARGE", large)
+    monkeypatch.setattr(json_columns, "LARGE", large)
     path = tmp_path / "p.json"
     path.write_text(text)
-    if not text:
-        monkeypatch.setattr(storage, "_LARGE", 10**9)
     with pytest.raises(DataError) as caught:
         read_predictions(path, annotations())
     assert message in caught.value.what
@@ -192,7 +190,7 @@ def test_rejects_bad_bytes(
     large: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(storage, "_LARGE", large)
+    monkeypatch.setattr(json_columns, "LARGE", large)
     path = tmp_path / "p.json"
     path.write_bytes(data)
     with pytest.raises(DataError) as caught:
@@ -206,7 +204,7 @@ def test_rejects_bad_bytes(
 def test_a_byte_order_mark_is_skipped(
     tmp_path: Path, large: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "_LARGE", large)
+    monkeypatch.setattr(json_columns, "LARGE", large)
     path = tmp_path / "p.json"
     path.write_text(json.dumps([GOOD]), "utf-8-sig")
     assert len(read_predictions(path, annotations())) == 1
@@ -236,8 +234,8 @@ def test_ctrl_c_while_a_large_file_is_scanned(
         seen.append(data[:8])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(storage, "_LARGE", 0)
+    monkeypatch.setattr(json_columns, "LARGE", 0)
     monkeypatch.setattr("sodkit.json_columns.scan.scan", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        storage._read_json(path)
+        read_predictions(path, annotations())
     assert len(seen) == 1

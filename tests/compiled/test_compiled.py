@@ -1,4 +1,4 @@
-"""Machine code: what it takes, that it is kept, and that keeping it is safe."""
+"""Machine code: what it takes, that it is kept, and that a kept file is run only if it is sound."""
 
 import os
 import subprocess
@@ -11,6 +11,7 @@ import pytest
 
 from sodkit import compiled as module
 from sodkit.compiled import Kernel, compiled
+from sodkit.compiled.object_files import read_code, write_code
 
 STEP = 2.0
 
@@ -61,70 +62,24 @@ def test_the_number_of_arguments_is_checked() -> None:
         total(np.zeros((4, 2)))
 
 
-def test_a_changed_helper_or_constant_changes_the_fingerprint(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    assert isinstance(total, Kernel)
-    before = module._fingerprint(total)
-    assert module._fingerprint(total) == before
-    monkeypatch.setitem(globals(), "STEP", 3.0)
-    assert module._fingerprint(total) != before
-    monkeypatch.undo()
-
-    def other(row: np.ndarray, weight: float) -> tuple[float, int]:
-        return row[0] - weight, len(row)
-
-    monkeypatch.setitem(globals(), "helper", other)
-    assert module._fingerprint(total) != before
-
-
-def test_two_processes_share_the_first_compilation(tmp_path: Path) -> None:
-    (tmp_path / "many.py").write_text(MANY, "utf-8")
-    folder = Path(__file__).parents[1]
-    environment = {"PYTHONPATH": f"{folder}:{tmp_path}", "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    command = [sys.executable, "-c", "import many; many.main()"]
-    for compiled_here in (["one", "three"], []):
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-        assert done.stdout.split() == compiled_here
-    assert len(list((tmp_path / "__pycache__").glob("*.o"))) == 3
-
-
-@pytest.mark.parametrize("damage", ["cut", "empty", "zeros", "one bit"])
-def test_a_damaged_file_is_compiled_anew(tmp_path: Path, damage: str) -> None:
-    """Running it would crash the process, and every later one."""
-    (tmp_path / "many.py").write_text(MANY, "utf-8")
-    folder = Path(__file__).parents[1]
-    environment = {"PYTHONPATH": f"{folder}:{tmp_path}", "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    command = [sys.executable, "-c", "import many; many.one(many.np.zeros(1))"]
-    subprocess.run(command, check=True, env=environment)
-    (path,) = (tmp_path / "__pycache__").glob("*.o")
-    sound = path.read_bytes()
-    middle = len(sound) // 2
-    flipped = sound[:middle] + bytes([sound[middle] ^ 1]) + sound[middle + 1 :]
-    bad = {"cut": sound[:middle], "empty": b"", "zeros": bytes(len(sound)), "one bit": flipped}
-    path.write_bytes(bad[damage])
-    subprocess.run(command, check=True, env=environment)
-    assert path.read_bytes() == sound
-
-
 @pytest.fixture
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Where object code is looked for: beside the byte code, and in the user's cache."""
     found = [tmp_path / "__pycache__" / "k.o", tmp_path / "cache" / "sodkit" / "k.o"]
-    monkeypatch.setattr(module, "_files", lambda kernel: found)
+    monkeypatch.setattr(module, "files", lambda *_: found)
     monkeypatch.setattr(module, "_NOTED", threading.Event())
     return found
 
 
 def cached(monkeypatch: pytest.MonkeyPatch, code: bytes = b"new") -> bytes:
-    monkeypatch.setattr(module, "_compile", lambda kernel, name: code)
-    return module._cached(total, "name")
+    monkeypatch.setattr(module, "compile_kernel", lambda *_: code)
+    return module._code(total.function, total.signature, "mark")
 
 
 def plant(path: Path, folder_mode: int, mode: int) -> None:
     """Put object code with the right checksum where others may write."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(module._sum(b"planted") + b"\n" + b"planted")
+    write_code(path, b"planted")
     path.chmod(mode)
     path.parent.chmod(folder_mode)
 
@@ -160,7 +115,7 @@ def test_code_that_others_may_have_written_is_not_run(
     mode: int,
 ) -> None:
     plant(places[0], folder_mode, mode)
-    assert module._kept(total)[0] is None
+    assert read_code(places)[0] is None
     assert cached(monkeypatch) == b"new"
     line = capsys.readouterr().err
     assert line.startswith("compiling anew, which takes seconds: ")
@@ -190,41 +145,7 @@ def test_where_no_place_is_safe_nothing_is_kept(
     assert cached(monkeypatch) == b"new"
     assert capsys.readouterr().err.count("\n") == 1
     assert not any(path.exists() for path in places)
-    started: list[object] = []
-    monkeypatch.setattr(subprocess, "Popen", lambda *args, **_: started.append(args))
-    module.prepare(total, total)
-    assert not started  # a second process could not hand its half over
 
-
-MANY = """
-import numpy as np
-from sodkit import compiled as module
-from sodkit.compiled import compiled, prepare
-
-@compiled("void(f8[:])")
-def one(values):
-    values[0] = 1
-
-@compiled("void(f8[:])")
-def two(values):
-    values[0] = 2
-
-@compiled("void(f8[:])")
-def three(values):
-    values[0] = 3
-
-def main():
-    slow = module._compile
-    def spy(kernel, name):
-        print(kernel.function.__name__)
-        return slow(kernel, name)
-    module._compile = spy
-    prepare(one, two, three)
-    room = np.zeros(1)
-    for number, kernel in enumerate((one, two, three), 1):
-        kernel(room)
-        assert room[0] == number
-"""
 
 KERNEL = """
 import sys
@@ -247,7 +168,7 @@ print("numba" in sys.modules)
 def test_a_second_process_loads_it_without_numba(tmp_path: Path) -> None:
     script = tmp_path / "kernel.py"
     script.write_text(KERNEL, "utf-8")
-    folder = Path(__file__).parents[1]
+    folder = Path(__file__).parents[2]
 
     def run() -> str:
         command = [sys.executable, "-W", "error", str(script)]
@@ -268,3 +189,22 @@ def test_a_second_process_loads_it_without_numba(tmp_path: Path) -> None:
     assert run() == "True"
     assert len(list((tmp_path / "cache" / "sodkit").glob("*.o"))) == 1
     assert run() == "False"
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "zeros", "one bit"])
+def test_a_damaged_file_is_compiled_anew(tmp_path: Path, damage: str) -> None:
+    """Running it would crash the process, and every later one."""
+    script = tmp_path / "kernel.py"
+    script.write_text(KERNEL, "utf-8")
+    folder = Path(__file__).parents[2]
+    environment = {"PYTHONPATH": str(folder), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = [sys.executable, str(script)]
+    subprocess.run(command, check=True, env=environment)
+    (path,) = (tmp_path / "__pycache__").glob("*.o")
+    sound = path.read_bytes()
+    middle = len(sound) // 2
+    flipped = sound[:middle] + bytes([sound[middle] ^ 1]) + sound[middle + 1 :]
+    bad = {"cut": sound[:middle], "empty": b"", "zeros": bytes(len(sound)), "one bit": flipped}
+    path.write_bytes(bad[damage])
+    subprocess.run(command, check=True, env=environment)
+    assert path.read_bytes() == sound
