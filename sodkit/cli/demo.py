@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
-
-
-class Boxes(StrEnum):
-    """Kinds of box."""
-
-    HORIZONTAL = "horizontal"
-    ORIENTED = "oriented"
 
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for data, run and pictures.")] = Path("demo"),
     seed: Annotated[int, typer.Option(min=0, help="Of data and training.")] = 0,
-    boxes: Annotated[Boxes, typer.Option(help="Of the data it makes.")] = Boxes.HORIZONTAL,
+    boxes: Annotated[
+        Literal["horizontal", "oriented"], typer.Option(help="Of the data it makes.")
+    ] = "horizontal",
     recipe: Annotated[
         str | None, typer.Option(help="Recipe to train (default: cfinet-r18-demo[-oriented]).")
     ] = None,
@@ -44,7 +38,7 @@ def demo(
     from sodkit.demo import DemoPlan, run_demo
 
     plan = DemoPlan(
-        out=out, boxes=boxes.value, recipe=recipe, overrides=tuple(overrides or ()), seed=seed,
+        out=out, boxes=boxes, recipe=recipe, overrides=tuple(overrides or ()), seed=seed,
         train_images=train_images, test_images=test_images, device=device,
         overwrite=overwrite,
     )  # fmt: skip

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -21,33 +20,11 @@ REPORT_FILES = ("report.html", "metrics.json", "per_class.csv")
 """What is written to --out."""
 
 
-class ProtocolName(StrEnum):
-    """What to measure."""
-
-    SODA_D = "soda-d"
-    SODA_A = "soda-a"
-    COCO = "coco"
-
-
-class RegionRule(StrEnum):
-    """What becomes of ignore regions."""
-
-    DROP = "drop"
-    ABSORB = "absorb"
-
-
-class Boxes(StrEnum):
-    """Kinds of box."""
-
-    HORIZONTAL = "horizontal"
-    ORIENTED = "oriented"
-
-
 def evaluate(
     ann: Annotated[Path, typer.Argument(help="Annotations of the whole images.")],
     predictions: Annotated[list[Path], typer.Argument(help="Predictions, .json or .npz.")],
     protocol: Annotated[
-        ProtocolName | None,
+        Literal["soda-d", "soda-a", "coco"] | None,
         typer.Option(help="Default: soda-a if the data are oriented, else soda-d."),
     ] = None,
     recipe: Annotated[
@@ -64,11 +41,11 @@ def evaluate(
         bool, typer.Option("--proposals", help="They are class-agnostic: average recall by size.")
     ] = False,
     ignore_regions: Annotated[
-        RegionRule,
+        Literal["drop", "absorb"],
         typer.Option(
             help="drop: as if not there; absorb: detections inside do not count as wrong."
         ),
-    ] = RegionRule.DROP,
+    ] = "drop",
     format_: Annotated[
         str | None, typer.Option("--format", help="Format of ANN, if not recognised.")
     ] = None,
@@ -76,7 +53,8 @@ def evaluate(
         Path | None, typer.Option(help="Where file_name starts: the report shows the worst images.")
     ] = None,
     boxes: Annotated[
-        Boxes | None, typer.Option(help="Compare as this kind of box (default: as the data are).")
+        Literal["horizontal", "oriented"] | None,
+        typer.Option(help="Compare as this kind of box (default: as the data are)."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -105,7 +83,7 @@ def evaluate(
     chosen = choose_protocol(protocol, recipe, overrides or [], annotations.kind)
     names = run_names(predictions)
     files = dict(zip(names, predictions, strict=True))
-    options = _Options(ignore_regions.value, resamples, seed, images, out, as_json)
+    options = _Options(ignore_regions, resamples, seed, images, out, as_json)
     written = ("metrics.json",) if proposals else REPORT_FILES
     with output_folder(out, "eval", written, overwrite=overwrite):
         if proposals:
@@ -133,7 +111,7 @@ class _Options:
 
 
 def choose_protocol(
-    name: ProtocolName | None, recipe: str | None, overrides: list[str], kind: BoxKind
+    name: str | None, recipe: str | None, overrides: list[str], kind: BoxKind
 ) -> Protocol:
     """Return the protocol that the command line asks for.
 
@@ -155,7 +133,7 @@ def choose_protocol(
     # Without a recipe any built-in one does: they leave all of this section to the data.
     settings = load_recipe(recipe or "cfinet-r50-soda-d", overrides).evaluation
     if name is not None:
-        settings = settings.model_copy(update={"protocol": name.value})
+        settings = settings.model_copy(update={"protocol": name})
     return protocol_of(settings, kind)
 
 
@@ -176,16 +154,16 @@ def run_names(paths: list[Path]) -> list[str]:
     return names
 
 
-def as_boxes(rows: Rows, kind: Boxes | None) -> Rows:
+def as_boxes(rows: Rows, kind: BoxKind | None) -> Rows:
     """Return annotations or detections as boxes of one kind; None: as they are.
 
     Oriented ones become their enclosing boxes, upright ones get an angle of 0. Areas stay.
     """
     from sodkit.geometry.rotated import xyxy_to_obb
 
-    if kind == Boxes.HORIZONTAL:
+    if kind == "horizontal":
         return replace(rows, obb=None)
-    if kind == Boxes.ORIENTED and rows.obb is None:
+    if kind == "oriented" and rows.obb is None:
         return replace(rows, obb=xyxy_to_obb(rows.xyxy))
     return rows
 
@@ -195,7 +173,7 @@ def _run(
     annotations: Annotations,
     path: Path,
     protocol: Protocol,
-    boxes: Boxes | None,
+    boxes: BoxKind | None,
     options: _Options,
 ) -> Run:
     """Read one file of predictions and measure it."""
@@ -277,7 +255,7 @@ def _evaluate_proposals(
     annotations: Annotations,
     files: dict[str, Path],
     protocol: Protocol,
-    boxes: Boxes | None,
+    boxes: BoxKind | None,
     *,
     out: Path | None,
     as_json: bool,
