@@ -12,11 +12,11 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import torch
 
-from sodkit.config import load_recipe
+from sodkit.config import DEFAULT_RECIPES, load_recipe
 from sodkit.data.checking.missing_files import check_images_exist
 from sodkit.data.checking.oddities import oddities
 from sodkit.data.formats import find_images, read_annotations
-from sodkit.data.records import Annotations, BoxKind, Category, ImageRecord
+from sodkit.data.records import Annotations, Category, ImageRecord
 from sodkit.engine.device import pick_device
 from sodkit.engine.log import Row
 from sodkit.engine.paths import DataPaths, read_paths, write_paths
@@ -42,13 +42,6 @@ class RunPlan:
     out: Path
     resume: bool
     overwrite: bool = False
-
-
-DEFAULT_RECIPES: dict[BoxKind, str] = {
-    "horizontal": "cfinet-r50-soda-d",
-    "oriented": "cfinet-r50-soda-a",
-}
-"""What is trained unless a recipe is named: CFINet for the kind of box that the data have."""
 
 
 def fresh_plan(
