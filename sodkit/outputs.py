@@ -12,9 +12,10 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from sodkit.errors import UsageError
 from sodkit.files import TEMPORARY, full_disk_named, temporary_name, write_text
@@ -23,11 +24,19 @@ from sodkit.lock import LOCK, lock_folder
 MARK = ".sodkit"
 """Names the command that filled a folder, and its files."""
 
+SCHEMA_VERSION = 1
+"""Of the JSON objects that commands print and write."""
+
 OUTPUT_MARKS = (MARK, "split.json", "run.json")
 """A folder with one of these has been written by a command."""
 
 _LEFT = re.compile(re.escape(TEMPORARY) + r"[0-9a-f]{16}-\d+-\d+(\..*)?")
 """What ``temporary_name`` gives: left by a process that was killed."""
+
+
+def json_object(data: Mapping[str, Any]) -> str:
+    """Return data as a JSON object with ``schema_version``; ValueError if there is NaN in it."""
+    return json.dumps({"schema_version": SCHEMA_VERSION, **data}, indent=2, allow_nan=False)
 
 
 def check_file(path: Path, *, overwrite: bool, is_own: Callable[[Path], bool], what: str) -> None:

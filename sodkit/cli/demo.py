@@ -33,7 +33,7 @@ def demo(
     Example: sodkit demo --out demo
     """
     from sodkit.cli.common import note, print_json
-    from sodkit.cli.eval_output import evaluation_dict, note_left_out, print_evaluation
+    from sodkit.cli.eval_output import note_left_out, print_evaluation
     from sodkit.cli.train_view import train_view
     from sodkit.demo import DemoPlan, run_demo
 
@@ -50,7 +50,7 @@ def demo(
         "pictures": str(result.pictures),
     }
     if as_json:
-        print_json({**evaluation_dict(result.evaluation), **paths})
+        print_json({**result.evaluation.as_dict(), **paths})
         return
     note_left_out(result.evaluation)
     print_evaluation(result.evaluation)
