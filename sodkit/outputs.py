@@ -19,7 +19,7 @@ from typing import Any
 
 from sodkit.errors import UsageError
 from sodkit.files import TEMPORARY, full_disk_named, temporary_name, write_text
-from sodkit.lock import LOCK, lock_folder
+from sodkit.lock import LOCK, lock_file, lock_folder
 
 MARK = ".sodkit"
 """Names the command that filled a folder, and its files."""
@@ -63,6 +63,23 @@ def check_file(path: Path, *, overwrite: bool, is_own: Callable[[Path], bool], w
             where=path,
             hint="give another --out, or remove the file yourself",
         )
+
+
+@contextmanager
+def fill_file(path: Path, check: Callable[[], None]) -> Iterator[None]:
+    """Let the block write a file, as its only writer.
+
+    Args:
+        path: the file.
+        check: raises unless the file may be written, as ``check_file`` does.
+
+    Raises:
+        UsageError: another process writes it, or its folder cannot be made or written to.
+    """
+    check()
+    with lock_file(path):
+        check()  # its last writer may have ended between the two
+        yield
 
 
 def check_not_read(out: Path, source: Path) -> None:

@@ -134,6 +134,16 @@ def output_folder(
         yield
 
 
+def chosen_checkpoint(path: Path) -> Path:
+    """Return the checkpoint that a path stands for, and print which one if it is a run's folder."""
+    from sodkit.engine.run_folder import checkpoint_in
+
+    file = checkpoint_in(path)
+    if file != path:
+        note(f"checkpoint: {file}")
+    return file
+
+
 @contextmanager
 def progress(description: str) -> Iterator[Report]:
     """Tell on stderr how far the block is: a bar with ETA, or a line each 30 s without a terminal.
