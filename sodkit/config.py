@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
@@ -13,8 +13,15 @@ from pydantic import ValidationError
 
 from sodkit.errors import UsageError
 from sodkit.settings import Recipe
+from sodkit.settings.base import BoxKind
 from sodkit.settings.complete import complete, explain, set_value, shortened
 from sodkit.yaml_text import YamlError, format_yaml, parse_yaml, read_yaml
+
+DEFAULT_RECIPES: Mapping[BoxKind, str] = {
+    "horizontal": "cfinet-r50-soda-d",
+    "oriented": "cfinet-r50-soda-a",
+}
+"""The recipe for each kind of box unless one is named: CFINet."""
 
 
 def builtin_names() -> list[str]:

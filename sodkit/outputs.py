@@ -12,22 +12,31 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from sodkit.errors import UsageError
 from sodkit.files import TEMPORARY, full_disk_named, temporary_name, write_text
-from sodkit.lock import LOCK, lock_folder
+from sodkit.lock import LOCK, lock_file, lock_folder
 
 MARK = ".sodkit"
 """Names the command that filled a folder, and its files."""
+
+SCHEMA_VERSION = 1
+"""Of the JSON objects that commands print and write."""
 
 OUTPUT_MARKS = (MARK, "split.json", "run.json")
 """A folder with one of these has been written by a command."""
 
 _LEFT = re.compile(re.escape(TEMPORARY) + r"[0-9a-f]{16}-\d+-\d+(\..*)?")
 """What ``temporary_name`` gives: left by a process that was killed."""
+
+
+def json_object(data: Mapping[str, Any]) -> str:
+    """Return data as a JSON object with ``schema_version``; ValueError if there is NaN in it."""
+    return json.dumps({"schema_version": SCHEMA_VERSION, **data}, indent=2, allow_nan=False)
 
 
 def check_file(path: Path, *, overwrite: bool, is_own: Callable[[Path], bool], what: str) -> None:
@@ -54,6 +63,23 @@ def check_file(path: Path, *, overwrite: bool, is_own: Callable[[Path], bool], w
             where=path,
             hint="give another --out, or remove the file yourself",
         )
+
+
+@contextmanager
+def fill_file(path: Path, check: Callable[[], None]) -> Iterator[None]:
+    """Let the block write a file, as its only writer.
+
+    Args:
+        path: the file.
+        check: raises unless the file may be written, as ``check_file`` does.
+
+    Raises:
+        UsageError: another process writes it, or its folder cannot be made or written to.
+    """
+    check()
+    with lock_file(path):
+        check()  # its last writer may have ended between the two
+        yield
 
 
 def check_not_read(out: Path, source: Path) -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from holding import holding
 
 from sodkit.errors import UsageError
 from sodkit.files import temporary_name
@@ -14,6 +15,7 @@ from sodkit.outputs import (
     MARK,
     check_file,
     check_not_read,
+    fill_file,
     fill_folder,
     is_free,
     remove_files,
@@ -184,3 +186,17 @@ def test_what_is_read_is_not_written(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="is read by this command"):
             check_not_read(tmp_path / out, tmp_path / source)
     check_not_read(tmp_path / "new.json", tmp_path / "a")
+
+
+def test_a_file_is_checked_again_once_it_is_locked(tmp_path: Path) -> None:
+    out, looks = tmp_path / "new" / "x.json", []
+
+    def check() -> None:
+        looks.append([path.name for path in tmp_path.rglob("*.lock")])
+
+    with fill_file(out, check):
+        assert looks == [[], [".x.json.lock"]]
+        out.write_text("x")
+    assert [path.name for path in out.parent.iterdir()] == ["x.json"]
+    with holding(out, "lock_file"), pytest.raises(UsageError, match="is writing to it"):
+        fill_file(out, check).__enter__()

@@ -19,8 +19,8 @@ def analyze_anchors(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="Gives anchors and resize factor: a name or a YAML file (default: "
-            "cfinet-r50-soda-d, cfinet-r50-soda-a if the data are oriented)."
+            help="Gives anchors and resize factor: a name or a YAML file (default: CFINet for "
+            "the data's kind of box)."
         ),
     ] = None,
     overrides: Annotated[
@@ -40,7 +40,7 @@ def analyze_anchors(
 ) -> None:
     """Measure the best IoU an anchor reaches for every object, by size class.
 
-    Oriented objects count by their enclosing boxes; their best rotated IoU is told besides. Also
+    Oriented objects count by their enclosing boxes; their best rotated IoU is shown besides. Also
     how many positive anchors an object gets: under fixed thresholds, the dynamic one of
     paper, release and recipe, and Cascade RPN's centre regions.
 
@@ -49,12 +49,11 @@ def analyze_anchors(
     from sodkit.analysis.anchor_study import analyze_anchors as analyze
     from sodkit.analysis.anchor_study import quality_as_dict
     from sodkit.cli.common import output_folder, print_json, progress
-    from sodkit.config import load_recipe
+    from sodkit.config import DEFAULT_RECIPES, load_recipe
     from sodkit.data.formats import read_annotations
 
     annotations = read_annotations(ann, format=format_, images=images)
-    default = "cfinet-r50-soda-a" if annotations.kind == "oriented" else "cfinet-r50-soda-d"
-    loaded = load_recipe(recipe or default, overrides or ())
+    loaded = load_recipe(recipe or DEFAULT_RECIPES[annotations.kind], overrides or ())
     with output_folder(out, "analyze-anchors", ANCHOR_FILES, overwrite=overwrite):
         with progress("analysing") as report:
             quality = analyze(annotations, loaded, progress=report)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import functools
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +18,6 @@ import typer
 
 from sodkit.errors import SodkitError, UsageError
 
-SCHEMA_VERSION = 1
 INTERRUPTED = 130
 LINE_SECONDS = 30.0
 """Between lines about a long command's progress, where there is no terminal."""
@@ -117,7 +115,9 @@ def print_table(
 
 def print_json(data: dict[str, Any]) -> None:
     """Print one JSON object with ``schema_version`` on stdout; NaN is not allowed in it."""
-    print(json.dumps({"schema_version": SCHEMA_VERSION, **data}, indent=2, allow_nan=False))
+    from sodkit.outputs import json_object
+
+    print(json_object(data))
 
 
 @contextmanager
@@ -132,6 +132,16 @@ def output_folder(
 
     with fill_folder(folder, command, names, overwrite=overwrite):
         yield
+
+
+def chosen_checkpoint(path: Path) -> Path:
+    """Return the checkpoint that a path stands for, and print which one if it is a run's folder."""
+    from sodkit.engine.run_folder import checkpoint_in
+
+    file = checkpoint_in(path)
+    if file != path:
+        note(f"checkpoint: {file}")
+    return file
 
 
 @contextmanager

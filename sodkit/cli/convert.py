@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 
-class Format(StrEnum):
-    """Formats that can be written."""
-
-    coco = "coco"
-    soda_a = "soda-a"
-    dota = "dota"
-    yolo = "yolo"
-    voc = "voc"
-
-
 def convert(
     ann: Annotated[Path, typer.Argument(metavar="ANN", help="Annotations: a file or folder.")],
-    to: Annotated[Format, typer.Option(help="Format to write; yolo is YOLO-OBB if oriented.")],
+    to: Annotated[
+        Literal["coco", "soda-a", "dota", "yolo", "voc"],
+        typer.Option(help="Format to write; yolo is YOLO-OBB if oriented."),
+    ],
     out: Annotated[Path, typer.Option(help="File (coco) or folder (others) to write.")],
     images: Annotated[
         Path | None,
@@ -58,13 +50,13 @@ def convert(
     annotations = missing.without(annotations)
     folder = images or find_images(ann, annotations)
     lost = write(
-        annotations, to.value, out, images=folder, copy=copy_images, overwrite=overwrite
+        annotations, to, out, images=folder, copy=copy_images, overwrite=overwrite
     )  # fmt: skip
     if as_json:
         print_json(
             {
                 "out": str(out),
-                "format": to.value,
+                "format": to,
                 "images": len(annotations.images),
                 "annotations": len(annotations),
                 "left_out": [str(error.where) for error in missing.errors],
@@ -75,9 +67,9 @@ def convert(
     print_table(
         "",
         ("written", "format", "images", "annotations"),
-        [(out, to.value, len(annotations.images), len(annotations))],
+        [(out, to, len(annotations.images), len(annotations))],
     )
     for error in missing.errors:
         note(f"left out: {error.where}: {error.what}")
     for sentence in lost:
-        note(f"{to.value}: {sentence}")
+        note(f"{to}: {sentence}")

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
-
-
-class Boxes(StrEnum):
-    """Kinds of box."""
-
-    HORIZONTAL = "horizontal"
-    ORIENTED = "oriented"
 
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for data, run and pictures.")] = Path("demo"),
     seed: Annotated[int, typer.Option(min=0, help="Of data and training.")] = 0,
-    boxes: Annotated[Boxes, typer.Option(help="Of the data it makes.")] = Boxes.HORIZONTAL,
+    boxes: Annotated[
+        Literal["horizontal", "oriented"], typer.Option(help="Of the data it makes.")
+    ] = "horizontal",
     recipe: Annotated[
         str | None, typer.Option(help="Recipe to train (default: cfinet-r18-demo[-oriented]).")
     ] = None,
@@ -39,12 +33,12 @@ def demo(
     Example: sodkit demo --out demo
     """
     from sodkit.cli.common import note, print_json
-    from sodkit.cli.eval_output import evaluation_dict, note_left_out, print_evaluation
+    from sodkit.cli.eval_output import note_left_out, print_evaluation
     from sodkit.cli.train_view import train_view
     from sodkit.demo import DemoPlan, run_demo
 
     plan = DemoPlan(
-        out=out, boxes=boxes.value, recipe=recipe, overrides=tuple(overrides or ()), seed=seed,
+        out=out, boxes=boxes, recipe=recipe, overrides=tuple(overrides or ()), seed=seed,
         train_images=train_images, test_images=test_images, device=device,
         overwrite=overwrite,
     )  # fmt: skip
@@ -56,7 +50,7 @@ def demo(
         "pictures": str(result.pictures),
     }
     if as_json:
-        print_json({**evaluation_dict(result.evaluation), **paths})
+        print_json({**result.evaluation.as_dict(), **paths})
         return
     note_left_out(result.evaluation)
     print_evaluation(result.evaluation)

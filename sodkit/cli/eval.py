@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,39 +15,15 @@ if TYPE_CHECKING:
     from sodkit.evaluation.evaluate import IgnoreRegions
     from sodkit.evaluation.protocol import Protocol
 
-Rows = TypeVar("Rows", "Annotations", "Detections")
-
-REPORT_FILES = ("report.html", "metrics.json", "per_class.csv")
-"""What is written to --out."""
-
-
-class ProtocolName(StrEnum):
-    """What to measure."""
-
-    SODA_D = "soda-d"
-    SODA_A = "soda-a"
-    COCO = "coco"
-
-
-class RegionRule(StrEnum):
-    """What becomes of ignore regions."""
-
-    DROP = "drop"
-    ABSORB = "absorb"
-
-
-class Boxes(StrEnum):
-    """Kinds of box."""
-
-    HORIZONTAL = "horizontal"
-    ORIENTED = "oriented"
+REPORT_FILES = ("metrics.json", "report.html", "per_class.csv")
+"""What is written to --out, of proposals the first."""
 
 
 def evaluate(
     ann: Annotated[Path, typer.Argument(help="Annotations of the whole images.")],
     predictions: Annotated[list[Path], typer.Argument(help="Predictions, .json or .npz.")],
     protocol: Annotated[
-        ProtocolName | None,
+        Literal["soda-d", "soda-a", "coco"] | None,
         typer.Option(help="Default: soda-a if the data are oriented, else soda-d."),
     ] = None,
     recipe: Annotated[
@@ -64,11 +40,11 @@ def evaluate(
         bool, typer.Option("--proposals", help="They are class-agnostic: average recall by size.")
     ] = False,
     ignore_regions: Annotated[
-        RegionRule,
+        Literal["drop", "absorb"],
         typer.Option(
             help="drop: as if not there; absorb: detections inside do not count as wrong."
         ),
-    ] = RegionRule.DROP,
+    ] = "drop",
     format_: Annotated[
         str | None, typer.Option("--format", help="Format of ANN, if not recognised.")
     ] = None,
@@ -76,7 +52,8 @@ def evaluate(
         Path | None, typer.Option(help="Where file_name starts: the report shows the worst images.")
     ] = None,
     boxes: Annotated[
-        Boxes | None, typer.Option(help="Compare as this kind of box (default: as the data are).")
+        Literal["horizontal", "oriented"] | None,
+        typer.Option(help="Compare as this kind of box (default: as the data are)."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -100,24 +77,24 @@ def evaluate(
     """
     from sodkit.cli.common import output_folder
     from sodkit.data.formats import read_annotations
+    from sodkit.data.predictions.storage import read_predictions
+    from sodkit.data.records import as_boxes
 
     annotations = as_boxes(read_annotations(ann, format=format_, images=images), boxes)
     chosen = choose_protocol(protocol, recipe, overrides or [], annotations.kind)
-    names = run_names(predictions)
-    files = dict(zip(names, predictions, strict=True))
-    options = _Options(ignore_regions.value, resamples, seed, images, out, as_json)
-    written = ("metrics.json",) if proposals else REPORT_FILES
-    with output_folder(out, "eval", written, overwrite=overwrite):
+    files = dict(zip(run_names(predictions), predictions, strict=True))
+    with output_folder(out, "eval", REPORT_FILES[: 1 if proposals else 3], overwrite=overwrite):
+        read = (
+            (name, as_boxes(read_predictions(path, annotations, proposals=proposals), boxes))
+            for name, path in files.items()
+        )
         if proposals:
-            _evaluate_proposals(annotations, files, chosen, boxes, out=out, as_json=as_json)
+            _evaluate_proposals(annotations, read, chosen, out, as_json)
             return
-        runs = [
-            _run(name, annotations, path, chosen, boxes, options) for name, path in files.items()
-        ]
-        if len(runs) == 1:
-            _finish_one(annotations, runs[0], options)
-        else:
-            _finish_several(annotations, runs, options)
+        runs = [_run(name, annotations, found, chosen, ignore_regions) for name, found in read]
+        options = _Options(ignore_regions, resamples, seed, images, out, as_json)
+        finish = _finish_several if len(runs) > 1 else _finish_one
+        finish(annotations, runs, options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,34 +110,32 @@ class _Options:
 
 
 def choose_protocol(
-    name: ProtocolName | None, recipe: str | None, overrides: list[str], kind: BoxKind
+    name: str | None, recipe: str | None, overrides: list[str], kind: BoxKind
 ) -> Protocol:
-    """Return the protocol that the command line asks for.
+    """Return the protocol that the options name.
 
     Args:
         name: goes before the recipe's.
-        recipe: built-in name or YAML file; its section ``evaluation`` is looked at.
+        recipe: built-in name or YAML file; its section ``evaluation`` counts.
         overrides: ``evaluation.key=value``.
-        kind: of the boxes; decides where nobody names a protocol.
+        kind: of the boxes; decides where no protocol is named.
 
     Raises:
         UsageError: unknown recipe or key, or a value that makes no protocol.
     """
     from sodkit.evaluation.protocol import protocol_for, protocol_named, protocol_of
 
-    if recipe is None and not overrides:
+    if recipe is None and not overrides:  # loading a recipe takes a tenth of a second
         return protocol_named(name) if name else protocol_for(kind)
-    from sodkit.config import load_recipe
+    from sodkit.config import DEFAULT_RECIPES, load_recipe
 
-    # Without a recipe any built-in one does: they leave all of this section to the data.
-    settings = load_recipe(recipe or "cfinet-r50-soda-d", overrides).evaluation
-    if name is not None:
-        settings = settings.model_copy(update={"protocol": name.value})
-    return protocol_of(settings, kind)
+    own = [f"evaluation.protocol={name}"] if name else []
+    settings = load_recipe(recipe or DEFAULT_RECIPES[kind], [*overrides, *own])
+    return protocol_of(settings.evaluation, kind)
 
 
 def run_names(paths: list[Path]) -> list[str]:
-    """Return a short name for each predictions file: its stem, or as much as tells them apart.
+    """Return a short name for each predictions file: its stem, or as much as makes them differ.
 
     Raises:
         UsageError: if one file is given twice.
@@ -176,51 +151,34 @@ def run_names(paths: list[Path]) -> list[str]:
     return names
 
 
-def as_boxes(rows: Rows, kind: Boxes | None) -> Rows:
-    """Return annotations or detections as boxes of one kind; None: as they are.
-
-    Oriented ones become their enclosing boxes, upright ones get an angle of 0. Areas stay.
-    """
-    from sodkit.geometry.rotated import xyxy_to_obb
-
-    if kind == Boxes.HORIZONTAL:
-        return replace(rows, obb=None)
-    if kind == Boxes.ORIENTED and rows.obb is None:
-        return replace(rows, obb=xyxy_to_obb(rows.xyxy))
-    return rows
-
-
 def _run(
     name: str,
     annotations: Annotations,
-    path: Path,
+    detections: Detections,
     protocol: Protocol,
-    boxes: Boxes | None,
-    options: _Options,
+    ignore_regions: IgnoreRegions,
 ) -> Run:
-    """Read one file of predictions and measure it."""
+    """Measure the detections of one file."""
     from sodkit.cli.common import progress
     from sodkit.cli.eval_output import note_left_out
-    from sodkit.data.predictions.storage import read_predictions
     from sodkit.evaluation.compare import Run
     from sodkit.evaluation.evaluate import evaluate as measure
 
-    detections = as_boxes(read_predictions(path, annotations), boxes)
     with progress(f"evaluating {name}") as report:
         result = measure(
-            annotations, detections, protocol,
-            ignore_regions=options.ignore_regions, progress=report,
-        )  # fmt: skip
+            annotations, detections, protocol, ignore_regions=ignore_regions, progress=report
+        )
     note_left_out(result)
     return Run(name, detections, result)
 
 
-def _finish_one(annotations: Annotations, run: Run, options: _Options) -> None:
+def _finish_one(annotations: Annotations, runs: Sequence[Run], options: _Options) -> None:
     """Print the metrics of a run; with ``--out`` look closer and write the report."""
     from sodkit.cli.common import print_json, progress
-    from sodkit.cli.eval_output import evaluation_dict, metrics_csv, print_evaluation
+    from sodkit.cli.eval_output import print_evaluation
 
-    data = evaluation_dict(run.evaluation)
+    (run,) = runs
+    data = run.evaluation.as_dict()
     if options.out is not None:
         from sodkit.evaluation.study import study
         from sodkit.viz.report import write_report
@@ -236,29 +194,24 @@ def _finish_one(annotations: Annotations, run: Run, options: _Options) -> None:
             options.out, run.evaluation, annotations, run.detections, images=options.images,
             ignore_regions=options.ignore_regions, study=closer, title=run.name,
         )  # fmt: skip
-        _write(options.out, data, metrics_csv({run.name: run.evaluation}))
     if options.as_json:
         print_json(data)
     else:
         print_evaluation(run.evaluation)
 
 
-def _finish_several(annotations: Annotations, runs: list[Run], options: _Options) -> None:
+def _finish_several(annotations: Annotations, runs: Sequence[Run], options: _Options) -> None:
     """Print runs side by side with intervals; with ``--out`` write the comparison."""
     from sodkit.cli.common import print_json, progress
-    from sodkit.cli.eval_output import evaluation_dict, metrics_csv, print_comparison
+    from sodkit.cli.eval_output import print_comparison
     from sodkit.evaluation.compare import compare
+    from sodkit.evaluation.metric_files import comparison_data
 
     with progress("comparing") as report:
         comparison = compare(
             annotations, runs, ignore_regions=options.ignore_regions,
             resamples=options.resamples, seed=options.seed, progress=report,
         )  # fmt: skip
-    data = {
-        "protocol": runs[0].evaluation.protocol.name,
-        "runs": {run.name: evaluation_dict(run.evaluation) for run in runs},
-        "comparison": comparison.as_dict(),
-    }
     if options.out is not None:
         from sodkit.viz.report import write_comparison
 
@@ -266,57 +219,39 @@ def _finish_several(annotations: Annotations, runs: list[Run], options: _Options
             options.out, annotations, runs,
             ignore_regions=options.ignore_regions, comparison=comparison,
         )  # fmt: skip
-        _write(options.out, data, metrics_csv({run.name: run.evaluation for run in runs}))
     if options.as_json:
-        print_json(data)
+        print_json(comparison_data(runs, comparison))
     else:
         print_comparison(runs, comparison)
 
 
 def _evaluate_proposals(
     annotations: Annotations,
-    files: dict[str, Path],
+    files: Iterable[tuple[str, Detections]],
     protocol: Protocol,
-    boxes: Boxes | None,
-    *,
     out: Path | None,
     as_json: bool,
 ) -> None:
     """Measure class-agnostic proposals: recall by size class."""
     from sodkit.cli import eval_output as output
     from sodkit.cli.common import print_json, progress
-    from sodkit.data.predictions.storage import read_predictions
+    from sodkit.evaluation.metric_files import write_metrics
     from sodkit.evaluation.proposal_recall import evaluate_proposals
 
     results = {}
-    for name, path in files.items():
-        found = as_boxes(read_predictions(path, annotations, proposals=True), boxes)
+    for name, found in files:
         with progress(f"evaluating {name}") as report:
             results[name] = evaluate_proposals(annotations, found, protocol, progress=report)
         output.note_left_out(results[name])
-    first = next(iter(results.values()))
-    data = output.proposals_dict(first)
-    if len(results) > 1:
-        runs = {name: output.proposals_dict(result) for name, result in results.items()}
-        data = {"protocol": protocol.name, "runs": runs}
+    runs = {name: result.as_dict() for name, result in results.items()}
+    several = len(runs) > 1
+    (first,) = list(results.values())[:1]
+    data = {"protocol": protocol.name, "runs": runs} if several else first.as_dict()
     if out is not None:
-        _write(out, data, None)
+        write_metrics(out, data)
     if as_json:
         print_json(data)
-    elif len(results) > 1:
+    elif several:
         output.print_several_proposals(results)
     else:
         output.print_proposals(first)
-
-
-def _write(folder: Path, data: dict[str, Any], csv: str | None) -> None:
-    """Write metrics.json and, if there is one, per_class.csv."""
-    import json
-
-    from sodkit.cli.common import SCHEMA_VERSION
-    from sodkit.files import write_text
-
-    text = json.dumps({"schema_version": SCHEMA_VERSION, **data}, indent=2, allow_nan=False)
-    write_text(folder / "metrics.json", text + "\n")
-    if csv is not None:
-        write_text(folder / "per_class.csv", csv)

@@ -1,9 +1,8 @@
-"""What ``sodkit eval`` shows: tables and notes; and its result as plain data and CSV."""
+"""What ``sodkit eval`` shows: tables and notes."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sodkit.cli.common import note, print_table
 
@@ -13,26 +12,6 @@ if TYPE_CHECKING:
     from sodkit.evaluation.compare import Comparison, Interval, Run
     from sodkit.evaluation.evaluate import Evaluation, Metrics
     from sodkit.evaluation.proposal_recall import ProposalEvaluation
-
-
-def evaluation_dict(evaluation: Evaluation) -> dict[str, Any]:
-    """Return an evaluation as plain data, as ``eval --json`` prints it; undefined is None."""
-    return {
-        "protocol": evaluation.protocol.name,
-        "metrics": evaluation.metrics,
-        "per_class": evaluation.per_class,
-        "counts": asdict(evaluation.counts),
-    }
-
-
-def proposals_dict(result: ProposalEvaluation) -> dict[str, Any]:
-    """Return an evaluation of proposals as plain data."""
-    return {
-        "protocol": result.protocol.name,
-        "metrics": result.metrics,
-        "objects": result.objects,
-        "counts": asdict(result.counts),
-    }
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
@@ -96,19 +75,6 @@ def print_comparison(runs: Sequence[Run], comparison: Comparison) -> None:
         f"{runs[0].evaluation.protocol.name}, 95 % intervals of {comparison.resamples} resamples"
     )
     print_table(title, columns, rows)
-
-
-def metrics_csv(results: Mapping[str, Evaluation]) -> str:
-    """Return a line for each predictions file and class; undefined is empty."""
-    from sodkit.csv_text import Cell, csv_text
-
-    names = list(next(iter(results.values())).metrics)
-    rows: list[list[Cell]] = [["predictions", "class", *names]]
-    for path, result in results.items():
-        for name, metrics in result.per_class.items():
-            cells = ["" if metrics[key] is None else repr(metrics[key]) for key in names]
-            rows.append([path, name, *cells])
-    return csv_text(rows)
 
 
 def note_left_out(result: Evaluation | ProposalEvaluation) -> None:

@@ -28,17 +28,22 @@ def import_weights(
 
     Example: sodkit import-weights cfinet_sodad.pth --out cfinet.safetensors
     """
+    from functools import partial
+
     from sodkit.cli.common import note, print_json, print_table
     from sodkit.engine.weights_import import import_weights as run
     from sodkit.engine.weights_import import is_checkpoint
     from sodkit.errors import UsageError
-    from sodkit.outputs import check_file
+    from sodkit.outputs import check_file, fill_file
 
     if out.suffix != ".safetensors":
         raise UsageError("is no name for a checkpoint: it ends in .safetensors", where=out)
-    check_file(out, overwrite=overwrite, is_own=is_checkpoint, what="checkpoint of sodkit")
     names = None if classes is None else [name.strip() for name in classes.split(",")]
-    done = run(file, out, names, recipe)
+    own = partial(
+        check_file, out, overwrite=overwrite, is_own=is_checkpoint, what="checkpoint of sodkit"
+    )
+    with fill_file(out, own):
+        done = run(file, out, names, recipe)
     if done.assumed:
         note("the file names no classes: SODA-D's nine are assumed; else give --classes")
     if as_json:

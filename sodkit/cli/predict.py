@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     import torch
 
-    from sodkit.data.records import Annotations, Detections
+    from sodkit.data.records import Detections
     from sodkit.engine.checkpoint import Checkpoint
     from sodkit.engine.predict import PredictOptions
-
-    Asked = tuple[Annotations, Path, bool]
+    from sodkit.engine.targets import Targets
 
 
 def predict(
@@ -69,47 +66,61 @@ def predict(
 
     Example: sodkit predict runs/cfinet test.json --out pred.json
     """
-    from dataclasses import replace
+    from functools import partial
 
+    from sodkit.cli.common import chosen_checkpoint, note
+    from sodkit.data.predictions.output_path import check_predictions_path
     from sodkit.engine.checkpoint import load_checkpoint
     from sodkit.engine.device import pick_device
     from sodkit.engine.predict import PredictOptions
+    from sodkit.engine.targets import check_holds, find_targets, write_found
+    from sodkit.outputs import fill_file
 
-    with _output(out, images, overwrite):
+    with fill_file(out, partial(check_predictions_path, out, overwrite=overwrite, read=images)):
         target = pick_device(device)
-        loaded = load_checkpoint(_chosen(checkpoint), target)
-        asked = _targets(images, image_folder, format_, loaded, recursive)
-        _check_zip(out, loaded, asked[0], proposals is not None)
-        default = PredictOptions.of(loaded.recipe)
-        keep = {"nms": nms, "max_per_patch": max_per_patch, "score": score}
-        options = replace(
-            default,
-            size=None if no_split else size or default.size,
-            stride=stride or min(default.stride, size or default.stride),
-            merge_nms=default.merge_nms if merge_nms is None else merge_nms,
-            batch=batch or default.batch,
-            keep=default.keep.model_copy(update={k: v for k, v in keep.items() if v is not None}),
-            proposals=proposals,
+        loaded = load_checkpoint(chosen_checkpoint(checkpoint), target)
+        targets = find_targets(
+            images, loaded.categories, folder=image_folder, format_name=format_,
+            recursive=recursive, say=note,
         )  # fmt: skip
-        found = _detect(loaded, asked, target, options)
-        _write(out, found, asked, images, proposals is not None)
-    _print(out, found, asked[0], as_json)
+        check_holds(out, loaded.recipe.boxes, targets, proposals=proposals is not None)
+        options = _options(
+            PredictOptions.of(loaded.recipe),
+            {"size": size, "stride": stride, "merge_nms": merge_nms, "batch": batch,
+             "proposals": proposals},
+            {"score": score, "nms": nms, "max_per_patch": max_per_patch}, no_split=no_split,
+        )  # fmt: skip
+        found = _detect(loaded, targets, target, options)
+        ids = write_found(out, found, targets, proposals=proposals is not None)
+    if ids is not None:
+        note(f"image ids: {ids}; to look: sodkit visualize {ids} --images {targets.folder} "
+             f"--predictions {out} --out pictures")  # fmt: skip
+    _print(out, found, targets, as_json)
 
 
-@contextmanager
-def _output(out: Path, read: list[Path], overwrite: bool) -> Iterator[None]:
-    """Be the only one that writes these predictions; raise if they may not be written."""
-    from sodkit.data.predictions.output_path import check_predictions_path
-    from sodkit.lock import lock_file
+def _options(
+    default: PredictOptions, changes: dict[str, Any], keep: dict[str, Any], *, no_split: bool
+) -> PredictOptions:
+    """Return a recipe's options with changes; None leaves one as it is.
 
-    check_predictions_path(out, overwrite=overwrite, read=read)
-    with lock_file(out):
-        check_predictions_path(out, overwrite=overwrite, read=read)  # one may have ended since
-        yield
+    Args:
+        default: the recipe's.
+        changes: fields of ``PredictOptions``; windows smaller than the stride get no gaps.
+        keep: fields of ``Keep``.
+        no_split: whole images at once.
+    """
+    from dataclasses import replace
+
+    changes = {name: value for name, value in changes.items() if value is not None}
+    keep = {name: value for name, value in keep.items() if value is not None}
+    changes.setdefault("stride", min(default.stride, changes.get("size", default.stride)))
+    if no_split:
+        changes["size"] = None
+    return replace(default, **changes, keep=default.keep.model_copy(update=keep))
 
 
 def _detect(
-    loaded: Checkpoint, asked: Asked, device: torch.device, options: PredictOptions
+    loaded: Checkpoint, targets: Targets, device: torch.device, options: PredictOptions
 ) -> Detections:
     """Predict on all images, with a bar."""
     from sodkit.cli.common import progress
@@ -118,96 +129,19 @@ def _detect(
 
     with explained("give a smaller --batch or --size"), progress("predicting") as report:
         return predict_images(
-            loaded.detector, loaded.recipe, asked[0].images, asked[1],
+            loaded.detector, loaded.recipe, targets.images, targets.folder,
             device=device, options=options, progress=report,
             classes=len(loaded.categories),
         )  # fmt: skip
 
 
-def _chosen(checkpoint: Path) -> Path:
-    """Return the checkpoint that a path stands for, and say which one if it is a run's folder."""
-    from sodkit.cli.common import note
-    from sodkit.engine.run_folder import checkpoint_in
-
-    file = checkpoint_in(checkpoint)
-    if file != checkpoint:
-        note(f"checkpoint: {file}")
-    return file
-
-
-def _print(out: Path, found: Detections, annotations: Annotations, as_json: bool) -> None:
+def _print(out: Path, found: Detections, targets: Targets, as_json: bool) -> None:
     """Print how many detections there are of each class."""
     from sodkit.cli.common import print_json, print_table
 
     if as_json:
-        print_json({"out": str(out), "images": len(annotations.images), "detections": len(found)})
+        print_json({"out": str(out), "images": len(targets.images), "detections": len(found)})
         return
-    names = [c.name for c in annotations.categories]
-    counts = [int((found.labels == k).sum()) for k in range(len(names))]
-    rows = [*zip(names, counts, strict=True), ("all", len(found))]
-    print_table(f"{out}: {len(annotations.images)} images", ("class", "detections"), rows)
-
-
-def _check_zip(out: Path, loaded: Checkpoint, annotations: Annotations, proposals: bool) -> None:
-    """Raise before predicting what a zip of DOTA's Task 1 could not hold."""
-    from sodkit.data.predictions.dota_zip import check_task1
-    from sodkit.errors import UsageError
-
-    if out.suffix != ".zip":
-        return
-    if proposals:
-        raise UsageError("proposals have no class: DOTA's format cannot hold them", where=out)
-    oriented = loaded.recipe.boxes == "oriented"
-    check_task1(out, oriented, annotations.categories, annotations.images)
-
-
-def _write(out: Path, found: Detections, asked: Asked, read: list[Path], proposals: bool) -> None:
-    """Write predictions in the format that the file's name says, and image ids if they are new."""
-    from sodkit.data.predictions.dota_zip import write_task1
-    from sodkit.data.predictions.output_path import image_ids_file, is_among
-    from sodkit.data.predictions.storage import write_predictions
-
-    annotations, folder, named = asked
-    if out.suffix == ".zip":
-        write_task1(out, found, annotations.categories, annotations.images)
-    else:
-        write_predictions(out, found, None if proposals else annotations.categories)
-    if not named and out.suffix != ".zip":
-        _write_names(out, annotations, folder)
-    elif not is_among(image_ids_file(out), read):
-        image_ids_file(out).unlink(missing_ok=True)  # of earlier predictions, of other images
-
-
-def _targets(
-    paths: list[Path],
-    folder: Path | None,
-    format_name: str | None,
-    loaded: Checkpoint,
-    recursive: bool,
-) -> Asked:
-    """Return what to predict on, its folder, and whether an ANN names it (else plain files do)."""
-    from sodkit.cli.common import note
-    from sodkit.data.formats import find_images, is_annotations, read_annotations
-    from sodkit.data.images.listing import list_images
-    from sodkit.engine.training_run import categories_by_name, unannotated
-
-    first = paths[0]
-    if len(paths) > 1 or not (format_name or is_annotations(first)):
-        records, parent = list_images(paths, recursive=recursive, say=note)
-        return unannotated(records, loaded.categories), parent, False
-    annotations = read_annotations(first, format=format_name, images=folder)
-    classes = categories_by_name(loaded.categories, annotations.categories, str(first))
-    folder = folder or find_images(first, annotations)
-    return unannotated(annotations.images, classes), folder, True
-
-
-def _write_names(out: Path, annotations: Annotations, folder: Path) -> None:
-    """Write beside the predictions which image has which id, as an ANN without boxes."""
-    from sodkit.cli.common import note
-    from sodkit.data.formats.coco_write import write
-    from sodkit.data.predictions.output_path import image_ids_file
-
-    names = image_ids_file(out)
-    write(names, annotations)
-    note(f"image ids: {names}; to look: sodkit visualize {names} --images {folder} "
-         f"--predictions {out} --out pictures")  # fmt: skip
+    counts = [(c.name, int((found.labels == k).sum())) for k, c in enumerate(targets.categories)]
+    title = f"{out}: {len(targets.images)} images"
+    print_table(title, ("class", "detections"), [*counts, ("all", len(found))])

@@ -2,46 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sodkit.tiling.settings import Ignore, ImageFormat, Profile, Truncated
+
 if TYPE_CHECKING:
     from sodkit.tiling.conservation import SplitReport
     from sodkit.tiling.root import SplitPlan
-    from sodkit.tiling.settings import SplitSettings
-
-
-class Profile(StrEnum):
-    """The releases' rules by name."""
-
-    soda_d = "soda-d"
-    soda_a = "soda-a"
-
-
-class Ignore(StrEnum):
-    """What becomes of ignore regions."""
-
-    fill = "fill"
-    flag = "flag"
-    drop = "drop"
-
-
-class Truncated(StrEnum):
-    """What becomes of objects that show too little."""
-
-    ignore = "ignore"
-    drop = "drop"
-
-
-class ImageFormat(StrEnum):
-    """Format of the patches."""
-
-    jpg = "jpg"
-    png = "png"
 
 
 def split(
@@ -97,7 +67,7 @@ def split(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Cut images into patches and say what became of every object.
+    """Cut images into patches, and report which objects are whole, truncated, ignored or lost.
 
     Killed and started again with the same options it continues.
 
@@ -106,21 +76,14 @@ def split(
     All subsets: sodkit split SODA-D --out patches --profile soda-d
     """
     from sodkit.cli.common import note
-    from sodkit.tiling.root import SplitPlan
+    from sodkit.tiling.root import SplitPlan, settings_by_subset
 
-    settings = _settings(
-        profile,
-        size=_numbers(size, "--size"), stride=_numbers(stride, "--stride"),
-        min_visible=min_visible, truncated=_value(truncated), ignore=_value(ignore),
-        empty=_empty(empty), format=_value(image_format), quality=quality,
+    settings = settings_by_subset(
+        profile, sizes=_numbers(size, "--size"), strides=_numbers(stride, "--stride"),
+        min_visible=min_visible, truncated=truncated, ignore=ignore,
+        empty=_empty(empty), format=image_format, quality=quality,
     )  # fmt: skip
-    drop_empty = profile is Profile.soda_d and empty is None
-
-    def rules(name: str) -> SplitSettings:
-        # the release keeps empty patches of all subsets but the one that is trained on
-        return replace(settings, empty="skip") if drop_empty and name == "train" else settings
-
-    plan = SplitPlan(rules, format_, images, workers, overwrite, skip_bad, note)
+    plan = SplitPlan(settings, format_, images, workers, overwrite, skip_bad, note)
     _run(ann, out, plan, subset or [], as_json)
 
 
@@ -132,16 +95,16 @@ def _run(ann: Path, out: Path, plan: SplitPlan, wanted: list[str], as_json: bool
 
     subsets = [] if plan.format is not None and not wanted else find_subsets(ann)
     if not wanted and not subsets:
-        with progress("splitting") as told:
-            report = split_source(ann, out, plan, progress=told)
+        with progress("splitting") as report_progress:
+            report = split_source(ann, out, plan, progress=report_progress)
         if as_json:
             print_json({"out": str(out), **report.as_dict()})
         else:
             _print_report(report, out)
         return
     reports: dict[str, Any] = {}
-    with progress("splitting") as told:
-        for item, report in split_subsets(choose(subsets, wanted), out, plan, told):
+    with progress("splitting") as report_progress:
+        for item, report in split_subsets(choose(subsets, wanted), out, plan, report_progress):
             reports[item.name] = report.as_dict()
             if not as_json:
                 _print_report(report, out / item.name)
@@ -149,37 +112,15 @@ def _run(ann: Path, out: Path, plan: SplitPlan, wanted: list[str], as_json: bool
         print_json({"out": str(out), "subsets": reports})
 
 
-def _settings(profile: Profile | None, **changes: Any) -> SplitSettings:
-    """Return the profile's settings with what was given on the command line."""
-    from sodkit.errors import UsageError
-    from sodkit.tiling.settings import DEFAULT, PROFILES
-
-    base = DEFAULT if profile is None else PROFILES[profile.value]
-    sizes = changes.pop("size") or [base.size]
-    # the default overlap stays as it is in proportion, so that --size alone makes sense
-    default = [max(1, round(size * base.stride / base.size)) for size in sizes]
-    strides = changes.pop("stride") or default
-    if len(strides) != len(sizes):
-        raise UsageError("there must be one for every size", where="--stride")
-    also = tuple(zip(sizes[1:], strides[1:], strict=True))
-    given = {key: value for key, value in changes.items() if value is not None}
-    return replace(base, size=sizes[0], stride=strides[0], also=also, **given)
-
-
-def _numbers(text: str | None, option: str) -> list[int] | None:
-    """Return whole numbers given with commas between."""
+def _numbers(text: str | None, option: str) -> list[int]:
+    """Return whole numbers given with commas between; none if the option is not given."""
     from sodkit.errors import UsageError
 
     try:
-        return None if text is None else [int(part) for part in text.split(",")]
+        return [] if text is None else [int(part) for part in text.split(",")]
     except ValueError:
-        raise UsageError(
-            f"{text!r} is no whole number, or several with commas", where=option
-        ) from None
-
-
-def _value(choice: StrEnum | None) -> str | None:
-    return None if choice is None else str(choice.value)
+        what = f"{text!r} is no whole number, or several with commas"
+        raise UsageError(what, where=option) from None
 
 
 def _empty(text: str | None) -> str | float | None:

@@ -21,8 +21,8 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Argument(
-            help="Built-in recipe (sodkit recipes) or YAML file (default: cfinet-r50-soda-d, "
-            "cfinet-r50-soda-a if the data are oriented)."
+            help="Built-in recipe (sodkit recipes) or YAML file (default: CFINet for the data's "
+            "kind of box)."
         ),
     ] = None,
     data: Annotated[

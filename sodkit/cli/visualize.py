@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
-
-
-class IgnoreMode(StrEnum):
-    """What becomes of ignored parts."""
-
-    mask = "mask"
-    outline = "outline"
-    hide = "hide"
 
 
 def visualize(
@@ -26,8 +17,9 @@ def visualize(
     predictions: Annotated[Path | None, typer.Option(help="Predictions to draw, too.")] = None,
     score: Annotated[float, typer.Option(min=0, max=1, help="Least score drawn.")] = 0.3,
     ignore: Annotated[
-        IgnoreMode, typer.Option(help="What is ignored: masked, outlined or hidden.")
-    ] = IgnoreMode.mask,
+        Literal["mask", "outline", "hide"],
+        typer.Option(help="What is ignored: masked, outlined or hidden."),
+    ] = "mask",
     zoom: Annotated[int, typer.Option(min=0, help="Zoom-ins of so many smallest objects.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first images.")] = None,
     format_: Annotated[
@@ -57,7 +49,7 @@ def visualize(
     folder = images or find_images(ann, annotations)
     with progress("drawing") as report:
         paths = draw(
-            annotations, folder, out, detections=found, score=score, ignore=ignore.value,
+            annotations, folder, out, detections=found, score=score, ignore=ignore,
             zoom=zoom, limit=limit, overwrite=overwrite, progress=report,
         )  # fmt: skip
     if as_json:

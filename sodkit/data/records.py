@@ -18,13 +18,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from sodkit.arrays import BoolArray, FloatArray, IntArray
 from sodkit.geometry.boxes import xywh_to_xyxy
+from sodkit.geometry.rotated import xyxy_to_obb
 
 BoxKind = Literal["horizontal", "oriented"]
 
@@ -261,6 +262,21 @@ class Detections:
             xywh=np.concatenate([part.xywh for part in parts]),
             obb=np.concatenate(obbs) if obbs else None,
         )
+
+
+Rows = TypeVar("Rows", Annotations, Detections)
+
+
+def as_boxes(rows: Rows, kind: BoxKind | None) -> Rows:
+    """Return annotations or detections as boxes of one kind; None: as they are.
+
+    Oriented ones become their enclosing boxes, horizontal ones get an angle of 0. Areas stay.
+    """
+    if kind == "horizontal":
+        return replace(rows, obb=None)
+    if kind == "oriented" and rows.obb is None:
+        return replace(rows, obb=xyxy_to_obb(rows.xyxy))
+    return rows
 
 
 def _check_shape(name: str, array: npt.NDArray[np.generic], shape: tuple[int | None, ...]) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sodkit.config import dump_recipe
+from sodkit.config import DEFAULT_RECIPES, dump_recipe
 from sodkit.data.batches import Batch
 from sodkit.data.checking.missing_files import check_images_exist
 from sodkit.data.checking.oddities import MIN_SIDE
@@ -308,11 +308,10 @@ def check_kind(recipe: Recipe, annotations: Annotations) -> None:
     """Raise DataError unless the annotations have the kind of box that the recipe learns."""
     if annotations.kind == recipe.boxes:
         return
-    other = "cfinet-r50-soda-a" if annotations.kind == "oriented" else "cfinet-r50-soda-d"
     raise DataError(
         f"the data have {annotations.kind} boxes, the recipe {recipe.name} learns "
         f"{recipe.boxes} ones",
-        hint=f"take a recipe for {annotations.kind} boxes: {other}",
+        hint=f"take a recipe for {annotations.kind} boxes: {DEFAULT_RECIPES[annotations.kind]}",
     )
 
 

@@ -5,25 +5,23 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import numpy as np
 import torch
 
-from sodkit.config import load_recipe
+from sodkit.config import DEFAULT_RECIPES, load_recipe
 from sodkit.data.checking.missing_files import check_images_exist
 from sodkit.data.checking.oddities import oddities
 from sodkit.data.formats import find_images, read_annotations
-from sodkit.data.records import Annotations, BoxKind, Category, ImageRecord
+from sodkit.data.records import Annotations
 from sodkit.engine.device import pick_device
 from sodkit.engine.log import Row
 from sodkit.engine.paths import DataPaths, read_paths, write_paths
 from sodkit.engine.predict import PredictOptions, predict_images
 from sodkit.engine.run_folder import STATE, check_run_folder, clear_run
 from sodkit.engine.train import StartReport, StepReport, Validate, check_kind, train, training_set
-from sodkit.errors import DataError, ModelError, UsageError
+from sodkit.errors import DataError, UsageError
 from sodkit.evaluation.evaluate import evaluate
 from sodkit.evaluation.protocol import protocol_of
 from sodkit.lock import check_no_writer, lock_folder
@@ -42,13 +40,6 @@ class RunPlan:
     out: Path
     resume: bool
     overwrite: bool = False
-
-
-DEFAULT_RECIPES: dict[BoxKind, str] = {
-    "horizontal": "cfinet-r50-soda-d",
-    "oriented": "cfinet-r50-soda-a",
-}
-"""What is trained unless a recipe is named: CFINet for the kind of box that the data have."""
 
 
 def fresh_plan(
@@ -177,14 +168,6 @@ def execute(
     return rows[-1]
 
 
-def unannotated(images: tuple[ImageRecord, ...], categories: tuple[Category, ...]) -> Annotations:
-    """Return images of a data set with these classes, and no annotations."""
-    none = np.zeros(0, np.int64)
-    return Annotations(
-        images, categories, none, none, none, np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.bool_)
-    )
-
-
 def check_same_classes(trained: Annotations, other: Annotations, where: str) -> None:
     """Raise DataError unless both know the same classes, by name and order."""
     have, want = ([c.name for c in a.categories] for a in (other, trained))
@@ -192,28 +175,6 @@ def check_same_classes(trained: Annotations, other: Annotations, where: str) -> 
         raise DataError(
             f"its classes are {', '.join(have)}; training has {', '.join(want)}", where=where
         )
-
-
-def categories_by_name(
-    trained: Sequence[Category], other: Sequence[Category], where: str
-) -> tuple[Category, ...]:
-    """Return the categories of ``other`` in the order of a checkpoint's, matched by name.
-
-    Raises:
-        ModelError: if they are not the same classes; close names are suggested.
-    """
-    known = {category.name: category for category in other}
-    missing = [c.name for c in trained if c.name not in known]
-    extra = [name for name in known if name not in {c.name for c in trained}]
-    if not missing and not extra:
-        return tuple(known[category.name] for category in trained)
-    words = [
-        *(f"the checkpoint's class '{name}' is not in it" for name in missing),
-        *(f"the checkpoint does not know '{name}'" for name in extra),
-    ]
-    close = [(n, get_close_matches(n, extra, n=1)) for n in missing]
-    typos = [f"is '{match[0]}' meant to be '{name}'?" for name, match in close if match]
-    raise ModelError("; ".join(words), where=where, hint=" ".join(typos) or None)
 
 
 def _read(path: str, images: str | None, format_name: str | None) -> tuple[Annotations, Path]:

@@ -7,8 +7,8 @@ The way: sort into groups (``tables``), find the pairs that overlap enough and m
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 
@@ -69,6 +69,15 @@ class Evaluation:
     positives: IntArray
     curves: Curves
     counts: Counts
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON, as ``eval --json`` prints it; undefined is None."""
+        return {
+            "protocol": self.protocol.name,
+            "metrics": self.metrics,
+            "per_class": self.per_class,
+            "counts": asdict(self.counts),
+        }
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,7 +7,8 @@ proposals that overlap an object with IoU > .5.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -57,6 +58,15 @@ class ProposalEvaluation:
                 stem = prefix if name == main else f"{prefix}_{name}"
                 out.update({f"{stem}@{limit}": value for limit, value in by_limit.items()})
         return out
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON, as ``eval --proposals --json`` prints it."""
+        return {
+            "protocol": self.protocol.name,
+            "metrics": self.metrics,
+            "objects": self.objects,
+            "counts": asdict(self.counts),
+        }
 
 
 def evaluate_proposals(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from sodkit.data.checking.oddities import oddities
 from sodkit.data.formats import Subset, find_images, read_annotations
@@ -12,7 +13,7 @@ from sodkit.data.formats.missing_images import MissingImages
 from sodkit.errors import UsageError
 from sodkit.lock import lock_folder
 from sodkit.tiling.conservation import SplitReport
-from sodkit.tiling.settings import SplitSettings
+from sodkit.tiling.settings import Profile, SplitSettings, split_settings
 from sodkit.tiling.split_dataset import Progress, split_dataset
 
 
@@ -27,7 +28,7 @@ class SplitPlan:
         workers: threads.
         overwrite: replace an earlier split of other settings.
         skip_bad: leave out images that are missing or cannot be read.
-        say: called with what is odd about annotations that are split all the same.
+        say: called with a sentence about annotations that look wrong and are split all the same.
     """
 
     settings: Callable[[str], SplitSettings]
@@ -37,6 +38,20 @@ class SplitPlan:
     overwrite: bool = False
     skip_bad: bool = False
     say: Callable[[str], None] = lambda message: None
+
+
+def settings_by_subset(
+    profile: Profile | None = None, **changes: Any
+) -> Callable[[str], SplitSettings]:
+    """Return the settings for each subset's name; arguments as ``split_settings``.
+
+    The SODA-D release leaves out the empty patches of the subset that is trained on, and only of
+    that; ``empty`` decides where it is given.
+    """
+    settings = split_settings(profile, **changes)
+    if profile != "soda-d" or changes.get("empty") is not None:
+        return lambda name: settings
+    return lambda name: replace(settings, empty="skip") if name == "train" else settings
 
 
 def choose(found: Sequence[Subset], wanted: Sequence[str]) -> list[Subset]:
@@ -63,7 +78,7 @@ def split_source(
         DataError, UsageError, SodkitError: as ``read_annotations`` and ``split_dataset``.
     """
     missing = MissingImages(leave_out=plan.skip_bad)
-    own = read_annotations(path, format=plan.format, images=plan.images, report=missing)
+    own = read_annotations(path, format=plan.format, images=plan.images, tell=missing)
     for sentence in oddities(own):
         plan.say(f"{path}: {sentence}")
     folder = find_images(path, own) if plan.images is None else plan.images

@@ -1,7 +1,8 @@
-"""The settings of a split, and the two releases' rules as profiles."""
+"""The rules of a split, and the two releases' rules as profiles."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -10,6 +11,8 @@ from sodkit.errors import UsageError
 Truncated = Literal["ignore", "drop"]
 Ignore = Literal["fill", "flag", "drop"]
 Empty = Literal["keep", "skip"]
+ImageFormat = Literal["jpg", "png"]
+Profile = Literal["soda-d", "soda-a"]
 Rgb = tuple[int, int, int]
 
 
@@ -24,8 +27,8 @@ class SplitSettings:
         min_visible: share 0..1 of an object's area that a patch must show for it to be kept.
         keep_at_min: an object that shows exactly ``min_visible`` is kept.
         truncated: an object that shows less is flagged ignore, or left out.
-        ignore: what becomes of ignore regions: their pixels painted with ``fill``, or kept as
-            regions flagged ignore, or left out.
+        ignore: the pixels of ignore regions are painted with ``fill``, or the regions are kept
+            and flagged ignore, or left out.
         fill: RGB colour of painted regions.
         padding: RGB colour right of and below an image smaller than a patch.
         empty: patches without an object: kept, skipped, or this share of them kept.
@@ -43,7 +46,7 @@ class SplitSettings:
     fill: Rgb = (0, 0, 0)
     padding: Rgb = (0, 0, 0)
     empty: Empty | float = "keep"
-    format: Literal["jpg", "png"] = "jpg"
+    format: ImageFormat = "jpg"
     quality: int = 95
     also: tuple[tuple[int, int], ...] = ()
 
@@ -95,5 +98,33 @@ SODA_A = SplitSettings(
 The release names its padding (104, 116, 124) in OpenCV's order, blue first.
 """
 
-PROFILES = {"soda-d": SODA_D, "soda-a": SODA_A}
+PROFILES: Mapping[Profile, SplitSettings] = {"soda-d": SODA_D, "soda-a": SODA_A}
 """Profiles by the name that ``--profile`` takes."""
+
+
+def split_settings(
+    profile: Profile | None = None,
+    *,
+    sizes: Sequence[int] = (),
+    strides: Sequence[int] = (),
+    **changes: Any,
+) -> SplitSettings:
+    """Return a profile's settings with changes.
+
+    Args:
+        profile: whose rules; None: those for own data.
+        sizes: sides of the patches in px, several for several scales; empty: the profile's.
+        strides: one for every size, in px; empty: the profile's overlap in proportion.
+        changes: other fields of ``SplitSettings``; None leaves the profile's value.
+
+    Raises:
+        UsageError: not as many strides as sizes, or a value out of range.
+    """
+    base = DEFAULT if profile is None else PROFILES[profile]
+    sizes = sizes or [base.size]
+    strides = strides or [max(1, round(size * base.stride / base.size)) for size in sizes]
+    if len(strides) != len(sizes):
+        raise UsageError("there must be one for every size", where="--stride")
+    also = tuple(zip(sizes[1:], strides[1:], strict=True))
+    given = {key: value for key, value in changes.items() if value is not None}
+    return replace(base, size=sizes[0], stride=strides[0], also=also, **given)

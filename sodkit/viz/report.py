@@ -16,6 +16,7 @@ from sodkit.arrays import FloatArray
 from sodkit.data.records import Annotations, Detections
 from sodkit.evaluation.compare import Comparison, Run, compare
 from sodkit.evaluation.evaluate import Evaluation, IgnoreRegions
+from sodkit.evaluation.metric_files import comparison_data, write_metrics
 from sodkit.evaluation.outcomes import main_metric, match_classes, outcomes
 from sodkit.evaluation.protocol import Protocol
 from sodkit.evaluation.study import Study
@@ -50,25 +51,25 @@ def write_report(
     title: str = "Evaluation",
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write the report of one run into a folder, replacing an earlier one.
+    """Write ``report.html``, ``metrics.json`` and ``per_class.csv`` of one run into a folder.
 
     Args:
-        folder: made if absent.
+        folder: made if absent; an earlier report is replaced.
         evaluation: of these annotations and detections.
         annotations: the ground truth.
         detections: the predictions.
         images: where the images' file names start, for pictures of the worst; None: no pictures.
         ignore_regions: as they were evaluated.
         study: what was found on a closer look, None: look now, with the defaults.
-        title: of the page.
+        title: of the page, and the run's name in the CSV.
         progress: see ``sodkit.evaluation.study.study``.
 
     Returns:
-        the path of the file.
+        the path of ``report.html``.
 
     Raises:
         DataError: a picture's image is missing, undecodable or of another size than annotated.
-        UsageError: the file cannot be written.
+        UsageError: a file cannot be written.
     """
     if study is None:
         study = look_closely(
@@ -98,6 +99,7 @@ def write_report(
         explained=EXPLAINED,
     )
     write_text(folder / NAME, text)
+    write_metrics(folder, evaluation.as_dict() | study.as_dict(), {title: evaluation})
     return folder / NAME
 
 
@@ -111,10 +113,10 @@ def write_comparison(
     title: str = "Comparison",
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write the report of several runs side by side into a folder, replacing an earlier one.
+    """Write the three files of ``write_report`` for several runs side by side.
 
     Args:
-        folder: made if absent.
+        folder: made if absent; an earlier report is replaced.
         annotations: the ground truth of all runs.
         runs: two or more, evaluated under one protocol; the first is what others differ from.
         ignore_regions: as they were evaluated.
@@ -123,10 +125,10 @@ def write_comparison(
         progress: see ``sodkit.evaluation.compare.compare``.
 
     Returns:
-        the path of the file.
+        the path of ``report.html``.
 
     Raises:
-        UsageError: runs that cannot be compared, or the file cannot be written.
+        UsageError: runs that cannot be compared, or a file cannot be written.
     """
     if comparison is None:
         comparison = compare(annotations, runs, ignore_regions=ignore_regions, progress=progress)
@@ -146,6 +148,8 @@ def write_comparison(
         explained=EXPLAINED,
     )
     write_text(folder / NAME, text)
+    data = comparison_data(runs, comparison)
+    write_metrics(folder, data, {run.name: run.evaluation for run in runs})
     return folder / NAME
 
 

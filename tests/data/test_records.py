@@ -5,7 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sodkit.data.records import REGION, Annotations, Category, Detections, ImageRecord, Polygons
+from sodkit.data.records import (
+    REGION,
+    Annotations,
+    Category,
+    Detections,
+    ImageRecord,
+    Polygons,
+    as_boxes,
+)
 
 
 def oriented() -> Annotations:
@@ -90,3 +98,15 @@ def test_detections_join_and_select() -> None:
 def test_kinds_do_not_mix() -> None:
     with pytest.raises(ValueError, match="cannot be joined"):
         Detections.concatenate([detections(1, with_obb=True), detections(1, with_obb=False)])
+
+
+def test_as_boxes_of_one_kind() -> None:
+    rows = oriented()
+    assert as_boxes(rows, None) is rows
+    upright = as_boxes(rows, "horizontal")
+    assert upright.kind == "horizontal"
+    assert np.array_equal(upright.area, rows.area)
+    turned = as_boxes(upright, "oriented").obb
+    assert turned is not None
+    assert turned[0].tolist() == [5, 2.5, 10, 5, 0]
+    assert as_boxes(rows, "oriented") is rows

@@ -6,7 +6,13 @@ import pytest
 
 from sodkit.data.formats import find_subsets, read_annotations
 from sodkit.errors import UsageError
-from sodkit.tiling.root import SplitPlan, choose, split_source, split_subsets
+from sodkit.tiling.root import (
+    SplitPlan,
+    choose,
+    settings_by_subset,
+    split_source,
+    split_subsets,
+)
 from sodkit.tiling.settings import SplitSettings
 
 RULES = SplitSettings(size=100, stride=70)
@@ -87,3 +93,11 @@ def test_labels_without_image_are_left_out_and_counted(source: Path, tmp_path: P
         ("gone", "no such image", 1)
     ]
     assert report.images == 1
+
+
+def test_only_the_release_drops_empty_patches_and_only_of_train() -> None:
+    release = settings_by_subset("soda-d", sizes=[64])
+    assert [release(name).empty for name in ("train", "val", "")] == ["skip", "keep", "keep"]
+    assert release("train").size == 64
+    assert settings_by_subset("soda-d", empty="keep")("train").empty == "keep"
+    assert settings_by_subset("soda-a")("train").empty == "keep"

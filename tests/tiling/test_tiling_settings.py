@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from sodkit.errors import UsageError
-from sodkit.tiling.settings import DEFAULT, SODA_A, SODA_D, SplitSettings
+from sodkit.tiling.settings import DEFAULT, SODA_A, SODA_D, SplitSettings, split_settings
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,18 @@ def test_each_scale_by_itself() -> None:
     assert content["also"] == [[60, 40], [30, 30]]
     assert content["fill"] == [0, 0, 0]
     assert content["empty"] == "keep"
+
+
+def test_a_profile_with_changes() -> None:
+    assert split_settings() == DEFAULT
+    assert split_settings("soda-a", quality=None, min_visible=0.9) == replace(
+        SODA_A, min_visible=0.9
+    )
+
+
+def test_sizes_keep_the_overlap_in_proportion() -> None:
+    found = split_settings(sizes=[400, 1600])
+    assert (found.size, found.stride, found.also) == (400, 325, ((1600, 1300),))
+    assert split_settings(sizes=[64], strides=[50]) == replace(DEFAULT, size=64, stride=50)
+    with pytest.raises(UsageError, match="one for every size"):
+        split_settings(sizes=[64, 128], strides=[50])

@@ -238,6 +238,8 @@ def test_comparison(data, tmp_path):
         for name, rows in (("a<1>.json", detections), ("b.json", other), ("c.json", detections))
     ]
     path = write_comparison(tmp_path, annotations, runs)
+    written = {one.name for one in tmp_path.iterdir()}
+    assert written == {"metrics.json", "per_class.csv", "report.html"}
     page = assert_self_contained(path.read_text("utf-8"))
     change = runs[1].evaluation.metrics["AP"] - runs[0].evaluation.metrics["AP"]
     assert signed(change) in page.text

@@ -1,0 +1,48 @@
+"""The commands together: options with a few choices list them, and refuse all else."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, get_args, get_origin, get_type_hints
+
+import pytest
+from typer.testing import CliRunner
+
+from sodkit.cli.main import COMMANDS, make_app
+from sodkit.data.formats import FORMATS
+from sodkit.evaluation.protocol import PROTOCOLS
+from sodkit.tiling.settings import PROFILES
+
+
+def choices(hint: Any) -> tuple[str, ...]:
+    """Return the strings that an option's type allows, none if it is no ``Literal``."""
+    kinds = [one for one in (hint, *get_args(hint)) if "Literal" in str(get_origin(one))]
+    return get_args(kinds[0]) if kinds else ()
+
+
+CHOICES = {
+    (name, option): choices(hint)
+    for name, command in COMMANDS
+    for option, hint in get_type_hints(command).items()
+    if choices(hint)
+}
+
+
+@pytest.mark.parametrize(("command", "option"), CHOICES)
+def test_choices_are_listed_and_all_else_is_refused(command: str, option: str) -> None:
+    flag = "--" + option.replace("_", "-")
+    wide = {"COLUMNS": "200"}
+    text = CliRunner().invoke(make_app(), [command, "--help"], env=wide).stdout
+    assert re.search(rf"{flag} +<{re.escape('|'.join(CHOICES[command, option]))}>", text)
+    result = CliRunner().invoke(make_app(), [command, "x", flag, "neither"], env=wide)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert flag in result.stderr
+    assert all(f"'{choice}'" in result.stderr for choice in CHOICES[command, option])
+
+
+def test_choices_are_what_the_package_knows() -> None:
+    assert len(CHOICES) == 10
+    assert CHOICES["convert", "to"] == FORMATS
+    assert CHOICES["eval", "protocol"] == tuple(PROTOCOLS)
+    assert CHOICES["split", "profile"] == tuple(PROFILES)
