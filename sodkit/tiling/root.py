@@ -78,7 +78,7 @@ def split_source(
         DataError, UsageError, SodkitError: as ``read_annotations`` and ``split_dataset``.
     """
     missing = MissingImages(leave_out=plan.skip_bad)
-    own = read_annotations(path, format=plan.format, images=plan.images, tell=missing)
+    own = read_annotations(path, format=plan.format, images=plan.images, report=missing)
     for sentence in oddities(own):
         plan.say(f"{path}: {sentence}")
     folder = find_images(path, own) if plan.images is None else plan.images
