@@ -43,7 +43,9 @@ def demo(
         overwrite=overwrite,
     )  # fmt: skip
     with train_view() as view:
-        result = run_demo(plan, say=note, on_step=view.step, on_epoch=view.epoch)
+        result = run_demo(
+            plan, say=note, on_step=view.step, on_epoch=view.epoch, progress=view.progress
+        )
     paths = {
         "checkpoint": str(result.checkpoint),
         "predictions": str(result.predictions),
