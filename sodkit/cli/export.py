@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
+from sodkit.cli.options import CheckpointPath, Json, Overwrite
+
 
 def export(
-    checkpoint: Annotated[
-        Path, typer.Argument(help="A checkpoint, or a run's folder: its best one, else the last.")
-    ],
+    checkpoint: CheckpointPath,
     out: Annotated[Path, typer.Option(help="Graph to write, .onnx.")],
     height: Annotated[
         int | None,
@@ -19,10 +19,8 @@ def export(
     ] = None,
     width: Annotated[int | None, typer.Option(min=1, help="Likewise.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 1,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier graph at OUT.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
     """Write a detector's network up to the first NMS as ONNX: all anchors as boxes with scores.
 
