@@ -7,30 +7,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from sodkit.analysis.anchor_study import AnchorQuality, analyze_anchors
-from sodkit.config import load_recipe
-from sodkit.data.formats import read_annotations
-from sodkit.data.predictions.storage import write_predictions
-from sodkit.data.records import BoxKind
-from sodkit.engine.checkpoint import load_checkpoint
-from sodkit.engine.device import pick_device
-from sodkit.engine.log import Row
-from sodkit.engine.paths import DataPaths
-from sodkit.engine.predict import predict_images
-from sodkit.engine.train import StepReport
-from sodkit.engine.training_run import RunPlan, execute
-from sodkit.errors import UsageError
-from sodkit.evaluation.evaluate import Evaluation, evaluate
-from sodkit.evaluation.protocol import protocol_for
-from sodkit.outputs import fill_folder
-from sodkit.settings import Recipe
-from sodkit.synthetic.generate import make_dataset, scene_name
-from sodkit.tiling.settings import SplitSettings
-from sodkit.tiling.split_dataset import split_dataset
-from sodkit.viz.dataset_pictures import visualize
-from sodkit.viz.plots import plot_anchor_quality
+from sodkit import (
+    AnchorQuality,
+    BoxKind,
+    DataPaths,
+    Evaluation,
+    Recipe,
+    Row,
+    RunPlan,
+    SplitSettings,
+    StepReport,
+    UsageError,
+    analyze_anchors,
+    evaluate,
+    execute,
+    fill_folder,
+    load_checkpoint,
+    load_recipe,
+    make_dataset,
+    pick_device,
+    plot_anchor_quality,
+    predict_images,
+    protocol_for,
+    read_annotations,
+    scene_name,
+    split_dataset,
+    visualize,
+    write_predictions,
+)
 
 Say = Callable[[str], None]
 RECIPES: dict[BoxKind, str] = {
@@ -41,7 +48,7 @@ RECIPES: dict[BoxKind, str] = {
 
 @dataclass(frozen=True, slots=True)
 class DemoPlan:
-    """What the demo is to do; see ``sodkit demo --help``. Recipe None: the one for ``boxes``."""
+    """What the demo does; see ``sodkit demo --help``. Recipe None: the one for ``boxes``."""
 
     out: Path
     boxes: BoxKind = "horizontal"
@@ -73,15 +80,20 @@ def run_demo(
     say: Say = lambda message: None,
     on_step: Callable[[StepReport], None] = lambda report: None,
     on_epoch: Callable[[Row], None] = lambda row: None,
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> DemoResult:
     """Run the whole pipeline.
 
     Args:
-        plan: what to do; ``plan.out`` must not hold anything but, with ``plan.overwrite``, an
-            earlier demo; the recipe must learn ``plan.boxes``.
-        say: told what is being done.
-        on_step: told of every training step.
-        on_epoch: told of every epoch.
+        plan: what to do; ``plan.out`` is absent, empty or, with ``plan.overwrite``, holds an
+            earlier demo; the recipe learns ``plan.boxes``.
+        say: called with a sentence as each stage begins.
+        on_step: called after every training step.
+        on_epoch: called after every epoch.
+        progress: called with (what, done, total) as other stages go on.
+
+    Raises:
+        UsageError: ``plan.out`` may not be written, or the recipe learns another kind of box.
     """
     name = plan.recipe or RECIPES[plan.boxes]
     recipe = load_recipe(name, [f"seed={plan.seed}", *plan.overrides])
@@ -91,7 +103,7 @@ def run_demo(
             hint=f"give --boxes {recipe.boxes}, or another --recipe",
         )
     with fill_folder(plan.out, "demo", _own_files(plan), overwrite=plan.overwrite):
-        return _run_demo(plan, recipe, say, on_step, on_epoch)
+        return _run_demo(plan, recipe, say, on_step, on_epoch, progress)
 
 
 def _own_files(plan: DemoPlan) -> list[str]:
@@ -111,30 +123,27 @@ def _run_demo(
     say: Say,
     on_step: Callable[[StepReport], None],
     on_epoch: Callable[[Row], None],
+    progress: Callable[[str, int, int], None],
 ) -> DemoResult:
     """Run the stages, one after the other."""
     device = pick_device(plan.device)
     data, run, pictures = (plan.out / name for name in ("data", "run", "pictures"))
 
     say(f"making {plan.train_images} + {plan.test_images} scenes in {data}")
-    train_file, test_file = (
-        make_dataset(
-            data,
-            images=count,
-            seed=plan.seed,
-            subset=subset,
-            width=plan.width,
-            height=plan.height,
-            boxes=plan.boxes,
-            overwrite=plan.overwrite,
-        )
-        for subset, count in (("train", plan.train_images), ("test", plan.test_images))
-    )
+    make = partial(
+        make_dataset, data, seed=plan.seed, width=plan.width, height=plan.height,
+        boxes=plan.boxes, overwrite=plan.overwrite, progress=partial(progress, "making"),
+    )  # fmt: skip
+    train_file = make(images=plan.train_images, subset="train")
+    test_file = make(images=plan.test_images, subset="test")
 
     say(f"splitting into patches of {recipe.input.patch} px, stride {recipe.input.stride}")
     patches = plan.out / "patches"
     settings = SplitSettings(size=recipe.input.patch, stride=recipe.input.stride)
-    split_dataset(read_annotations(train_file), data, patches, settings, overwrite=plan.overwrite)
+    split_dataset(
+        read_annotations(train_file), data, patches, settings,
+        overwrite=plan.overwrite, progress=partial(progress, "splitting"),
+    )  # fmt: skip
 
     say(f"training {recipe.name}: {recipe.description}")
     paths = DataPaths(str(patches), None, None, None, None)
@@ -147,7 +156,10 @@ def _run_demo(
     checkpoint = run / "checkpoints" / "last.safetensors"
     loaded = load_checkpoint(checkpoint, device)
     test = read_annotations(test_file)
-    found = predict_images(loaded.detector, loaded.recipe, test.images, data, device=device)
+    found = predict_images(
+        loaded.detector, loaded.recipe, test.images, data,
+        device=device, progress=partial(progress, "predicting"),
+    )  # fmt: skip
     write_predictions(plan.out / "predictions.json", found, test.categories)
     evaluation = evaluate(test, found, protocol_for(test.kind))
 

@@ -164,7 +164,7 @@ def _try_lock(descriptor: int, owner: str) -> bool:
 
 
 def _may_live(owner: str) -> bool:
-    """Tell whether the process that a lock file names may be alive; on another host it may."""
+    """Return whether the process that a lock file names may be alive; on another host it may."""
     process, _, host = owner.partition(" ")
     if not process.isdigit():
         return False
@@ -202,7 +202,7 @@ def _is_mine(path: Path) -> bool:
 
 
 def _is_at(path: Path, descriptor: int) -> bool:
-    """Tell whether an open file still stands under its name."""
+    """Return whether an open file still stands under its name."""
     try:
         return _key(path.stat()) == _key(os.fstat(descriptor))
     except FileNotFoundError:

@@ -45,7 +45,7 @@ def check_file(path: Path, *, overwrite: bool, is_own: Callable[[Path], bool], w
     Args:
         path: the file it is to write.
         overwrite: a file of the kind that the command writes may be replaced.
-        is_own: tells whether an existing file is of that kind.
+        is_own: returns whether an existing file is of that kind.
         what: the kind, for the message.
 
     Raises:
@@ -99,7 +99,7 @@ def check_not_read(out: Path, source: Path) -> None:
 
 
 def is_free(folder: Path) -> bool:
-    """Tell whether a folder is absent, or holds nothing but what a killed command left."""
+    """Return whether a folder is absent, or holds nothing but what a killed command left."""
     if not os.path.lexists(folder):
         return True
     return folder.is_dir() and not any(
@@ -140,7 +140,7 @@ def fill_folder(
 
 @contextmanager
 def stage_folder(folder: Path, command: str, *, overwrite: bool) -> Iterator[Path]:
-    """Give a temporary folder in ``folder``; its content moves there if the block ends well.
+    """Yield a temporary folder in ``folder``; its content moves there if the block ends well.
 
     Args:
         folder: new, empty, or filled by the same command if ``overwrite``.

@@ -1,18 +1,36 @@
 from __future__ import annotations
 
+import ast
+import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import sodkit
 
 
-@pytest.mark.parametrize("name", [n for n in sodkit.__all__ if n != "__version__"])
+@pytest.mark.parametrize("name", sorted({*sodkit.__all__} - {"__version__", "BoxKind"}))
 def test_public_names_are_there_and_say_what_they_are(name: str) -> None:
     thing = getattr(sodkit, name)
     assert thing.__doc__
     assert name in dir(sodkit)
+
+
+def test_all_is_what_the_stub_names() -> None:
+    """Python's own parser reads the stub: each name once, sorted, under its own name."""
+    stub = Path(sodkit.__file__).with_suffix(".pyi").read_text("utf-8")
+    found = []
+    for node in ast.parse(stub).body:
+        assert isinstance(node, ast.ImportFrom)
+        [alias] = node.names
+        assert alias.name == alias.asname
+        found.append(alias.name)
+        module = importlib.import_module(node.module or "")
+        assert getattr(sodkit, alias.name) is getattr(module, alias.name)
+    assert sorted(found) == sodkit.__all__ == dir(sodkit)
+    assert len(set(found)) == len(found)
 
 
 def test_unknown_names_are_attribute_errors() -> None:

@@ -150,7 +150,7 @@ def test_options_exist(command: Command) -> None:
 
 
 class _ParsedError(Exception):
-    """Holds what a script was given."""
+    """Carries a script's parsed options."""
 
 
 SCRIPTS = [c for c in EVERY if c.program == "python" and c.words[1] != "-m"]

@@ -23,7 +23,7 @@ def take(path: Path) -> None:
         pass
 
 
-def test_a_second_process_is_refused_and_told_who_writes(tmp_path: Path) -> None:
+def test_a_second_process_is_refused_and_the_writer_is_named(tmp_path: Path) -> None:
     out = tmp_path / "run"
     with holding(out) as process:
         who = f"process {process.pid} on {platform.node()} is writing"

@@ -1,4 +1,8 @@
-"""The command ends quietly on Ctrl-C, whatever it was doing."""
+"""The program ends quietly on Ctrl-C, whatever it was doing, and runs with streams closed."""
+
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -17,3 +21,22 @@ def test_interrupted_before_a_command_runs(
         main()
     assert ended.value.code == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
+@pytest.mark.parametrize(
+    ("arguments", "closed", "code"),
+    [
+        ("check no.json", "2>&-", 3),
+        ("recipes no-such", "2>&-", 2),
+        ("recipes", "2>&-", 0),
+        ("recipes", ">&-", 0),
+        ("check no.json", "<&- >&- 2>&-", 3),
+    ],
+)
+def test_closed_streams_change_no_exit_code(arguments: str, closed: str, code: int) -> None:
+    command = f"{sys.executable} -m sodkit {arguments} {closed}"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert done.stderr == ""
+    assert ("cfinet" in done.stdout) == (code == 0 and ">&-" not in closed.split())

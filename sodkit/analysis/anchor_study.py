@@ -182,7 +182,7 @@ def _own_threshold(recipe: Recipe) -> Threshold | None:
 
 
 def _rule(threshold: Threshold) -> Threshold:
-    """Return the threshold alone: whom it reaches does not depend on ``match_best``."""
+    """Return the threshold alone: how many anchors reach it does not depend on ``match_best``."""
     return threshold.model_copy(update={"match_best": True})
 
 

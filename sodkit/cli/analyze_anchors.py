@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sodkit.cli.options import Ann, Changes, Format, Json, Overwrite
+
 if TYPE_CHECKING:
     from sodkit.analysis.anchor_study import AnchorQuality
 
@@ -15,7 +17,7 @@ ANCHOR_FILES = ("anchors.csv", "anchors.png", "sizes.png")
 
 
 def analyze_anchors(
-    ann: Annotated[Path, typer.Argument(metavar="ANN", help="Annotations: a file or folder.")],
+    ann: Ann,
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -23,20 +25,14 @@ def analyze_anchors(
             "the data's kind of box)."
         ),
     ] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Set a recipe's value: a.b=c.")
-    ] = None,
+    overrides: Changes = None,
     out: Annotated[Path | None, typer.Option(help="Folder for plots and CSV.")] = None,
     images: Annotated[
         Path | None, typer.Option(help="Where file_name starts, if sizes must be looked up.")
     ] = None,
-    format_: Annotated[
-        str | None, typer.Option("--format", help="ANN's format, if not recognised.")
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier analysis in OUT.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    format_: Format = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
     """Measure the best IoU an anchor reaches for every object, by size class.
 

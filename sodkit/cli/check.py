@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sodkit.cli.options import Ann, Format, Images, Json
+
 if TYPE_CHECKING:
     from sodkit.data.checking.check_profile import Profile
     from sodkit.data.checking.dataset_check import CheckReport
@@ -16,13 +18,9 @@ _BAR = 40
 
 
 def check(
-    ann: Annotated[Path, typer.Argument(metavar="ANN", help="Annotations: a file or folder.")],
-    images: Annotated[
-        Path | None, typer.Option(help="Where the file names start (default: beside ANN).")
-    ] = None,
-    format_: Annotated[
-        str | None, typer.Option("--format", help="ANN's format, if not recognised.")
-    ] = None,
+    ann: Ann,
+    images: Images = None,
+    format_: Format = None,
     classes: Annotated[
         str | None,
         typer.Option(help="The right class names: a text file, one a line, or a,b,c."),
@@ -32,7 +30,7 @@ def check(
     ] = False,
     limit: Annotated[int, typer.Option(min=1, help="Findings of a kind in the table.")] = 10,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads (one a core).")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    as_json: Json = False,
 ) -> None:
     """List everything wrong with a data set, then its profile. Exit code 3 if there are errors.
 

@@ -68,7 +68,7 @@ def guarded(command: Callable[P, R], *, debug: bool) -> Callable[P, R]:
 
 
 def _leave_broken_pipe() -> NoReturn:
-    """End quietly when the reader of stdout has gone (``sodkit ... | head``)."""
+    """End quietly when nobody reads stdout any more (``sodkit ... | head``)."""
     import os
 
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -146,7 +146,7 @@ def chosen_checkpoint(path: Path) -> Path:
 
 @contextmanager
 def progress(description: str) -> Iterator[Report]:
-    """Tell on stderr how far the block is: a bar with ETA, or a line each 30 s without a terminal.
+    """Report on stderr how far the block is: a bar with ETA; without a terminal a line each 30 s.
 
     Yields:
         a function to call with (done, total).
@@ -178,7 +178,7 @@ class ProgressLines:
         self._done = 0
 
     def __call__(self, done: int, total: int) -> None:
-        """Take in how far it is."""
+        """Print a line if one is due."""
         now = time.monotonic()
         if done < self._done:
             self._began = now

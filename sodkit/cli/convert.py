@@ -7,21 +7,18 @@ from typing import Annotated, Literal
 
 import typer
 
+from sodkit.cli.options import Ann, Format, Images, Json, Overwrite
+
 
 def convert(
-    ann: Annotated[Path, typer.Argument(metavar="ANN", help="Annotations: a file or folder.")],
+    ann: Ann,
     to: Annotated[
         Literal["coco", "soda-a", "dota", "yolo", "voc"],
         typer.Option(help="Format to write; yolo is YOLO-OBB if oriented."),
     ],
     out: Annotated[Path, typer.Option(help="File (coco) or folder (others) to write.")],
-    images: Annotated[
-        Path | None,
-        typer.Option(help="Where file_name starts (default: beside ANN)."),
-    ] = None,
-    format_: Annotated[
-        str | None, typer.Option("--format", help="ANN's format, if not recognised.")
-    ] = None,
+    images: Images = None,
+    format_: Format = None,
     skip_missing: Annotated[
         bool, typer.Option("--skip-missing", help="Leave out labels without an image.")
     ] = False,
@@ -29,16 +26,14 @@ def convert(
         bool,
         typer.Option("--copy-images", help="yolo: copy the images instead of linking to them."),
     ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace what an earlier convert wrote to OUT.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
     """Convert annotations, and say what the target format cannot hold of them.
 
     Example: sodkit convert labelTxt --images images --to coco --out train.json
     """
-    from sodkit.cli.common import note, print_json, print_table
+    from sodkit.cli.common import note, print_json, print_table, progress
     from sodkit.data.formats import find_images, read_annotations
     from sodkit.data.formats.conversion import convert as write
     from sodkit.data.formats.missing_images import MissingImages
@@ -49,26 +44,17 @@ def convert(
     annotations = read_annotations(ann, format=format_, images=images, report=missing)
     annotations = missing.without(annotations)
     folder = images or find_images(ann, annotations)
-    lost = write(
-        annotations, to, out, images=folder, copy=copy_images, overwrite=overwrite
-    )  # fmt: skip
+    with progress("placing images") as report:
+        lost = write(
+            annotations, to, out, images=folder, copy=copy_images, overwrite=overwrite,
+            progress=report,
+        )  # fmt: skip
+    counts = {"images": len(annotations.images), "annotations": len(annotations)}
     if as_json:
-        print_json(
-            {
-                "out": str(out),
-                "format": to,
-                "images": len(annotations.images),
-                "annotations": len(annotations),
-                "left_out": [str(error.where) for error in missing.errors],
-                "not_held": lost,
-            }
-        )
+        places = [str(error.where) for error in missing.errors]
+        print_json({"out": str(out), "format": to, **counts, "left_out": places, "not_held": lost})
         return
-    print_table(
-        "",
-        ("written", "format", "images", "annotations"),
-        [(out, to, len(annotations.images), len(annotations))],
-    )
+    print_table("", ("written", "format", *counts), [(out, to, *counts.values())])
     for error in missing.errors:
         note(f"left out: {error.where}: {error.what}")
     for sentence in lost:

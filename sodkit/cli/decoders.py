@@ -1,9 +1,9 @@
 """What image decoders write to the terminal past Python: kept off it, counted, summed up.
 
-libjpeg, libpng and OpenCV write to file descriptor 2, from whatever thread, and cannot be told to
-write elsewhere. So while a command runs, that descriptor is a pipe. A thread reads it: lines of the
-decoders are counted, all others go on to the terminal. Our own output does not take that way:
-``sys.stderr`` writes to the terminal itself.
+libjpeg, libpng and OpenCV always write to file descriptor 2, from whatever thread. So while a
+command runs, that descriptor is a pipe. A thread reads it: it counts the lines of the decoders and
+passes all others on to the terminal. Our own output takes another way: ``sys.stderr`` writes to the
+terminal itself.
 """
 
 from __future__ import annotations
@@ -34,9 +34,6 @@ _SHOWN = 5
 @contextmanager
 def decoders_quiet() -> Iterator[None]:
     """Keep the lines of image decoders off the terminal while the block runs; then sum them up."""
-    if sys.stderr is None:
-        yield
-        return
     terminal, (source, sink) = os.dup(2), os.pipe()
     gathered = Counter[str]()
     thread = Thread(target=_forward, args=(source, terminal, gathered), daemon=True)

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from sodkit.cli.options import Changes, Device, Json, Overwrite
+
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for data, run and pictures.")] = Path("demo"),
@@ -17,16 +19,12 @@ def demo(
     recipe: Annotated[
         str | None, typer.Option(help="Recipe to train (default: cfinet-r18-demo[-oriented]).")
     ] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a value of it.")
-    ] = None,
+    overrides: Changes = None,
     train_images: Annotated[int, typer.Option(min=1, help="Images to train on.")] = 8,
     test_images: Annotated[int, typer.Option(min=1, help="Images held out.")] = 3,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or gpu, cuda:1 or 1, ...")] = "auto",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier demo in OUT.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
     """Make a small data set, then split, train, predict, eval, visualize, analyze-anchors on it.
 
@@ -43,7 +41,9 @@ def demo(
         overwrite=overwrite,
     )  # fmt: skip
     with train_view() as view:
-        result = run_demo(plan, say=note, on_step=view.step, on_epoch=view.epoch)
+        result = run_demo(
+            plan, say=note, on_step=view.step, on_epoch=view.epoch, progress=view.progress
+        )
     paths = {
         "checkpoint": str(result.checkpoint),
         "predictions": str(result.predictions),

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from sodkit.cli.options import Changes, Format, Json, Overwrite
+
 if TYPE_CHECKING:
     from sodkit.data.records import Annotations, BoxKind, Detections
     from sodkit.evaluation.compare import Run
@@ -30,12 +32,7 @@ def evaluate(
         str | None,
         typer.Option(help="Recipe whose section evaluation gives area ranges and limits."),
     ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Set a value, e.g. evaluation.max_dets=[50]"
-        ),
-    ] = None,
+    overrides: Changes = None,
     proposals: Annotated[
         bool, typer.Option("--proposals", help="They are class-agnostic: average recall by size.")
     ] = False,
@@ -45,9 +42,7 @@ def evaluate(
             help="drop: as if not there; absorb: detections inside do not count as wrong."
         ),
     ] = "drop",
-    format_: Annotated[
-        str | None, typer.Option("--format", help="Format of ANN, if not recognised.")
-    ] = None,
+    format_: Format = None,
     images: Annotated[
         Path | None, typer.Option(help="Where file_name starts: the report shows the worst images.")
     ] = None,
@@ -64,10 +59,8 @@ def evaluate(
         typer.Option(min=0, help="Bootstrap draws of images for intervals (report, comparison)."),
     ] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of these draws.")] = 0,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier report in OUT.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
     """Measure predictions: AP, AP50, AP75, AP and AR by size, per class.
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from sodkit.cli.options import Json, Overwrite
+
 
 def import_weights(
     file: Annotated[Path, typer.Argument(help="Checkpoint saved by mmdetection.")],
@@ -19,10 +21,8 @@ def import_weights(
         str | None,
         typer.Option(help="Recipe it was trained by (default: what names and shapes show)."),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a checkpoint at OUT.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
     """Turn released weights (mmdetection's names) into a checkpoint for predict.
 

@@ -16,6 +16,7 @@ from sodkit.cli.convert import convert
 from sodkit.cli.decoders import decoders_quiet
 from sodkit.cli.demo import demo
 from sodkit.cli.eval import evaluate
+from sodkit.cli.export import export
 from sodkit.cli.import_weights import import_weights
 from sodkit.cli.predict import predict
 from sodkit.cli.recipes import recipes
@@ -31,6 +32,7 @@ COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("visualize", visualize),
     ("analyze-anchors", analyze_anchors),
     ("import-weights", import_weights),
+    ("export", export),
     ("convert", convert),
     ("check", check),
     ("recipes", recipes),

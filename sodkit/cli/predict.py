@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sodkit.cli.options import CheckpointPath, Device, Format, Json, Overwrite
+
 if TYPE_CHECKING:
     import torch
 
@@ -17,9 +19,7 @@ if TYPE_CHECKING:
 
 
 def predict(
-    checkpoint: Annotated[
-        Path, typer.Argument(help="A checkpoint, or a run's folder: its best one, else the last.")
-    ],
+    checkpoint: CheckpointPath,
     images: Annotated[
         list[Path], typer.Argument(help="Image files, folders of images, or one ANN.")
     ],
@@ -27,9 +27,7 @@ def predict(
     image_folder: Annotated[
         Path | None, typer.Option("--images", help="Where an ANN's file_name starts.")
     ] = None,
-    format_: Annotated[
-        str | None, typer.Option("--format", help="An ANN's format, if not recognised.")
-    ] = None,
+    format_: Format = None,
     size: Annotated[
         int | None, typer.Option(min=1, help="Window side (default: recipe's).")
     ] = None,
@@ -56,11 +54,9 @@ def predict(
         bool, typer.Option("--recursive", help="Take the images in subfolders of folders, too.")
     ] = False,
     batch: Annotated[int | None, typer.Option(min=1, help="Windows a batch.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or gpu, cuda:1 or 1, ...")] = "auto",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace predictions at OUT.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
     """Cut images into windows, detect, and merge to predictions on whole images.
 

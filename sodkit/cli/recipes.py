@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
+from sodkit.cli.options import Changes, Json
+
 
 def recipes(
     name: Annotated[str | None, typer.Argument(help="Built-in name or YAML file.")] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a value in it.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    overrides: Changes = None,
+    as_json: Json = False,
 ) -> None:
     """List the built-in recipes, or print one as YAML with every value.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sodkit.cli.options import Format, Images, Json, Overwrite
 from sodkit.tiling.settings import Ignore, ImageFormat, Profile, Truncated
 
 if TYPE_CHECKING:
@@ -22,12 +23,8 @@ def split(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for patches, annotations.json and split.json.")],
-    images: Annotated[
-        Path | None, typer.Option(help="Where the file names start (default: beside ANN).")
-    ] = None,
-    format_: Annotated[
-        str | None, typer.Option("--format", help="Format of ANN (default: recognised).")
-    ] = None,
+    images: Images = None,
+    format_: Format = None,
     profile: Annotated[
         Profile | None, typer.Option(help="A release's rules; other options change them.")
     ] = None,
@@ -62,10 +59,8 @@ def split(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out images that cannot be read.")
     ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier split in OUT.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
     """Cut images into patches, and report which objects are whole, truncated, ignored or lost.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sodkit.cli.options import Changes, Device, Format, Json, Overwrite
 from sodkit.errors import SodkitError
 
 if TYPE_CHECKING:
@@ -42,25 +43,18 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(help="A run's folder: continue it, with its recipe and data.")
     ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Set a value of the recipe; repeatable."),
-    ] = None,
+    overrides: Changes = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Short for --set schedule.epochs=N.")
     ] = None,
-    format_: Annotated[
-        str | None, typer.Option("--format", help="Annotation format, if not recognised.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or gpu, cuda:1 or 1, ...")] = "auto",
+    format_: Format = None,
+    device: Device = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 2,
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads of the model (default: all cores).")
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier run in OUT.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
     """Train a detector; checkpoints and logs go to the run's folder.
 

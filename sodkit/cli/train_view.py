@@ -1,4 +1,4 @@
-"""A training run on stderr: what it is about, rows of losses, metrics, a bar on a terminal."""
+"""A training run on stderr: its data and device, rows of losses, metrics, a bar on a terminal."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TrainView:
     def __init__(self, console: Console, bar: Progress | None) -> None:
         self._console, self._bar = console, bar
         self._tasks: dict[str, TaskID] = {}
-        self._lines: ProgressLines | None = None
+        self._lines: dict[str, ProgressLines] = {}
         self._sums: dict[str, float] = {}
         self._count = self._seen = 0
         self._first: tuple[float, int] | None = None
@@ -41,12 +41,12 @@ class TrainView:
         self._header: tuple[str, ...] = ()
 
     def start(self, report: StartReport) -> None:
-        """Print what is about to be done."""
+        """Print what the run does."""
         for line in start_lines(report):
             self._console.print(line, markup=False, soft_wrap=True)
 
     def step(self, report: StepReport) -> None:
-        """Take in one step."""
+        """Show one step."""
         now = time.monotonic()
         if self._first is None:
             self._first = (now, report.step)
@@ -62,13 +62,17 @@ class TrainView:
             self._row(report)
 
     def validate(self, done: int, total: int) -> None:
-        """Take in that so many images of a validation are done."""
-        if self._lines is None or done == 1:
-            self._lines = ProgressLines("validating")
-        if self._bar is None:
-            self._lines(done, total)
-        else:
-            self._advance("validating", done, total)
+        """Show how many images of a validation are done."""
+        self.progress("validating", done, total)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Show how far a stage is: its bar on a terminal, else a line each 30 s."""
+        if self._bar is not None:
+            self._advance(what, done, total)
+            return
+        if what not in self._lines or done <= 1:
+            self._lines[what] = ProgressLines(what)
+        self._lines[what](done, total)
 
     def epoch(self, row: Row) -> None:
         """Print the metrics of an evaluated epoch."""
@@ -109,7 +113,7 @@ class TrainView:
 
 
 def start_lines(report: StartReport) -> list[str]:
-    """Say what is trained, where, on what, how long and into which folder."""
+    """Return lines on what is trained, where, on what, how long and into which folder."""
     from sodkit.engine.device import describe
     from sodkit.settings.outside import Outside
 
@@ -133,7 +137,7 @@ def start_lines(report: StartReport) -> list[str]:
 
 @contextmanager
 def train_view() -> Iterator[TrainView]:
-    """Give a view that writes to stderr, with a bar if that is a terminal."""
+    """Yield a view that writes to stderr, with a bar if that is a terminal."""
     if not sys.stderr.isatty():
         yield TrainView(Console(file=sys.stderr, width=200, highlight=False), None)
         return

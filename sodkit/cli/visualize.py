@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 
 import typer
 
+from sodkit.cli.options import Ann, Format, Images, Json, Overwrite
+
 
 def visualize(
-    ann: Annotated[Path, typer.Argument(metavar="ANN", help="Annotations: a file or folder.")],
+    ann: Ann,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")],
-    images: Annotated[
-        Path | None, typer.Option(help="Where file_name starts (default: beside ANN).")
-    ] = None,
+    images: Images = None,
     predictions: Annotated[Path | None, typer.Option(help="Predictions to draw, too.")] = None,
     score: Annotated[float, typer.Option(min=0, max=1, help="Least score drawn.")] = 0.3,
     ignore: Annotated[
@@ -22,13 +22,9 @@ def visualize(
     ] = "mask",
     zoom: Annotated[int, typer.Option(min=0, help="Zoom-ins of so many smallest objects.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first images.")] = None,
-    format_: Annotated[
-        str | None, typer.Option("--format", help="ANN's format, if not recognised.")
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace earlier pictures in OUT.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    format_: Format = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
     """Draw boxes coloured by class, ignored parts masked, as in the paper's Figure 5.
 

@@ -106,16 +106,16 @@ def _whole_rows(path: Path, until: int | None) -> tuple[list[str], list[dict[str
     text = path.read_bytes().decode("utf-8", errors="replace")
     whole = text[: text.rfind("\n") + 1].replace("\0", "")
     reader = csv.DictReader(io.StringIO(whole, newline=""))
+    fields: list[str] = []
     rows: list[dict[str, str]] = []
-    with suppress(csv.Error):  # what no CSV can hold is no row of ours: it ends there
+    with suppress(csv.Error):  # a line that is no CSV is none of ours: header and rows end there
+        fields += reader.fieldnames or ()
         rows += (row for row in reader if _is_of(row, until))
-    with suppress(csv.Error):
-        return list(reader.fieldnames or ()), rows
-    return [], []
+    return fields, rows
 
 
 def _is_of(row: dict[str | Any, str | Any], until: int | None) -> bool:
-    """Tell whether a row has all its fields and is of an epoch up to ``until`` (None: of any)."""
+    """Return whether a row has all its fields and is of an epoch up to ``until`` (None: of any)."""
     number = row.get("epoch") or ""
     if None in row or None in row.values() or not re.fullmatch(r"[0-9]{1,18}", number):
         return False

@@ -1,12 +1,10 @@
-"""A training run as a user asks for it: data and recipe from paths, remembered for resuming."""
+"""A training run from paths of data and a recipe, which are kept for resuming."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
 
 import torch
 
@@ -18,7 +16,7 @@ from sodkit.data.records import Annotations
 from sodkit.engine.device import pick_device
 from sodkit.engine.log import Row
 from sodkit.engine.paths import DataPaths, read_paths, write_paths
-from sodkit.engine.predict import PredictOptions, predict_images
+from sodkit.engine.predict import predict_images
 from sodkit.engine.run_folder import STATE, check_run_folder, clear_run
 from sodkit.engine.train import StartReport, StepReport, Validate, check_kind, train, training_set
 from sodkit.errors import DataError, UsageError
@@ -28,12 +26,10 @@ from sodkit.lock import check_no_writer, lock_folder
 from sodkit.models.detector import DetectorModule
 from sodkit.settings import Recipe
 
-Execute = TypeVar("Execute", bound=Callable[..., Row])
-
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """What ``execute`` is to do; ``overwrite``: a finished run in ``out`` may be replaced."""
+    """What ``execute`` does; ``overwrite``: a finished run in ``out`` may be replaced."""
 
     recipe: Recipe
     paths: DataPaths
@@ -89,20 +85,6 @@ def resumed_plan(run: Path, overrides: Sequence[str], *, out: Path | None) -> Ru
     return RunPlan(recipe, read_paths(run), run, resume=True)
 
 
-def _alone(function: Execute) -> Execute:
-    """Let a function have the run's folder for itself, from its first look to its end."""
-
-    @functools.wraps(function)
-    def run(plan: RunPlan, **options: Any) -> Row:
-        with lock_folder(plan.out):
-            if not plan.resume:
-                check_run_folder(plan.out, overwrite=plan.overwrite)
-            return function(plan, **options)
-
-    return cast(Execute, run)
-
-
-@_alone
 def execute(
     plan: RunPlan,
     *,
@@ -122,44 +104,40 @@ def execute(
         device: as ``pick_device`` takes it.
         workers: processes that read images.
         threads: CPU threads of the model, None: all cores.
-        on_start: told what is about to be done, before the first step.
-        on_step: told of every step.
-        on_validate: told (done, total) images of a validation.
-        on_epoch: told of every epoch.
-        say: told what is odd about annotations that are trained on all the same.
+        on_start: called before the first step.
+        on_step: called after every step.
+        on_validate: called with (done, total) images of a validation.
+        on_epoch: called after every epoch.
+        say: called with a sentence about annotations that look wrong and are trained on.
 
     Raises:
         UsageError: another process writes to the run's folder, or it may not be written to.
     """
-    target = pick_device(device)
-    if threads is not None:
-        torch.set_num_threads(threads)
-    paths = plan.paths
-    annotations, images = _read(paths.data, paths.images, paths.format_name)
-    training_set(plan.recipe, annotations, images)  # before an earlier run is replaced
-    for sentence in oddities(annotations):
-        say(f"{paths.data}: {sentence}")
-    validate = None
-    if paths.val is not None:
-        val, val_images = _read(paths.val, paths.val_images, paths.format_name)
-        check_same_classes(annotations, val, paths.val)
-        check_kind(plan.recipe, val)
-        check_images_exist(val.images, val_images, "--val-images")
-        validate = _validator(plan.recipe, val, val_images, target, on_validate)
-    if not plan.resume:
-        clear_run(plan.out)
-        write_paths(plan.out, paths)
-    rows: list[Row] = []
+    with lock_folder(plan.out):
+        if not plan.resume:
+            check_run_folder(plan.out, overwrite=plan.overwrite)
+        target = pick_device(device)
+        if threads is not None:
+            torch.set_num_threads(threads)
+        annotations, images = _read(plan.paths.data, plan.paths.images, plan.paths.format_name)
+        training_set(plan.recipe, annotations, images)  # before an earlier run is replaced
+        for sentence in oddities(annotations):
+            say(f"{plan.paths.data}: {sentence}")
+        validate = _validator(plan, annotations, target, on_validate)
+        if not plan.resume:
+            clear_run(plan.out)
+            write_paths(plan.out, plan.paths)
+        rows: list[Row] = []
 
-    def keep(row: Row) -> None:
-        rows.append(row)
-        on_epoch(row)
+        def keep(row: Row) -> None:
+            rows.append(row)
+            on_epoch(row)
 
-    train(
-        plan.recipe, annotations, images, plan.out, device=target, workers=workers,
-        resume=plan.resume, validate=validate, on_start=on_start, on_step=on_step,
-        on_epoch=keep,
-    )  # fmt: skip
+        train(
+            plan.recipe, annotations, images, plan.out, device=target, workers=workers,
+            resume=plan.resume, validate=validate, on_start=on_start, on_step=on_step,
+            on_epoch=keep,
+        )  # fmt: skip
     if not rows:
         raise UsageError(
             f"the run has all of its {plan.recipe.schedule.epochs} epochs", where=plan.out,
@@ -186,20 +164,28 @@ def _read(path: str, images: str | None, format_name: str | None) -> tuple[Annot
 
 
 def _validator(
-    recipe: Recipe,
-    val: Annotations,
-    folder: Path,
+    plan: RunPlan,
+    trained: Annotations,
     device: torch.device,
     progress: Callable[[int, int], None],
-) -> Validate:
-    """Return a function that predicts on the validation images and returns every AP."""
-    options = PredictOptions.of(recipe)
+) -> Validate | None:
+    """Return a function that predicts on a run's validation images and returns every AP.
+
+    None: the run has none.
+    """
+    recipe, paths = plan.recipe, plan.paths
+    if paths.val is None:
+        return None
+    val, folder = _read(paths.val, paths.val_images, paths.format_name)
+    check_same_classes(trained, val, paths.val)
+    check_kind(recipe, val)
+    check_images_exist(val.images, folder, "--val-images")
     protocol = protocol_of(recipe.evaluation, val.kind)
     names = [metric.name for metric in protocol.metrics if metric.kind == "AP"]
 
     def validate(detector: DetectorModule) -> dict[str, float | None]:
         found = predict_images(
-            detector, recipe, val.images, folder, device=device, options=options, progress=progress
+            detector, recipe, val.images, folder, device=device, progress=progress
         )
         metrics = evaluate(val, found, protocol).metrics
         return {name: metrics[name] for name in names}

@@ -109,7 +109,7 @@ def picture_names(images: Sequence[ImageRecord], zoom: int = 0, classes: int = 0
 
 
 def _fits_jpeg(image: ImageRecord, zoom: int, classes: int) -> bool:
-    """Tell whether a JPEG holds an image's picture, whatever is drawn below it."""
+    """Return whether a JPEG holds an image's picture, whatever is drawn below it."""
     longest = LONGEST_WRITTEN[".jpg"]
     height = image.height + most_below(image.width, zoom, classes)
     return image.width <= longest and height <= longest

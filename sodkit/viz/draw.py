@@ -25,7 +25,7 @@ SHIFT = 4
 """Fractional bits of the coordinates given to OpenCV."""
 GAP = 2.0
 """Canvas pixels between a box and its line's nominal edge. OpenCV's smoothed lines are some 1.4 px
-wider than asked for; with a rim of a pixel they just do not reach the object."""
+wider than their thickness; with a rim of a pixel they just do not reach the object."""
 CASING = 0.5
 """How much the line's dark rim darkens what is below."""
 MASK = np.array([34, 34, 40], dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Colours of classes: fixed, told apart with common colour blindness, bright on most grounds.
+"""Colours of classes: fixed, distinct with common colour blindness, bright on most grounds.
 
 The first seven are Okabe and Ito's without black, in another order and a little brighter (thin
 lines on photographs need light); the rest fill the gaps between them.

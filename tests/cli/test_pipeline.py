@@ -405,7 +405,7 @@ def test_recipes() -> None:
 
 @pytest.fixture(scope="module")
 def turned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """An oriented data set, and a run on its patches; no command needs the kind of box."""
+    """An oriented data set, and a run on its patches; no command names the kind of box."""
     folder = tmp_path_factory.mktemp("oriented")
     data = make_dataset(
         folder, images=2, seed=0, width=160, height=128, boxes="oriented", subset="train"

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from sodkit.config import load_recipe
+from sodkit.config import builtin_names, load_recipe
 from sodkit.data.batches import Batch
-from sodkit.engine.export import export_onnx
+from sodkit.engine.export import KINDS, export_onnx, input_side, is_export
 from sodkit.errors import MissingExtraError, UsageError
 from sodkit.models import zoo
-from sodkit.models.detector import DetectorModule
+from sodkit.models.detector import DetectorModule, Exportable
 
 SMALL = (
     "model.backbone.name=resnet18",
@@ -72,6 +72,7 @@ def test_onnx(tmp_path: Path) -> None:
     model, x = build(), images()
     export_onnx(model, tmp_path / "cfinet.onnx", height=64, width=96)
     assert [p.name for p in tmp_path.iterdir()] == ["cfinet.onnx"]
+    assert is_export(tmp_path / "cfinet.onnx")
     session = runtime.InferenceSession(
         str(tmp_path / "cfinet.onnx"), providers=["CPUExecutionProvider"]
     )
@@ -98,3 +99,16 @@ def test_oriented_proposals_are_refused(tmp_path: Path) -> None:
     detector = zoo.build(recipe.model, 3).eval()
     with pytest.raises(UsageError, match="has no graph"):
         export_onnx(detector, tmp_path / "graph.onnx", height=64, width=64)
+
+
+def test_every_kind_is_listed_that_has_a_graph() -> None:
+    small = ("model.backbone.name=resnet18", "model.backbone.weights=null")
+    models = {m.kind: m for m in (load_recipe(name, small).model for name in builtin_names())}
+    with torch.device("meta"):
+        built = {kind: zoo.build(model, 2) for kind, model in models.items()}
+    assert {kind for kind, one in built.items() if isinstance(one, Exportable)} == set(KINDS)
+
+
+def test_a_window_becomes_an_input_padded_as_in_prediction() -> None:
+    assert input_side(load_recipe("cfinet-r50-soda-d")) == 1216
+    assert input_side(load_recipe("cfinet-r18-demo", ["input.patch=33", "input.scale=1.0"])) == 64

@@ -68,6 +68,7 @@ def convert(
     images: Path | None = None,
     copy: bool = False,
     overwrite: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[str]:
     """Write annotations in a format.
 
@@ -79,6 +80,7 @@ def convert(
             where its trainers look for them. None: they are not.
         copy: copy these images instead.
         overwrite: replace what an earlier call wrote: a COCO file, or a folder of this format.
+        progress: called with (done, total) images that are linked or copied.
 
     Returns:
         what the format cannot hold of them, and what to know about what is written, a sentence
@@ -104,7 +106,9 @@ def convert(
         HOLDS[format].write(folder, annotations)
         if format == "yolo":
             yolo_write.write_yaml(folder, annotations, root=out.resolve())
-            said += yolo_write.place_images(folder, annotations, images, copy=copy)
+            said += yolo_write.place_images(
+                folder, annotations, images, copy=copy, progress=progress
+            )
     return said
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sodkit.arrays import FloatArray
@@ -65,7 +65,12 @@ def write_yaml(folder: Path, annotations: Annotations, *, root: Path) -> None:
 
 
 def place_images(
-    folder: Path, annotations: Annotations, source: Path | None, *, copy: bool
+    folder: Path,
+    annotations: Annotations,
+    source: Path | None,
+    *,
+    copy: bool,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[str]:
     """Link the images of ``source`` to ``folder/images``, or copy them; say what to know.
 
@@ -73,7 +78,8 @@ def place_images(
     """
     (folder / IMAGES).mkdir(exist_ok=True)
     count = Counter[str]()
-    for image in annotations.images:
+    for done, image in enumerate(annotations.images):
+        progress(done, len(annotations.images))
         place = None if source is None else (source / image.file_name).resolve()
         if place is None or not is_file(place):
             count["missing"] += 1

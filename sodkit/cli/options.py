@@ -1,0 +1,28 @@
+"""Arguments and options that mean the same in several commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Ann = Annotated[Path, typer.Argument(metavar="ANN", help="Annotations: a file or folder.")]
+CheckpointPath = Annotated[
+    Path, typer.Argument(help="A checkpoint, or a run's folder: its best one, else the last.")
+]
+Images = Annotated[
+    Path | None, typer.Option(help="Where the file names of ANN start (default: beside ANN).")
+]
+Format = Annotated[
+    str | None, typer.Option("--format", help="Format of the annotations, if not recognised.")
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set a value of the recipe; repeatable."),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or gpu, cuda:1 or 1, ...")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what this command wrote to OUT before.")
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
