@@ -106,3 +106,13 @@ def test_progress_is_a_line_each_half_minute_without_a_terminal(
 )
 def test_clock(seconds: float, text: str) -> None:
     assert common.clock(seconds) == text
+
+
+def test_a_table_of_very_many_rows_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    common.print_table("title", ("name", "objects"), [(f"row {i}", i) for i in range(2000)])
+    out, err = capsys.readouterr()
+    assert "row 0 " in out
+    assert "row 1999" in out
+    assert "row 1998" not in out
+    assert len(out.splitlines()) < 510
+    assert err == "1500 rows are not shown; --json has them all\n"

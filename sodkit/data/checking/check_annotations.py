@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -62,7 +64,6 @@ def _repeated(values: npt.NDArray[np.generic]) -> BoolArray:
 def _class_names(source: Collected, classes: Sequence[str] | None) -> Iterator[Finding]:
     names = [item.name for item in source.categories]
     where = f"{source.path}: categories"
-    counts = {item.id: int((source.category_ids == item.id).sum()) for item in source.categories}
     if classes is not None:
         for name in names:
             if name not in classes and not is_ignore(name):
@@ -70,14 +71,14 @@ def _class_names(source: Collected, classes: Sequence[str] | None) -> Iterator[F
                 hint = None if like is None else f"did you mean {like!r}?"
                 yield Finding("error", "unknown-class", f"unknown class {name!r}", where, hint)
         return
-    for item in source.categories:
-        others = [other.name for other in source.categories if other is not item]
-        like = closest(item.name, others, _LIKE)
-        if like is None or not counts[item.id]:
-            continue
-        many = next(counts[other.id] for other in source.categories if other.name == like)
-        if many >= _RARE * counts[item.id]:
-            what = f"class {item.name!r} ({counts[item.id]} objects) is named nearly as {like!r}"
+    counts = Counter(source.category_ids.tolist())
+    used = sorted((-counts[item.id], item.name) for item in source.categories if counts[item.id])
+    for minus, name in used:
+        # Only names of much used classes: a slip is rare. Comparing all with all could take hours.
+        often = used[: bisect_right(used, _RARE * minus, key=lambda item: item[0])]
+        like = closest(name, [other for _, other in often], _LIKE)
+        if like is not None:
+            what = f"class {name!r} ({-minus} objects) is named nearly as {like!r}"
             hint = "a slip of the pen? give the right names by --classes"
             yield Finding("warning", "class-name", what, where, hint)
 
