@@ -57,9 +57,7 @@ def convert(
     annotations = read_annotations(ann, format=format_, images=images, report=missing)
     annotations = missing.without(annotations)
     folder = images or find_images(ann, annotations)
-    lost = write(
-        annotations, to.value, out, images=folder, copy=copy_images, overwrite=overwrite
-    )  # fmt: skip
+    lost = write(annotations, to.value, out, images=folder, copy=copy_images, overwrite=overwrite)
     if as_json:
         print_json(
             {
