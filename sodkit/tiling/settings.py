@@ -24,7 +24,7 @@ class SplitSettings:
         min_visible: share 0..1 of an object's area that a patch must show for it to be kept.
         keep_at_min: an object that shows exactly ``min_visible`` is kept.
         truncated: an object that shows less is flagged ignore, or left out.
-        ignore: what becomes of ignore regions: their pixels painted with ``fill``, or kept as
+        ignore: how ignore regions are kept: as pixels painted with ``fill``, as
             regions flagged ignore, or left out.
         fill: RGB colour of painted regions.
         padding: RGB colour right of and below an image smaller than a patch.
