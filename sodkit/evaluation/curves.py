@@ -16,7 +16,7 @@ from sodkit.arrays import BitArray, FloatArray, IntArray
 from sodkit.compiled import compiled
 from sodkit.evaluation.matching import THREADS, Matches
 from sodkit.evaluation.protocol import Protocol
-from sodkit.evaluation.tables import Table, descending_order
+from sodkit.evaluation.tables import Table, counting_order
 from sodkit.threads import map_in_order
 
 
@@ -64,14 +64,19 @@ def draw_curves(
     match_of[matches.detection] = np.arange(len(matches.detection), dtype=np.int32)
     limits, recalls = np.array(protocol.max_dets, np.int64), np.array(protocol.recalls)
 
+    sizes = np.diff(detections.offsets)
+    label = np.repeat(np.arange(len(sizes)) % max(classes, 1), sizes)
+    by_class = counting_order(label, detections.order, classes)
+    of_class = sizes.reshape(-1, max(classes, 1)).sum(axis=0)
+    starts = np.concatenate([[0], np.cumsum(of_class)])
+    ranks = np.arange(len(detections)) - np.repeat(detections.offsets[:-1], sizes)
+
     def draw(one: int) -> None:
-        place, rank = _class_places(detections.offsets, detections.classes, one)
-        order = descending_order(scores[place], np.arange(len(place)))
-        place, rank = place[order], rank[order]
+        place = by_class[starts[one] : starts[one + 1]]
         row = match_of[place]
         hit = row[row >= 0]
         _draw_class(
-            rank,
+            ranks[place],
             row,
             counted[place],
             scores[place[row >= 0]],
@@ -94,13 +99,6 @@ def draw_curves(
     for _ in map_in_order(draw, range(classes), THREADS):
         pass
     return Curves(np.moveaxis(precision, 0, 2), np.moveaxis(recall, 0, 1), np.moveaxis(score, 0, 2))
-
-
-def _class_places(offsets: IntArray, classes: int, one: int) -> tuple[IntArray, IntArray]:
-    """Return the positions of a class's detections, image by image, and their group ranks."""
-    starts, sizes = offsets[one:-1:classes], np.diff(offsets)[one::classes]
-    rank = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return np.repeat(starts, sizes) + rank, rank
 
 
 @compiled(

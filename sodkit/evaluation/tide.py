@@ -183,7 +183,7 @@ def repair(
 def mean_average_precision(ranking: Ranking, recalls: FloatArray) -> float | None:
     """Return the mean over classes with objects of AP at one threshold, None if there is none.
 
-    A class all of whose objects are no longer asked for has AP 1, or 0 if a false positive stays.
+    A class of which no object counts any longer has AP 1, or 0 if a false positive stays.
     """
     values = []
     for one in np.flatnonzero(ranking.asked):
@@ -231,7 +231,7 @@ def ranking_of(annotations: Annotations, found: Outcomes) -> Ranking:
 
 
 def without(annotations: Annotations, found: Outcomes, now: Ranking, objects: BoolArray) -> Ranking:
-    """Return the ranking if the objects in the mask (G,) were not asked for."""
+    """Return the ranking if the objects in the mask (G,) did not count."""
     labels = annotations.labels[found.object[objects]]
     gone = np.bincount(labels, minlength=len(now.positives))
     return replace(now, positives=now.positives - gone)

@@ -35,7 +35,7 @@ LARGE = 2_000_000
 def read_columns(
     data: Buffer, fields: Mapping[str, Field], wrong: Wrong, *, is_json: bool = False
 ) -> JsonColumns:
-    """Read a JSON list of records; fields that are not asked for are skipped.
+    """Read a JSON list of records; other fields than ``fields`` are skipped.
 
     Args:
         data: the text, without a byte order mark.

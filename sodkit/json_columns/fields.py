@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sodkit.arrays import BoolArray, FloatArray, IntArray
 
 INTEGER, FLAG, NUMBERS, SKIP = 0, 1, 2, 3
-"""What a field holds: an integer, true/false/an integer, numbers, or what is not asked for."""
+"""What a field holds: an integer, true/false/an integer, numbers, or what is skipped."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ def scan(data: ByteArray, fields: Mapping[str, Field], *, is_json: bool) -> Json
     Args:
         data: (B,) its bytes, from the bracket to the bracket but for white space.
         fields: what to read, by name; the first record shows which of them there are.
-        is_json: it is known to be valid JSON; then fields that are not asked for may be skipped.
+        is_json: it is known to be valid JSON; then other fields may be skipped.
 
     Returns:
         the columns, or None if the list is in any way unusual, which says nothing about its being

@@ -29,7 +29,7 @@ _WHOLE = 1 - 1e-9
 
 
 class Status(IntEnum):
-    """What becomes of an annotation in a patch."""
+    """How an annotation stands in a patch: left out, to be ignored, or an object."""
 
     KEEP = 0
     IGNORE = 1
@@ -171,7 +171,7 @@ def _span(
 def _statuses(
     region: BoolArray, ignored: BoolArray, share: FloatArray, settings: SplitSettings
 ) -> npt.NDArray[np.int8]:
-    """Decide what becomes of annotations that show a share each."""
+    """Return the status (K,) of annotations that show a share each."""
     least = settings.min_visible
     enough = share >= least if settings.keep_at_min else share > least
     too_little = Status.IGNORE if settings.truncated == "ignore" else Status.DROP

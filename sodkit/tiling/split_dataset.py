@@ -1,6 +1,6 @@
 """Splitting a data set on disk: reads each image once, writes its patches, then annotations.
 
-Threads do it: OpenCV decodes and encodes without Python's lock. Images are handed out and collected
+Threads do it: OpenCV decodes and encodes without Python's lock. Images are taken and collected
 in order, a few ahead of the slowest; so memory is bounded by the number of workers, and what is
 written does not depend on it. An image whose patches are all there already is not read again,
 unless it has changed since: then its patches are made anew.

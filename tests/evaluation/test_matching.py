@@ -14,7 +14,9 @@ def table(boxes: list[list[float]], groups: list[int] | None = None) -> Table:
     """Boxes xywh; ``groups`` are where each group starts, and the end."""
     rows = np.array(boxes, np.float64).reshape(-1, 4)
     offsets = np.array([0, len(rows)] if groups is None else groups, np.int64)
-    return Table(np.arange(len(rows)), offsets, 1, rows, rows[:, 2] * rows[:, 3])
+    return Table(
+        np.arange(len(rows)), offsets, 1, rows, rows[:, 2] * rows[:, 3], np.arange(len(rows))
+    )
 
 
 def matched(

@@ -30,6 +30,7 @@ from sodkit.data.formats.labels import (
 from sodkit.data.formats.source import Report, number, read_lines, stop
 from sodkit.data.records import REGION, Annotations, ImageRecord
 from sodkit.errors import DataError, UsageError
+from sodkit.files import write_text
 from sodkit.geometry.rotated import obb_to_corners
 
 LABELS = "labelTxt"
@@ -142,9 +143,8 @@ def write(folder: Path, annotations: Annotations) -> None:
             for row in rows.tolist()
         ]  # fmt: skip
         target = folder / LABELS / f"{stem_of(image.file_name)}.txt"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text("".join(f"{line}\n" for line in lines), "utf-8")
-    (folder / CLASSES_FILE).write_text("".join(f"{name}\n" for name in names), "utf-8")
+        write_text(target, "".join(f"{line}\n" for line in lines))
+    write_text(folder / CLASSES_FILE, "".join(f"{name}\n" for name in names))
 
 
 def four_corners(annotations: Annotations) -> FloatArray:

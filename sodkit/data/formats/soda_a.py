@@ -34,6 +34,7 @@ from sodkit.data.formats.source import (
 from sodkit.data.images.decoding import image_size
 from sodkit.data.records import IGNORED, REGION, Annotations, Category, ImageRecord, Polygons
 from sodkit.errors import DataError
+from sodkit.files import write_bytes
 from sodkit.json_text import Id
 
 CLASSES = (
@@ -263,8 +264,7 @@ def write(folder: Path, annotations: Annotations) -> None:
             content["ori_id"] = stem_of(image.ori_file_name)
             content["x_start"], content["y_start"] = image.start
         target = folder / f"{stem_of(image.file_name)}.json"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=0) + b"\n")
+        write_bytes(target, msgspec.json.format(msgspec.json.encode(content), indent=0) + b"\n")
 
 
 def _as_json(annotations: Annotations, row: int, ids: list[int]) -> dict[str, object]:

@@ -37,6 +37,7 @@ from sodkit.data.formats.labels import (
 from sodkit.data.formats.source import Report, number, read_bytes, safe_name, stop
 from sodkit.data.records import REGION, Annotations, ImageRecord
 from sodkit.errors import DataError
+from sodkit.files import write_text
 from sodkit.geometry.rotated import obb_to_corners
 
 LABELS = "Annotations"
@@ -217,7 +218,6 @@ def write(folder: Path, annotations: Annotations) -> None:
     names = [item.name for item in annotations.categories]
     for image, rows in zip(annotations.images, annotations.rows_by_image(), strict=True):
         target = folder / LABELS / f"{stem_of(image.file_name)}.xml"
-        target.parent.mkdir(parents=True, exist_ok=True)
         lines = [
             "<annotation>",
             f"  <filename>{escape(image.file_name)}</filename>",
@@ -226,8 +226,8 @@ def write(folder: Path, annotations: Annotations) -> None:
         ]
         for row in rows.tolist():
             lines += _object(annotations, row, names)
-        target.write_text("\n".join([*lines, "</annotation>", ""]), "utf-8")
-    (folder / CLASSES_FILE).write_text("".join(f"{name}\n" for name in names), "utf-8")
+        write_text(target, "\n".join([*lines, "</annotation>", ""]))
+    write_text(folder / CLASSES_FILE, "".join(f"{name}\n" for name in names))
 
 
 def _object(annotations: Annotations, row: int, names: list[str]) -> Iterator[str]:

@@ -22,6 +22,7 @@ from sodkit.data.formats.folders import is_file, stem_of
 from sodkit.data.formats.yolo import IMAGES, LABELS, YAML
 from sodkit.data.records import REGION, Annotations
 from sodkit.errors import DataError
+from sodkit.files import write_text
 from sodkit.yaml_text import format_yaml
 
 
@@ -47,8 +48,7 @@ def write(folder: Path, annotations: Annotations) -> None:
             for row in rows.tolist()
         ]
         target = folder / LABELS / f"{stem_of(image_name(image.file_name))}.txt"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+        write_text(target, "".join(f"{line}\n" for line in lines))
 
 
 def write_yaml(folder: Path, annotations: Annotations, *, root: Path) -> None:
@@ -61,7 +61,7 @@ def write_yaml(folder: Path, annotations: Annotations, *, root: Path) -> None:
     }  # fmt: skip
     text = format_yaml(content)
     head = "# path: correct it if this folder is moved. val: name other images to validate on.\n"
-    (folder / YAML).write_text(head + text, "utf-8")
+    write_text(folder / YAML, head + text)
 
 
 def place_images(
