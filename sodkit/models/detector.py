@@ -6,6 +6,7 @@ needs more asks by ``isinstance``.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -45,21 +46,21 @@ class Detector(Protocol):
         """
 
 
-class DetectorModule(nn.Module):
-    """A detector as the module that it is: ours derive from this, others need not.
+class DetectorModule(nn.Module, ABC):
+    """The type of what is both ``nn.Module`` and ``Detector``; only our detectors derive from it.
 
     See ``Detector`` for the meaning of attribute and methods.
     """
 
     boxes: BoxKind
 
+    @abstractmethod
     def forward(self, batch: Batch, shuffle: Shuffle) -> dict[str, Tensor]:
         """See ``Detector.forward``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def detect(self, batch: Batch, keep: Keep) -> list[PatchDetections]:
         """See ``Detector.detect``."""
-        raise NotImplementedError
 
 
 @runtime_checkable

@@ -10,7 +10,7 @@ from sodkit.models.kernels import roi_pool
 from sodkit.models.kernels.adaptive_conv import box_offsets
 from sodkit.models.parts import anchors, contrast, matchers
 from sodkit.models.parts.imitation import Imitation
-from sodkit.models.parts.proposals import Proposals
+from sodkit.models.parts.selection import Proposals
 from sodkit.settings import Keep
 
 

@@ -300,7 +300,7 @@ def test_an_object_inside_an_ignore_region_still_teaches_the_head():
 
 
 def as_proposals(boxes):
-    from sodkit.models.parts.proposals import Proposals
+    from sodkit.models.parts.selection import Proposals
 
     return Proposals(boxes, torch.ones(len(boxes)))
 

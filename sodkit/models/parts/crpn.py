@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from sodkit.data.batches import Batch, Target
 from sodkit.models.kernels.adaptive_conv import AdaptiveConv
-from sodkit.models.parts import anchors, coders, losses, matchers, proposals
-from sodkit.models.parts.proposals import Proposals, Scored, Selection, by_location
+from sodkit.models.parts import anchors, coders, losses, matchers, selection
 from sodkit.models.parts.rpn_losses import sampled_losses
 from sodkit.models.parts.sampling import Shuffle
+from sodkit.models.parts.selection import Proposals, Scored, Selection, by_location
 from sodkit.settings import two_stage
 
 
@@ -60,7 +60,7 @@ class Crpn(nn.Module):
         self.fine_conv = AdaptiveConv(channels)
         self.fine_cls = nn.Conv2d(channels, 1, 1)
         self.fine_reg = nn.Conv2d(channels, 4, 1)
-        proposals.init_heads(self.coarse_conv, self.coarse_reg, self.fine_cls, self.fine_reg)
+        selection.init_heads(self.coarse_conv, self.coarse_reg, self.fine_cls, self.fine_reg)
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -99,11 +99,11 @@ class Crpn(nn.Module):
     def select(self, output: CrpnOutput, batch: Batch, limit: int | None = None) -> list[Proposals]:
         """Return the proposals of each image, ``limit`` of them instead of the recipe's number."""
         how = Selection.of(self.config, training=self.training, limit=limit)
-        return proposals.select(output.fine, batch.sizes, self.config.fine_stds, how)
+        return selection.select(output.fine, batch.sizes, self.config.fine_stds, how)
 
     def every_box(self, output: CrpnOutput, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Return the refined anchors as boxes (B, A, 4) within ``size``, and scores (B, A)."""
-        return proposals.every_box(output.fine, size, self.config.fine_stds)
+        return selection.every_box(output.fine, size, self.config.fine_stds)
 
     def losses(self, output: CrpnOutput, batch: Batch, shuffle: Shuffle) -> dict[str, Tensor]:
         """Return ``loss_coarse_reg, loss_fine_cls, loss_fine_reg``, weighted (paper Eq. 2)."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sodkit.models.parts.proposals import by_location
+from sodkit.models.parts.selection import by_location
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,9 +9,9 @@ from torch.nn import functional as F
 from sodkit.data.batches import Batch
 from sodkit.models.kernels.grouped_nms import grouped_nms
 from sodkit.models.parts import rotated_coders
-from sodkit.models.parts.proposals import Proposals, Scored, Selection, best_of_levels
 from sodkit.models.parts.regression import oriented_truth
 from sodkit.models.parts.rpn import Rpn
+from sodkit.models.parts.selection import Proposals, Scored, Selection, best_of_levels
 from sodkit.settings import two_stage
 
 

@@ -16,10 +16,10 @@ from torch.nn import functional as F
 from sodkit.data.batches import Batch, PatchDetections, Target
 from sodkit.models.kernels import roi_pool, rotated_pool
 from sodkit.models.parts import matchers, postprocess, sampling
-from sodkit.models.parts.proposals import Proposals
 from sodkit.models.parts.regression import paired_iou, regression
 from sodkit.models.parts.rotated_match import match_rotated
 from sodkit.models.parts.sampling import Shuffle
+from sodkit.models.parts.selection import Proposals
 from sodkit.settings.recipe import Keep
 from sodkit.settings.two_stage import OrientedRoiHead
 from sodkit.settings.two_stage import RoiHead as Settings

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sodkit.data.batches import Batch
-from sodkit.models.parts import anchors, coders, proposals
-from sodkit.models.parts.proposals import Proposals, Scored, Selection, by_location
+from sodkit.models.parts import anchors, coders, selection
 from sodkit.models.parts.regression import upright_truth
 from sodkit.models.parts.rpn_losses import sampled_losses
 from sodkit.models.parts.sampling import Shuffle
+from sodkit.models.parts.selection import Proposals, Scored, Selection, by_location
 from sodkit.settings.two_stage import RpnParts
 
 
@@ -38,7 +38,7 @@ class Rpn(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
         self.cls = nn.Conv2d(channels, count, 1)
         self.reg = nn.Conv2d(channels, self.columns * count, 1)
-        proposals.init_heads(self.conv, self.cls, self.reg)
+        selection.init_heads(self.conv, self.cls, self.reg)
 
     def forward(self, pyramid: Sequence[Tensor], batch: Batch) -> Scored:
         """Score all anchors of P2.. (B, C, H_l, W_l); deltas are (B, A_l, columns)."""
@@ -53,11 +53,11 @@ class Rpn(nn.Module):
     def select(self, output: Scored, batch: Batch, limit: int | None = None) -> list[Proposals]:
         """Return the proposals of each image, ``limit`` of them instead of the recipe's number."""
         how = Selection.of(self.config, training=self.training, limit=limit)
-        return proposals.select(output, batch.sizes, self.config.stds, how)
+        return selection.select(output, batch.sizes, self.config.stds, how)
 
     def every_box(self, output: Scored, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Return all anchors as boxes (B, A, 4) within ``size`` and their scores (B, A)."""
-        return proposals.every_box(output, size, self.config.stds)
+        return selection.every_box(output, size, self.config.stds)
 
     def losses(self, output: Scored, batch: Batch, shuffle: Shuffle) -> dict[str, Tensor]:
         """Return ``loss_rpn_cls`` (cross-entropy) and ``loss_rpn_reg`` (L1), weighted."""

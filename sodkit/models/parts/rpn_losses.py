@@ -9,9 +9,9 @@ from torch import Tensor
 
 from sodkit.data.batches import Target
 from sodkit.models.parts import losses, matchers, sampling
-from sodkit.models.parts.proposals import Scored
 from sodkit.models.parts.regression import Boxes, upright_truth
 from sodkit.models.parts.sampling import Shuffle
+from sodkit.models.parts.selection import Scored
 from sodkit.settings.two_stage import AnchorMatching
 
 Regression = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sodkit.data.batches import Batch, PatchDetections
 from sodkit.models.kernels.grouped_nms import grouped_nms
-from sodkit.models.parts import coders, postprocess
-from sodkit.settings.base import BoxKind
+from sodkit.models.parts import coders
 from sodkit.settings.two_stage import Crpn, RpnParts
 
 
@@ -122,11 +120,3 @@ def best_of_levels(scored: Scored, image: int, count: int) -> tuple[Tensor, Tens
         parts.append((anchors[rows], deltas[rows], score, torch.full_like(rows, level)))
     anchors, deltas, score, levels = (torch.cat(part) for part in zip(*parts, strict=True))
     return anchors, deltas, score, levels
-
-
-def in_patches(found: Sequence[Proposals], batch: Batch, boxes: BoxKind) -> list[PatchDetections]:
-    """Return proposals in the pixels of their patches, of the detector's kind of box."""
-    return [
-        postprocess.unlabelled(p.boxes, p.scores, scale, oriented=boxes == "oriented")
-        for p, scale in zip(found, batch.scales, strict=True)
-    ]
