@@ -1,9 +1,23 @@
 """Oriented boxes as numpy arrays: the angle convention lives here.
 
 An oriented box is (cx, cy, w, h, angle): centre and sides in continuous pixels, the angle in
-radians from the image's x axis to the side w, clockwise as seen (y points down). Its canonical
-form ("le90") has w >= h and the angle in [-pi/2, pi/2); the angle of a square is ambiguous by a
-quarter turn and left as it is.
+radians from the image's x axis to the side w, clockwise as seen (y points down)::
+
+    O----> x    angle = 0             angle = pi/6: w falls to the right
+    |
+    v y         1------ w ------2        1.
+                |       C       h       /  `--.   w
+                4---------------3      /       `--.
+                                      4.    C      `--.
+                                        `--.           2
+                                            `--.      /  h
+                                                `--. /
+                                                    3
+
+The canonical form ("le90") has w >= h and the angle in [-pi/2, pi/2); the angle of a square is
+ambiguous by a quarter turn and left as it is. Corners go clockwise as seen, from 1 on; 1 is the
+left top one of the box turned back to angle 0. ``models/parts/rotated_coders.py`` has the same in
+torch, for any device and with gradients.
 """
 
 from __future__ import annotations
@@ -28,7 +42,7 @@ def canonical(obb: FloatArray) -> FloatArray:
     upright = h > w
     turned = np.where(upright, angle + math.pi / 2, angle)
     wrapped = turned - math.pi * np.floor((turned + math.pi / 2) / math.pi)
-    # An angle a hair below -pi/2 wraps to +pi/2 in floating point: the open end of the interval.
+    # Just below -pi/2 an angle may round to +pi/2, the open end of the interval.
     wrapped = np.where(wrapped >= math.pi / 2, -math.pi / 2, wrapped)
     wrapped = np.maximum(wrapped, -math.pi / 2)
     return np.stack([cx, cy, np.where(upright, h, w), np.where(upright, w, h), wrapped], axis=1)
@@ -112,12 +126,6 @@ def polygons_to_obb(points: FloatArray, offsets: IntArray) -> FloatArray:
     return boxes
 
 
-def polygon_area(corners: FloatArray) -> FloatArray:
-    """Return the areas (N,) in px^2 of simple polygons (N, K, 2), whichever way they turn."""
-    points = corners - corners[:, :1]
-    return _shoelace(points[..., 0].T, points[..., 1].T)
-
-
 def flip_horizontal(obb: FloatArray, width: float) -> FloatArray:
     """Mirror (N, 5) oriented boxes left to right in an image of ``width`` px; canonical."""
     cx, cy, w, h, angle = obb.T
@@ -148,48 +156,6 @@ def scale(obb: FloatArray, factors: tuple[float, float]) -> FloatArray:
             [cx * x, cy * y, w * stretch, h * (x * y / stretch), np.arctan2(down, across)], axis=1
         )
     )
-
-
-def to_oc(obb: FloatArray) -> FloatArray:
-    """Return (N, 5) in OpenCV's convention ("oc"): angle in (0, pi/2], w the side at that angle.
-
-    Either side may be the longer one. Radians, clockwise; OpenCV itself says it in degrees.
-    """
-    cx, cy, w, h, angle = canonical(obb).T
-    # an angle in (-pi/2, 0] takes a quarter turn, -pi/2 itself a half one: to pi/2, not to 0
-    swapped = (angle <= 0) & (angle > -math.pi / 2)
-    turned = np.where(angle <= 0, angle + np.where(swapped, math.pi / 2, math.pi), angle)
-    # adding to a tiny negative angle may round to the open end
-    turned = np.clip(turned, np.nextafter(0.0, 1.0), math.pi / 2)
-    return np.stack([cx, cy, np.where(swapped, h, w), np.where(swapped, w, h), turned], axis=1)
-
-
-def from_oc(boxes: FloatArray) -> FloatArray:
-    """Return boxes (N, 5) of OpenCV's convention, radians, as canonical oriented boxes."""
-    return canonical(boxes)
-
-
-def to_le135(obb: FloatArray) -> FloatArray:
-    """Return (N, 5) with w >= h and the angle in [-pi/4, 3 pi/4), radians ("le135")."""
-    boxes = canonical(obb)
-    low = boxes[:, 4] < -math.pi / 4
-    boxes[:, 4] = np.where(low, boxes[:, 4] + math.pi, boxes[:, 4])
-    return boxes
-
-
-def from_le135(boxes: FloatArray) -> FloatArray:
-    """Return boxes (N, 5) of le135 as canonical oriented boxes."""
-    return canonical(boxes)
-
-
-def to_torchvision(obb: FloatArray) -> FloatArray:
-    """Return (N, 5) as torchvision's ``cxcywhr``: degrees, counter-clockwise as seen."""
-    return np.concatenate([obb[:, :4], np.degrees(-obb[:, 4:])], axis=1)
-
-
-def from_torchvision(boxes: FloatArray) -> FloatArray:
-    """Return torchvision's ``cxcywhr`` boxes (N, 5) as canonical oriented boxes."""
-    return canonical(np.concatenate([boxes[:, :4], -np.radians(boxes[:, 4:])], axis=1))
 
 
 def _half_extents(obb: FloatArray) -> FloatArray:

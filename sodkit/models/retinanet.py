@@ -89,7 +89,7 @@ class RetinaNet(DetectorModule):
         ).gt  # fmt: skip
         # anchors that stand in the padding which only a larger image of the batch brought
         padded = grid.new_tensor([-(-side // PAD) * PAD for side in reversed(size)])
-        beyond = ((grid[:, :2] + grid[:, 2:]) / 2 >= padded).any(1)
+        beyond = (coders.centre_and_size(grid)[0] >= padded).any(1)
         return gt.masked_fill(beyond, matchers.IGNORED)
 
     @torch.no_grad()

@@ -22,7 +22,7 @@ from sodkit.data.samples import transforms
 from sodkit.engine.checkpoint import load_checkpoint
 from sodkit.engine.weights_import import SODA_D
 from sodkit.models.cfinet import Cfinet
-from sodkit.models.parts.losses import paired_iou
+from sodkit.models.parts.box_iou import paired_iou
 from sodkit.settings import Keep
 
 NAMES = ("people", "rider", "bicycle", "motor", "vehicle", "sign", "light", "camera", "cone")

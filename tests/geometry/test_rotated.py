@@ -12,7 +12,6 @@ from sodkit.geometry.rotated import (
     obb_to_corners,
     obb_to_xywh,
     obb_to_xyxy,
-    polygon_area,
     polygons_to_obb,
     xyxy_to_obb,
 )
@@ -120,12 +119,6 @@ def test_corners_in_one_place_or_two(corners: int) -> None:
     same[-1] = [10, 12]
     box = polygons_to_obb(same, np.array([0, corners]))
     np.testing.assert_allclose(box, [[8.5, 10, 5, 0, math.atan2(4, 3)]], atol=1e-9)
-
-
-def test_the_area_of_a_polygon_whichever_way_it_turns() -> None:
-    shape = np.array([[0.0, 0], [4, 0], [4, 2], [2, 1], [0, 2]]) + 5000
-    both = np.stack([shape, shape[::-1]])
-    np.testing.assert_allclose(polygon_area(both), [6, 6], rtol=1e-12)
 
 
 def test_more_polygons_than_are_worked_on_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from sodkit.data.batches import Batch, PatchDetections
 from sodkit.models.adapters.seeding import seeded
 from sodkit.models.detector import DetectorModule
 from sodkit.models.parts import postprocess
+from sodkit.models.parts.coders import centre_and_size
 from sodkit.models.parts.sampling import Shuffle
 from sodkit.settings import Keep
 
@@ -40,7 +41,8 @@ class TransformersDetector(DetectorModule):
         height, width = batch.padded
         size = batch.images.new_tensor([width, height, width, height])
         labels = [
-            {"class_labels": t.labels, "boxes": _centred(t.boxes) / size} for t in batch.targets
+            {"class_labels": t.labels, "boxes": torch.cat(centre_and_size(t.boxes), 1) / size}
+            for t in batch.targets
         ]
         with seeded(shuffle, batch.images.device):
             output = self.model(batch.images, labels=labels, **self._mask(batch))
@@ -71,8 +73,3 @@ def _inside(batch: Batch) -> Tensor:
     for row, (height, width) in zip(mask, batch.sizes, strict=True):
         row[:height, :width] = 1
     return mask.to(batch.images.device)
-
-
-def _centred(boxes: Tensor) -> Tensor:
-    """Turn xyxy (N, 4) into centre and sides."""
-    return torch.cat([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], 1)

@@ -6,7 +6,7 @@ first, by gathering. Both give the same numbers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -44,12 +44,25 @@ def pool(
         (N, C, size, size) float32.
     """
     align = align_gather if boxes.device.type == "cpu" else align_torchvision
-    level = levels(boxes, len(pyramid))
+
+    def pooled(feature: Tensor, rows: Tensor, stride: int) -> Tensor:
+        return align(feature, boxes[rows] / stride, image[rows], size)
+
+    return by_level(pyramid, levels(boxes, len(pyramid)), strides, pooled)
+
+
+def by_level(
+    pyramid: Sequence[Tensor],
+    level: Tensor,
+    strides: Sequence[int],
+    pooled: Callable[[Tensor, Tensor, int], Tensor],
+) -> Tensor:
+    """Pool each box from its level (N,); ``pooled`` takes a feature map, rows and the stride."""
     parts, order = [], []
     for number, (feature, stride) in enumerate(zip(pyramid, strides, strict=True)):
         rows = torch.nonzero(level == number)[:, 0]
         order.append(rows)
-        parts.append(align(feature, boxes[rows] / stride, image[rows], size).float())
+        parts.append(pooled(feature, rows, stride).float())
     return torch.cat(parts)[torch.cat(order).argsort()]
 
 

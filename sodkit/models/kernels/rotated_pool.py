@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sodkit.models.kernels.gather import Gather, cells
-from sodkit.models.kernels.roi_pool import level_of
+from sodkit.models.kernels.roi_pool import by_level, level_of
 
 SAMPLES = 2
 """Samples a bin, along each side (release)."""
@@ -43,16 +43,13 @@ def pool(
         (N, C, size, size) float32.
     """
     side = (boxes[:, 2] * boxes[:, 3]).clamp(min=0).sqrt()
-    level = level_of(side, len(pyramid))
-    parts, order = [], []
-    for number, (feature, stride) in enumerate(zip(pyramid, strides, strict=True)):
-        rows = torch.nonzero(level == number)[:, 0]
-        order.append(rows)
+
+    def pooled(feature: Tensor, rows: Tensor, stride: int) -> Tensor:
         scaled = boxes[rows] / boxes.new_tensor([stride, stride, stride, stride, 1.0])
-        for start in range(0, max(len(rows), 1), chunk):
-            part = slice(start, start + chunk)
-            parts.append(align(feature, scaled[part], image[rows[part]], size).float())
-    return torch.cat(parts)[torch.cat(order).argsort()]
+        parts = zip(torch.split(scaled, chunk), torch.split(image[rows], chunk), strict=True)
+        return torch.cat([align(feature, *part, size).float() for part in parts])
+
+    return by_level(pyramid, level_of(side, len(pyramid)), strides, pooled)
 
 
 def align(feature: Tensor, boxes: Tensor, image: Tensor, size: int) -> Tensor:

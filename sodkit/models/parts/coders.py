@@ -18,22 +18,28 @@ RATIO_LIMIT = abs(math.log(16 / 1000))
 
 def encode(references: Tensor, boxes: Tensor, stds: Sequence[float]) -> Tensor:
     """Return the deltas (..., 4) that lead from ``references`` to ``boxes``, sides > 0."""
-    size = references[..., 2:] - references[..., :2]
-    centre = (references[..., :2] + references[..., 2:]) / 2
-    target = boxes[..., 2:] - boxes[..., :2]
-    shift = ((boxes[..., :2] + boxes[..., 2:]) / 2 - centre) / size
-    deltas = torch.cat([shift, torch.log(target / size)], -1)
+    (centre, size), (target_centre, target) = centre_and_size(references), centre_and_size(boxes)
+    deltas = torch.cat([(target_centre - centre) / size, torch.log(target / size)], -1)
     return deltas / deltas.new_tensor(stds)
 
 
 def decode(references: Tensor, deltas: Tensor, stds: Sequence[float]) -> Tensor:
     """Apply ``deltas`` (..., 4) to ``references`` (..., 4), with the ratio of sizes limited."""
-    deltas = deltas.float() * references.new_tensor(stds)
-    size = references[..., 2:] - references[..., :2]
-    centre = (references[..., :2] + references[..., 2:]) / 2
-    centre = centre + deltas[..., :2] * size
-    half = size * deltas[..., 2:].clamp(-RATIO_LIMIT, RATIO_LIMIT).exp() / 2
+    centre, size = move(references, deltas.float() * references.new_tensor(stds))
+    half = size / 2
     return torch.cat([centre - half, centre + half], -1)
+
+
+def move(references: Tensor, deltas: Tensor) -> tuple[Tensor, Tensor]:
+    """Return centre and sides (..., 2) that ``deltas`` (..., >= 4), not yet scaled, lead to."""
+    centre, size = centre_and_size(references)
+    ratio = deltas[..., 2:4].clamp(-RATIO_LIMIT, RATIO_LIMIT).exp()
+    return centre + deltas[..., :2] * size, size * ratio
+
+
+def centre_and_size(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the centre (..., 2) and the sides (..., 2) of boxes (..., 4) xyxy."""
+    return (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
 
 
 def clip(boxes: Tensor, size: tuple[int, int]) -> Tensor:

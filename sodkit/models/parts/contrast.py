@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sodkit.models.kernels.blocks import blocks
+from sodkit.models.parts.coders import centre_and_size
 from sodkit.models.parts.sampling import Shuffle
 from sodkit.settings.two_stage import Imitation
 
@@ -81,8 +82,8 @@ def copies(boxes: Tensor, config: Imitation) -> Tensor:
     dx = boxes.new_tensor([*steps, *([0.0] * len(steps)), *still])
     dy = boxes.new_tensor([*([0.0] * len(steps)), *steps, *still])
     scale = boxes.new_tensor([*([1.0] * 2 * len(steps)), *config.scales])
-    size = (boxes[:, 2:] - boxes[:, :2])[:, None]
-    centre = ((boxes[:, :2] + boxes[:, 2:]) / 2)[:, None] + torch.stack([dx, dy], 1) * size
+    centre, size = centre_and_size(boxes[:, None])
+    centre = centre + torch.stack([dx, dy], 1) * size
     half = size * scale[:, None] / 2
     return torch.cat([centre - half, centre + half], 2)
 

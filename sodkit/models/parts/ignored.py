@@ -7,6 +7,7 @@ from torch import Tensor
 
 from sodkit.geometry.overlap import rotated_iou_pairs
 from sodkit.models.kernels.blocks import blocks
+from sodkit.models.parts.box_iou import area, intersection
 from sodkit.models.parts.rotated_coders import enclosing, upright
 
 _UPRIGHT = 1e-6
@@ -14,7 +15,7 @@ _UPRIGHT = 1e-6
 
 
 def inside(boxes: Tensor, regions: Tensor) -> Tensor:
-    """Tell which boxes have more than half of their area inside one region.
+    """Return which boxes have more than half of their area inside one region.
 
     Exact for oriented boxes, too: what encloses a tilted region would hide what lies beside it.
 
@@ -27,8 +28,8 @@ def inside(boxes: Tensor, regions: Tensor) -> Tensor:
     """
     result = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
     around, region_around = _around(boxes), _around(regions)
-    half = _area(boxes) / 2
-    plain = (_area(regions) >= (1 - _UPRIGHT) * _area(region_around)) & (boxes.shape[1] == 4)
+    half = area(boxes) / 2
+    plain = (area(regions) >= (1 - _UPRIGHT) * area(region_around)) & (boxes.shape[1] == 4)
     for part in blocks(len(regions), len(boxes)):
         near = intersection(region_around[part], around) > half
         result |= (near & plain[part, None]).any(0)
@@ -40,29 +41,13 @@ def inside(boxes: Tensor, regions: Tensor) -> Tensor:
     return result
 
 
-def intersection(a: Tensor, b: Tensor) -> Tensor:
-    """Return intersection areas (A, B) of boxes xyxy.
-
-    Column by column of coordinates: there are no (A, B, 2) arrays.
-    """
-    width = torch.minimum(a[:, 2, None], b[:, 2]) - torch.maximum(a[:, 0, None], b[:, 0])
-    height = torch.minimum(a[:, 3, None], b[:, 3]) - torch.maximum(a[:, 1, None], b[:, 1])
-    return width.clamp_(min=0).mul_(height.clamp_(min=0))
-
-
 def _intersection_of_pairs(a: Tensor, b: Tensor) -> Tensor:
     """Return the intersection areas (N,) of boxes row by row, upright or oriented."""
     first, second = (boxes if boxes.shape[1] == 5 else upright(boxes) for boxes in (a, b))
     iou = rotated_iou_pairs(first.double().cpu().numpy(), second.double().cpu().numpy())
     share = torch.from_numpy(iou / (1 + iou)).to(b)
-    return share * (_area(a) + _area(b))
+    return share * (area(a) + area(b))
 
 
 def _around(boxes: Tensor) -> Tensor:
     return boxes if boxes.shape[1] == 4 else enclosing(boxes)
-
-
-def _area(boxes: Tensor) -> Tensor:
-    if boxes.shape[1] == 5:
-        return boxes[:, 2] * boxes[:, 3]
-    return (boxes[:, 2:] - boxes[:, :2]).prod(1)

@@ -6,18 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sodkit.models.parts.box_iou import paired_iou
 from sodkit.settings.dense import FocalLoss
-
-_TINY = 1e-6
-
-
-def paired_iou(a: Tensor, b: Tensor) -> Tensor:
-    """Return the IoU (N,) of boxes ``a`` and ``b``, both (N, 4) xyxy, row by row."""
-    low = torch.maximum(a[:, :2], b[:, :2])
-    high = torch.minimum(a[:, 2:], b[:, 2:])
-    inter = (high - low).clamp(min=0).prod(1)
-    union = _area(a) + _area(b) - inter
-    return inter / union.clamp(min=_TINY)
 
 
 def iou_loss(boxes: Tensor, targets: Tensor) -> Tensor:
@@ -76,7 +66,3 @@ def contrastive(logits: Tensor, members: Tensor, positives: Tensor) -> tuple[Ten
     log_softmax = torch.log_softmax(masked.masked_fill(empty, 0.0), 1)
     sums = torch.where(positives, log_softmax, 0.0).sum(1)
     return -sums / counts.clamp(min=1), counts > 0
-
-
-def _area(boxes: Tensor) -> Tensor:
-    return (boxes[:, 2:] - boxes[:, :2]).prod(1)

@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from sodkit.models.kernels.blocks import blocks
-from sodkit.models.parts.ignored import inside, intersection
+from sodkit.models.parts.box_iou import area, every_iou
+from sodkit.models.parts.coders import centre_and_size
+from sodkit.models.parts.ignored import inside
 from sodkit.settings.two_stage import Region, Threshold
 
 NEGATIVE = -1
 IGNORED = -2
-_TINY = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,8 +116,8 @@ def match_region(
     positive, beside = last.clone(), torch.zeros_like(ignored)
     stride = (anchors[:, 2] - anchors[:, 0]) / scale
     level = torch.log2(stride / strides[0]).round()
-    cell = ((anchors[:, :2] + anchors[:, 2:]) / 2 / stride[:, None]).round()
-    side = (boxes[:, 2:] - boxes[:, :2]).prod(1).sqrt()
+    cell = (centre_and_size(anchors)[0] / stride[:, None]).round()
+    side = area(boxes).sqrt()
     own = torch.log2(side / (scale * strides[0])).add(0.5).floor().clamp(0, len(strides) - 1)
     for start, iou in _blocks(anchors, boxes):
         best = torch.maximum(best, iou.amax(0))
@@ -184,12 +185,8 @@ def match_iou(
 
 def _blocks(boxes: Tensor, gt_boxes: Tensor) -> Iterator[tuple[int, Tensor]]:
     """Yield the first row and the IoUs (k, N) of k ground-truth boxes at a time."""
-    area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
     for rows in blocks(len(gt_boxes), len(boxes)):
-        part = gt_boxes[rows]
-        inter = intersection(part, boxes)
-        union = (part[:, 2:] - part[:, :2]).prod(1)[:, None] + area - inter
-        yield rows.start, inter / union.clamp(min=_TINY)
+        yield rows.start, every_iou(gt_boxes[rows], boxes)
 
 
 def _low_quality(iou: Tensor, minimum: float, start: int) -> Tensor:

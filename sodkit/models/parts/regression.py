@@ -21,9 +21,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sodkit.data.batches import Target
-from sodkit.geometry.overlap import rotated_iou_pairs
 from sodkit.geometry.rotated import corners_to_obb
-from sodkit.models.parts import coders, losses, rotated_coders
+from sodkit.models.parts import coders, rotated_coders
 from sodkit.settings.two_stage import GlidingBox, OrientedBox, OrientedRoiHead, RoiHead
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -45,16 +44,11 @@ class Regression(Protocol):
 
     Attributes:
         columns: numbers a box.
-        oriented: it makes oriented boxes (..., 5), else upright ones (..., 4).
     """
 
     @property
     def columns(self) -> int:
         """Numbers a box."""
-
-    @property
-    def oriented(self) -> bool:
-        """Whether the boxes made are oriented (..., 5), or upright (..., 4)."""
 
     def own(self, target: Target) -> Tensor:
         """Return the objects of an image as RoIs: what joins the proposals in training."""
@@ -80,7 +74,6 @@ class Coded:
         decode_with: from RoIs, deltas and ``stds`` to boxes.
         own_boxes: see ``own``.
         true_boxes: see ``truth``.
-        oriented: the boxes are.
     """
 
     stds: tuple[float, ...]
@@ -89,7 +82,6 @@ class Coded:
     decode_with: Coder
     own_boxes: Boxes
     true_boxes: Boxes
-    oriented: bool
 
     @property
     def columns(self) -> int:
@@ -120,7 +112,6 @@ class Gliding:
     stds: tuple[float, ...]
     compare: Loss
     columns: int = 9
-    oriented: bool = True
 
     def own(self, target: Target) -> Tensor:
         """Return the enclosing boxes."""
@@ -156,12 +147,12 @@ def regression(config: RoiHead | OrientedRoiHead) -> Regression:
         return Gliding(box.stds, compare)
     if not isinstance(box, OrientedBox):
         how = (coders.encode, coders.decode, upright_truth, upright_truth)
-        return Coded(box.stds, compare, *how, oriented=False)
+        return Coded(box.stds, compare, *how)
     if isinstance(config, OrientedRoiHead):
         how = (r.encode_rotated, r.decode_rotated, oriented_truth, oriented_truth)
     else:
         how = (r.encode_upright, r.decode_upright, upright_truth, oriented_truth)
-    return Coded((*box.stds, box.angle_std), compare, *how, oriented=True)
+    return Coded((*box.stds, box.angle_std), compare, *how)
 
 
 def upright_truth(target: Target) -> Tensor:
@@ -178,14 +169,6 @@ def oriented_truth(target: Target) -> Tensor:
     if target.obb is None:
         raise ValueError("an oriented detector needs targets with oriented boxes")
     return target.obb
-
-
-def paired_iou(a: Tensor, b: Tensor) -> Tensor:
-    """Return the IoU (N,) of boxes row by row, both upright (N, 4) or both oriented (N, 5)."""
-    if a.shape[-1] == 4:
-        return losses.paired_iou(a, b)
-    first, second = (x.detach().double().cpu().numpy() for x in (a, b))
-    return torch.from_numpy(rotated_iou_pairs(first, second)).to(a)
 
 
 def _l1(deltas: Tensor, wanted: Tensor) -> Tensor:

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from sodkit.data.batches import Batch, PatchDetections, Target
 from sodkit.models.kernels import roi_pool, rotated_pool
 from sodkit.models.parts import matchers, postprocess, sampling
-from sodkit.models.parts.regression import paired_iou, regression
+from sodkit.models.parts.box_iou import paired_iou
+from sodkit.models.parts.regression import regression
 from sodkit.models.parts.rotated_match import match_rotated
 from sodkit.models.parts.sampling import Shuffle
 from sodkit.models.parts.selection import Proposals
@@ -192,7 +193,7 @@ class RoiHead(nn.Module):
         proposals: Sequence[Proposals],
         batch: Batch,
         keep: Keep,
-        prepare: Callable[[Tensor], Tensor] = lambda features: features,
+        prepare: Callable[[Tensor], Tensor],
     ) -> list[PatchDetections]:
         """Return the detections of each image in its patch: score, NMS per class, the best.
 

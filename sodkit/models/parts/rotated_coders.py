@@ -17,7 +17,6 @@ from torch import Tensor
 
 from sodkit.models.parts import coders
 
-RATIO_LIMIT = coders.RATIO_LIMIT
 _TIE = 0.1
 """Vertices within this many px of the topmost or rightmost coordinate count as such (release)."""
 _LEVEL = 1e-6
@@ -45,24 +44,21 @@ def enclosing(boxes: Tensor) -> Tensor:
 
 def corners(boxes: Tensor) -> Tensor:
     """Return the corners (..., 4, 2) of oriented boxes (..., 5), clockwise as seen."""
-    cos, sin = boxes[..., 4].cos(), boxes[..., 4].sin()
-    along = torch.stack([cos, sin], -1) * (boxes[..., 2:3] / 2)
-    across = torch.stack([-sin, cos], -1) * (boxes[..., 3:4] / 2)
+    along, across = _axes(boxes)
+    along, across = along * (boxes[..., 2:3] / 2), across * (boxes[..., 3:4] / 2)
     offsets = torch.stack([-along - across, along - across, along + across, across - along], -2)
     return boxes[..., None, :2] + offsets
 
 
 def centred_inside(boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Tell (...,) which boxes (..., 5) are finite and centred in an image (height, width)."""
-    inside = (boxes[..., :2] >= 0).all(-1) & (boxes[..., :2] <= boxes.new_tensor(size[::-1])).all(
-        -1
-    )
-    return inside & boxes.isfinite().all(-1)
+    """Return (...,) bool: a box (..., 5) is finite and centred in an image (height, width)."""
+    centre, limit = boxes[..., :2], boxes.new_tensor(size[::-1])
+    return ((centre >= 0) & (centre <= limit)).all(-1) & boxes.isfinite().all(-1)
 
 
 def upright(xyxy: Tensor) -> Tensor:
     """Return upright boxes (..., 4) as canonical oriented ones (..., 5)."""
-    centre, size = (xyxy[..., :2] + xyxy[..., 2:]) / 2, xyxy[..., 2:] - xyxy[..., :2]
+    centre, size = coders.centre_and_size(xyxy)
     return canonical(torch.cat([centre, size, torch.zeros_like(size[..., :1])], -1))
 
 
@@ -82,8 +78,7 @@ def encode_upright(references: Tensor, boxes: Tensor, stds: Sequence[float]) -> 
     (dx, dy, dw, dh) as of upright boxes, and the angle in turns (divided by 2 pi), of the
     description whose angle is nearer to 0; at exactly 45 degrees the one with the sides swapped.
     """
-    size = references[..., 2:] - references[..., :2]
-    centre = (references[..., :2] + references[..., 2:]) / 2
+    centre, size = coders.centre_and_size(references)
     sides, angle = _nearer(boxes, boxes[..., 4])
     deltas = torch.cat(
         [
@@ -99,9 +94,7 @@ def encode_upright(references: Tensor, boxes: Tensor, stds: Sequence[float]) -> 
 def decode_upright(references: Tensor, deltas: Tensor, stds: Sequence[float]) -> Tensor:
     """Apply deltas (..., 5) to upright RoIs (..., 4); canonical oriented boxes (..., 5)."""
     deltas = deltas.float() * references.new_tensor(stds)
-    size = references[..., 2:] - references[..., :2]
-    centre = (references[..., :2] + references[..., 2:]) / 2 + deltas[..., :2] * size
-    sides = size * deltas[..., 2:4].clamp(-RATIO_LIMIT, RATIO_LIMIT).exp()
+    centre, sides = coders.move(references, deltas)
     return canonical(torch.cat([centre, sides, deltas[..., 4:] * (2 * math.pi)], -1))
 
 
@@ -135,7 +128,9 @@ def decode_rotated(references: Tensor, deltas: Tensor, stds: Sequence[float]) ->
         + along * (deltas[..., 0:1] * references[..., 2:3])
         + across * (deltas[..., 1:2] * references[..., 3:4])
     )
-    sides = references[..., 2:4] * deltas[..., 2:4].clamp(-RATIO_LIMIT, RATIO_LIMIT).exp()
+    sides = (
+        references[..., 2:4] * deltas[..., 2:4].clamp(-coders.RATIO_LIMIT, coders.RATIO_LIMIT).exp()
+    )
     return canonical(torch.cat([centre, sides, references[..., 4:] + deltas[..., 4:]], -1))
 
 
@@ -179,7 +174,8 @@ def decode_midpoint(references: Tensor, deltas: Tensor, stds: Sequence[float]) -
     """
     deltas = deltas.float() * references.new_tensor(stds)
     around = coders.decode(references, deltas[..., :4], (1.0, 1.0, 1.0, 1.0))
-    half = (around[..., 2:] - around[..., :2]) / 2
+    centre, size = coders.centre_and_size(around)
+    half = size / 2
     offsets = deltas[..., 4:].clamp(-0.5, 0.5) * 2 * half
     top = torch.stack([offsets[..., 0], -half[..., 1]], -1)
     right = torch.stack([half[..., 0], offsets[..., 1]], -1)
@@ -189,7 +185,6 @@ def decode_midpoint(references: Tensor, deltas: Tensor, stds: Sequence[float]) -
     # top, right, -top, -right are the corners: its sides are right - top and right + top
     side, other = right - top, right + top
     angle = torch.atan2(side[..., 1], side[..., 0])
-    centre = (around[..., :2] + around[..., 2:]) / 2
     sides = torch.stack([side.norm(dim=-1), other.norm(dim=-1)], -1)
     return canonical(torch.cat([centre, sides, angle[..., None]], -1))
 
@@ -237,7 +232,7 @@ def decode_gliding(around: Tensor, glides: Tensor) -> Tensor:
 def _wrap(angle: Tensor) -> Tensor:
     """Bring angles into [-pi/2, pi/2), as lines: modulo pi."""
     wrapped = angle - math.pi * torch.floor((angle + math.pi / 2) / math.pi)
-    # rounding may leave the half-open interval by a hair
+    # rounding may leave the half-open interval
     wrapped = torch.where(wrapped >= math.pi / 2, wrapped - math.pi, wrapped)
     return wrapped.clamp(min=-math.pi / 2)
 

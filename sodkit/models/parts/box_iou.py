@@ -1,0 +1,47 @@
+"""Areas, intersections and IoUs of boxes as tensors; upright ones with a gradient, in float32."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sodkit.geometry.overlap import rotated_iou_pairs
+
+_TINY = 1e-6
+"""px^2: the least union that is divided by."""
+
+
+def area(boxes: Tensor) -> Tensor:
+    """Return the areas (N,) of boxes (N, 4) xyxy or (N, 5) oriented."""
+    return (
+        boxes[:, 2] * boxes[:, 3] if boxes.shape[1] == 5 else (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    )
+
+
+def intersection(a: Tensor, b: Tensor) -> Tensor:
+    """Return intersection areas (A, B) of boxes (A, 4) and (B, 4) xyxy.
+
+    Column by column of coordinates: there are no (A, B, 2) arrays.
+    """
+    width = torch.minimum(a[:, 2, None], b[:, 2]) - torch.maximum(a[:, 0, None], b[:, 0])
+    height = torch.minimum(a[:, 3, None], b[:, 3]) - torch.maximum(a[:, 1, None], b[:, 1])
+    return width.clamp_(min=0).mul_(height.clamp_(min=0))
+
+
+def every_iou(a: Tensor, b: Tensor) -> Tensor:
+    """Return the IoUs (A, B) of boxes (A, 4) and (B, 4) xyxy."""
+    inter = intersection(a, b)
+    return inter / (area(a)[:, None] + area(b) - inter).clamp(min=_TINY)
+
+
+def paired_iou(a: Tensor, b: Tensor) -> Tensor:
+    """Return the IoU (N,) of boxes row by row, both upright (N, 4) or both oriented (N, 5).
+
+    That of oriented boxes is exact, computed on the CPU, and has no gradient.
+    """
+    if a.shape[-1] == 5:
+        first, second = (x.detach().double().cpu().numpy() for x in (a, b))
+        return torch.from_numpy(rotated_iou_pairs(first, second)).to(a)
+    low, high = torch.maximum(a[:, :2], b[:, :2]), torch.minimum(a[:, 2:], b[:, 2:])
+    inter = (high - low).clamp(min=0).prod(1)
+    return inter / (area(a) + area(b) - inter).clamp(min=_TINY)
