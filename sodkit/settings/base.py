@@ -21,11 +21,9 @@ BoxKind = Literal["horizontal", "oriented"]
 
 
 class Settings(BaseModel):
-    """Base of all settings: unknown keys and wrong types are errors, values cannot change."""
+    """Base of all settings: unknown keys, wrong types, NaN and infinity are errors; frozen."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, ser_json_inf_nan="constants"
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class TrainTest(Settings):
@@ -48,6 +46,16 @@ class Backbone(Settings):
     norm: Literal["frozen", "batch"] = Field(
         "frozen",
         description="frozen: stored statistics, trained affine; batch: ordinary batch norm",
+    )
+
+
+class IouMatching(Settings):
+    """Max-IoU assignment of anchors."""
+
+    positive: Share = 0.7
+    negative: Share = 0.3
+    low_quality: Share | None = Field(
+        0.3, description="an object's best anchors are positive too, from this IoU on; null: not"
     )
 
 

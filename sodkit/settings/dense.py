@@ -7,7 +7,16 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from sodkit.settings.anchor_levels import AnchorLevel, levels, strides
-from sodkit.settings.base import Backbone, BoxKind, Count, Four, Positive, Settings, Share
+from sodkit.settings.base import (
+    Backbone,
+    BoxKind,
+    Count,
+    Four,
+    IouMatching,
+    Positive,
+    Settings,
+    Share,
+)
 
 
 class FocalLoss(Settings):
@@ -20,14 +29,12 @@ class FocalLoss(Settings):
     )
 
 
-class DenseMatching(Settings):
+class DenseMatching(IouMatching):
     """Max-IoU assignment without sampling: all anchors are trained on."""
 
     positive: Share = 0.5
     negative: Share = 0.4
-    low_quality: Share | None = Field(
-        0.0, description="an object's best anchors are positive too, from this IoU on; null: not"
-    )
+    low_quality: Share | None = 0.0
 
 
 class RetinaNet(Settings):

@@ -15,6 +15,7 @@ from sodkit.settings.base import (
     BoxKind,
     Count,
     Four,
+    IouMatching,
     Positive,
     Sampling,
     Settings,
@@ -65,14 +66,8 @@ class Region(Settings):
     ignored: Share = Field(0.5, description="of the outer region: ignored, so not negative")
 
 
-class AnchorMatching(Sampling):
+class AnchorMatching(IouMatching, Sampling):
     """Max-IoU assignment of anchors, and random sampling."""
-
-    positive: Share = 0.7
-    negative: Share = 0.3
-    low_quality: Share | None = Field(
-        0.3, description="an object's best anchors are positive too, from this IoU on; null: not"
-    )
 
 
 class FineMatching(AnchorMatching):

@@ -53,3 +53,10 @@ def test_alternatives_can_be_chosen():
 def test_keys_without_effect_are_errors(setting, message):
     with pytest.raises(UsageError, match=message):
         load_recipe("cfinet-r50-soda-d", [setting])
+
+
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan"])
+@pytest.mark.parametrize("key", ["schedule.lr", "model.imitation.weight", "merge.nms"])
+def test_numbers_are_finite(key, value):
+    with pytest.raises(UsageError, match=rf"{key}: .*(finite|greater|less)"):
+        load_recipe("cfinet-r50-soda-d", [f"{key}={value}"])
