@@ -22,7 +22,7 @@ def main(train_file: Path, test_file: Path, out: Path) -> None:
     recipe = sodkit.load_recipe(RECIPE, CHANGES)
     device = sodkit.pick_device("auto")
 
-    # large images -> patches; the report says what became of every object
+    # large images -> patches; the report counts every object
     source = sodkit.read_annotations(train_file)
     settings = sodkit.SplitSettings(size=recipe.input.patch, stride=recipe.input.stride)
     images = sodkit.find_images(train_file, source)

@@ -20,7 +20,7 @@ def pick_device(name: str) -> torch.device:
             ``gpu`` is ``cuda``, a number the GPU of this number.
 
     Raises:
-        UsageError: no such device here; the message says what there is.
+        UsageError: no such device here; the message lists what there is.
     """
     wanted = {"gpu": "cuda"}.get(name, name)
     if name == "auto":
@@ -60,7 +60,7 @@ def describe(device: torch.device) -> str:
 
 
 def _why_no_cuda(wanted: str) -> str:
-    """Return what keeps PyTorch from a GPU that was asked for, if it can be known."""
+    """Return why PyTorch cannot use a requested GPU, if that can be found out."""
     if not wanted.startswith("cuda") or torch.cuda.is_available():
         return ""
     if torch.version.cuda is None and torch.version.hip is None:

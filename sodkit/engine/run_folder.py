@@ -1,4 +1,4 @@
-"""The folder of a training run: which checkpoint it stands for, and what may be replaced in it."""
+"""The folder of a training run: its checkpoint, and what may be replaced in it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WRITTEN = (
 
 
 def checkpoint_in(path: Path) -> Path:
-    """Return the checkpoint that a path stands for: of a run's folder the best, else the last.
+    """Return the checkpoint that a path means: of a run's folder the best, else the last.
 
     A path that is no folder is returned as it is.
 

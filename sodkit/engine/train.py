@@ -1,7 +1,7 @@
-"""Training: read ``train`` from top to bottom, it is the whole story.
+"""Training: ``train``, from top to bottom.
 
 The learning rate, the order of images, the flips and all sampling inside the detector follow from
-(seed, epoch, step) alone, so a run that is stopped and resumed goes the way it would have gone.
+(seed, epoch, step) alone, so a run that is stopped and resumed gives the same result.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ LESS_MEMORY = "a smaller schedule.batch needs less memory, and so does schedule.
 
 @dataclass(frozen=True, slots=True)
 class StartReport:
-    """What the loop tells the outside before the first step.
+    """What is reported before the first step.
 
     Attributes:
         recipe: what is trained.
@@ -78,7 +78,7 @@ class StartReport:
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What the loop tells the outside after every step."""
+    """What is reported after every step."""
 
     epoch: int
     epochs: int
@@ -117,9 +117,9 @@ def train(
         workers: processes that read images; the result does not depend on it.
         resume: continue after the last finished epoch in ``out``.
         validate: called each ``schedule.evaluate_every`` epochs.
-        on_start: told what is about to be done, before the first step.
-        on_step: told of every step.
-        on_epoch: told of every epoch's row of ``metrics.csv``.
+        on_start: called once, before the first step.
+        on_step: called after every step.
+        on_epoch: called after every epoch with its row of ``metrics.csv``.
         detector: one from outside to train, with the two methods of ``Detector``; None: the
             recipe's. Its checkpoints say ``kind: outside``.
 
@@ -222,7 +222,7 @@ def _run_epochs(loop: _Loop, done: Progress) -> None:
 
 
 def _is_validated(loop: _Loop, epoch: int) -> bool:
-    """Tell whether the detector is evaluated after ``epoch`` epochs."""
+    """Return whether the detector is evaluated after ``epoch`` epochs."""
     schedule = loop.recipe.schedule
     due = epoch % schedule.evaluate_every == 0 or epoch == schedule.epochs
     return due and loop.validate is not None

@@ -79,7 +79,7 @@ def import_weights(
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Tell whether a file is a checkpoint that sodkit has written."""
+    """Return whether a file is a checkpoint that sodkit has written."""
     try:
         with safe_open(path, framework="pt") as file:
             return "sodkit" in (file.metadata() or {})

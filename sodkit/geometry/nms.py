@@ -130,7 +130,7 @@ def _greedy(
     room: IntArray,
     buffer: FloatArray,
 ) -> int:
-    """Find the kept ones of boxes that stand best first; return how many.
+    """Find the kept ones of boxes in order of score, best first; return how many.
 
     Args:
         xyxy: (N, 4), of oriented boxes the enclosing ones.
@@ -195,7 +195,7 @@ def _slot(layer: int, column: int, row: int, group: int, mask: int) -> int:
 def _lies_in(
     xyxy: FloatArray, j: int, cells: FloatArray, layer: int, column: int, row: int
 ) -> bool:
-    """Tell whether box j is in this cell, or only in another one with the same slot.
+    """Return whether box j is in this cell, or only in another one with the same slot.
 
     Of two cells in one slot both are scanned, so without this a box would be listed twice, and the
     list outgrow its place.
@@ -279,7 +279,7 @@ def _any_above(
     close: int,
     buffer: FloatArray,
 ) -> bool:
-    """Tell whether box i has an IoU above ``iou`` with one of ``near[:close]``."""
+    """Return whether box i has an IoU above ``iou`` with one of ``near[:close]``."""
     for n in range(close):
         j = near[n]
         total = areas[j] + areas[i]

@@ -59,7 +59,7 @@ def rotated_bound(a: FloatArray, turn_a: FloatArray, b: FloatArray, turn_b: Floa
     """Return an upper bound of the intersection of two oriented boxes.
 
     It is the overlap of ``a`` with the box that encloses ``b`` in the frame of ``a``: far cheaper
-    than the polygon, and nearly always enough to turn down neighbours that stand side by side.
+    than the polygon, and nearly always enough to rule out neighbours side by side.
     """
     dx, dy = b[0] - a[0], b[1] - a[1]
     cos = abs(turn_a[0] * turn_b[0] + turn_a[1] * turn_b[1])

@@ -202,7 +202,7 @@ def _least_rectangles(x: FloatArray, y: FloatArray) -> FloatArray:
             break
         rectangle = _rectangle_along(x, y, x[j] - x[i], y[j] - y[i])
         area = rectangle[2] * rectangle[3]
-        # A rectangle's four edges tie but for rounding: the first one stands.
+        # A rectangle's four edges tie but for rounding: the first one is taken.
         better = np.flatnonzero(area < best_area[rows] * (1 - 1e-12))
         best[:, rows[better]] = rectangle[:, better]
         best_area[rows[better]] = area[better]

@@ -1,7 +1,7 @@
-"""What a detector is: two methods. And what only some detectors can, each a small protocol.
+"""A detector has two methods; abilities that only some have are small protocols of their own.
 
-Training, prediction, checkpoints and resuming know nothing of a detector but ``Detector``. Whoever
-needs more asks by ``isinstance``.
+Training, prediction, checkpoints and resuming use a detector as a ``Detector`` only. What needs
+more checks for it by ``isinstance``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Detector(Protocol):
         """Return the detections of each image, best first, in pixels before resizing.
 
         Args:
-            batch: images; targets are not looked at.
+            batch: images; targets are not used.
             keep: score threshold, NMS and limit.
         """
 

@@ -1,7 +1,7 @@
 """RetinaNet (Lin et al., ICCV 2017): all anchors are classified at once, by focal loss.
 
 What is new in it: no proposals. Every anchor is trained on, nearly all as negatives, and the focal
-loss keeps the easy ones among them from drowning the rest.
+loss gives the easy ones among them little weight.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class RetinaNet(DetectorModule):
             grid, target.boxes, target.ignore_boxes, positive=rule.positive,
             negative=rule.negative, low_quality=rule.low_quality,
         ).gt  # fmt: skip
-        # anchors that stand in the padding which only a larger image of the batch brought
+        # the padding that a larger image of the batch adds is no background to learn from
         padded = grid.new_tensor([-(-side // PAD) * PAD for side in reversed(size)])
         beyond = (coders.centre_and_size(grid)[0] >= padded).any(1)
         return gt.masked_fill(beyond, matchers.IGNORED)

@@ -1,7 +1,7 @@
 """What a recipe can say: strict pydantic models, every field with its default and source.
 
 ``recipe.py``     a whole recipe: detector, test, input, schedule, evaluation
-``detectors.py``  the closed union of detectors; ``kind`` says which one
+``detectors.py``  the closed union of detectors; discriminator: ``kind``
 ``two_stage.py``  CFINet, Faster R-CNN, Oriented R-CNN and their parts
 ``dense.py``      RetinaNet
 ``outside.py``    a detector of the user's own

@@ -22,7 +22,7 @@ class AnchorLevel:
 
 @runtime_checkable
 class Anchored(Protocol):
-    """Settings of a detector that has anchors: what ``analyze-anchors`` asks for."""
+    """Settings of a detector that has anchors: what ``analyze-anchors`` needs."""
 
     def anchor_levels(self) -> tuple[AnchorLevel, ...]:
         """Return the anchors of each level, the finest first."""
@@ -36,7 +36,7 @@ def levels(
     Args:
         strides: of the levels, px.
         scales: sides of the square anchors, in strides.
-        ratios: height / width. All scales of a ratio stand together.
+        ratios: height / width. All scales of a ratio are adjacent.
     """
     return tuple(
         AnchorLevel(

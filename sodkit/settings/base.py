@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def _switch(value: object) -> object:
-    """Let the numbers 0 and 1 be booleans where one is asked for."""
+    """Turn the numbers 0 and 1 into booleans."""
     return bool(value) if type(value) is int and value in (0, 1) else value
 
 

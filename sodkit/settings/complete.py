@@ -1,6 +1,6 @@
 """Defaults under what a recipe names, and errors in the words of its keys.
 
-Where settings are alternatives, ``kind`` says which one: defaults of another kind are not mixed in.
+Of settings that are alternatives, ``kind`` names one: defaults of another kind are not mixed in.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _as_json(value: Any) -> Any:
 
 
 def kind_of(settings: type[Settings]) -> str | None:
-    """Return what tells these settings from their alternatives, None if there are none."""
+    """Return the ``kind`` of these settings, None if they have no alternatives."""
     field = settings.model_fields.get("kind")
     return None if field is None else str(field.default)
 
@@ -94,7 +94,7 @@ def _members(annotation: object) -> Iterator[type[Settings]]:
 def set_value(data: Data, path: str, value: Any) -> None:
     """Set ``a.b`` in plain data of a recipe, in place.
 
-    Another ``kind`` keeps those values that the recipe names and that the new kind knows, too.
+    Another ``kind`` keeps the values that the recipe names and the new kind has, too.
 
     Args:
         data: what the recipe names, without defaults.
@@ -133,7 +133,7 @@ def _known(data: Data, parents: list[str], kind: Any) -> set[str]:
 
 
 def explain(error: ValidationError) -> str:
-    """Say which keys of a recipe are wrong, and how; the closest known key where one is unknown."""
+    """Return which keys of a recipe are wrong, and how; for unknown ones the closest known key."""
     faults = error.errors(include_url=False)
     lines = [_line(item) for item in faults[:_FAULTS]]
     more = len(faults) - len(lines)

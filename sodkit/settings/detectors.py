@@ -1,4 +1,4 @@
-"""The detectors that a recipe can name: a closed union, told apart by ``kind``.
+"""The detectors that a recipe can name: a closed union with ``kind`` as discriminator.
 
 A new detector is one more member here and one more case in ``models/zoo.py``.
 """

@@ -53,7 +53,7 @@ class Schedule(Settings):
 
 
 class Keep(Settings):
-    """What is kept of a patch's detections at test time; every kind of detector heeds it."""
+    """What is kept of a patch's detections at test time; it holds for every kind of detector."""
 
     score: Share = Field(0.05, description="detections below are dropped")
     nms: Share = Field(0.5, description="IoU above which the lower of two boxes of a class goes")

@@ -13,6 +13,7 @@ from sodkit.data.records import ImageRecord
 from sodkit.engine.predict import PredictOptions, predict_images
 from sodkit.errors import DataError, UsageError
 from sodkit.models.detector import DetectorModule
+from sodkit.models.parts.sampling import Shuffle
 from sodkit.models.zoo import build
 from sodkit.settings import Keep, Recipe
 from sodkit.settings.two_stage import OrientedBox
@@ -27,6 +28,9 @@ class FindsBlobs(DetectorModule):
     def __init__(self) -> None:
         super().__init__()
         self.boxes = "horizontal"
+
+    def forward(self, batch: Batch, shuffle: Shuffle) -> dict[str, torch.Tensor]:
+        return {}
 
     def detect(self, batch: Batch, keep: Keep) -> list[PatchDetections]:
         return [self._find(*item) for item in zip(batch.images, batch.scales, strict=True)]

@@ -90,18 +90,18 @@ def crowd():
 
 
 class FirstImage(Imitation):
-    def _table(self, rows, truth, group, pool):
-        return super()._table(rows, truth, group, lambda b, i: pool(b, torch.zeros_like(i)))
+    def table(self, rows, truth, group, pool):
+        return super().table(rows, truth, group, lambda b, i: pool(b, torch.zeros_like(i)))
 
 
 class NumbersAsRows(Imitation):
-    def _table(self, rows, truth, group, pool):
-        table = super()._table(rows, truth, group, pool)
+    def table(self, rows, truth, group, pool):
+        table = super().table(rows, truth, group, pool)
         return Table(table.samples, torch.arange(len(truth.labels)), table.extra)
 
 
 def check_copies_are_of_their_own_image(kind):
-    found = kind(CONFIG, 4, 32, 7)._table(crowd(), TRUTH, GROUP, pool)
+    found = kind(CONFIG, 4, 32, 7).table(crowd(), TRUTH, GROUP, pool)
     copies = found.samples.source >= 0
     features = found.extra[copies[len(crowd().gt) :]]
     assert torch.equal(features[:, 4, 0, 0] - 1, TRUTH.image[found.samples.source[copies]].float())
@@ -109,7 +109,7 @@ def check_copies_are_of_their_own_image(kind):
 
 def check_every_object_has_its_own_features(kind):
     rows = crowd()
-    found = kind(CONFIG, 4, 32, 7)._table(rows, TRUTH, GROUP, pool)
+    found = kind(CONFIG, 4, 32, 7).table(rows, TRUTH, GROUP, pool)
     own = torch.cat([rows.features, found.extra])[found.own]
     assert torch.equal(own, pool(TRUTH.boxes, TRUTH.image))
 

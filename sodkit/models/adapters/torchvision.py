@@ -23,7 +23,7 @@ from sodkit.settings import Keep
 class TorchvisionDetector(DetectorModule):
     """A detection model of torchvision, trained on our batches.
 
-    torchvision knows no ignore regions: they are painted over with the mean colour in training, as
+    torchvision has no ignore regions: they are painted over with the mean colour in training, as
     the SODA release does when it cuts patches.
 
     Args:
@@ -92,6 +92,6 @@ def _painted(batch: Batch, number: int) -> Tensor:
 
 
 def _foreground(found: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return boxes, scores and our labels; torchvision's one-stage models may say 0, too."""
+    """Return boxes, scores and our labels; torchvision's one-stage models also detect class 0."""
     rows = torch.nonzero(found["labels"] > 0)[:, 0]
     return found["boxes"][rows], found["scores"][rows], found["labels"][rows] - 1

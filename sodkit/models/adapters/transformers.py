@@ -20,13 +20,13 @@ from sodkit.settings import Keep
 class TransformersDetector(DetectorModule):
     """An object detection model of ``transformers``, trained on our batches.
 
-    These models know no ignore regions: objects in them may be learnt as background.
+    These models have no ignore regions: objects in them may be learnt as background.
 
     Args:
         model: ``AutoModelForObjectDetection`` or one of its classes, made with as many labels as
             there are classes.
-        processor: the model's image processor: it knows how scores are made of its outputs. Its
-            resizing and normalisation are not used: our batches come resized and normalised.
+        processor: the model's image processor, which makes scores of its outputs. Its resizing and
+            normalisation are not used: our batches come resized and normalised.
     """
 
     def __init__(self, model: nn.Module, processor: Any) -> None:
@@ -49,7 +49,7 @@ class TransformersDetector(DetectorModule):
         return {"loss_model": output.loss}
 
     def _mask(self, batch: Batch) -> dict[str, Tensor]:
-        """Return where the images are, if the model asks for it."""
+        """Return the mask of the images, if the model takes one."""
         return {"pixel_mask": _inside(batch)} if self._takes_mask else {}
 
     @torch.no_grad()

@@ -20,7 +20,7 @@ def recognise(state: Mapping[str, Tensor]) -> Recognised:
     """Return what a state dict is.
 
     Raises:
-        ModelError: if no family knows its names.
+        ModelError: if its names are of no known family.
     """
     for family in FAMILIES:
         if (found := family(state)) is not None:

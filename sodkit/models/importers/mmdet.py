@@ -146,7 +146,7 @@ def count(state: Mapping[str, Tensor], pattern: str) -> int:
 
 
 def resnet(state: Mapping[str, Tensor]) -> str:
-    """Tell the ResNet from the number and kind of its blocks."""
+    """Return the name of the ResNet with that number and kind of blocks."""
     blocks = tuple(count(state, rf"backbone\.layer{n}\.(\d+)\.") for n in (1, 2, 3, 4))
     kind = (blocks, "backbone.layer1.0.conv3.weight" in state)
     if kind not in _RESNETS:

@@ -51,7 +51,7 @@ def read(path: Path, what: str, hint: str) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """Say in a few words why torch refused a file.
+    """Return in a few words why torch refused a file.
 
     Its own messages fill a screen, and advise to read the file in a way that runs what is in it.
     """

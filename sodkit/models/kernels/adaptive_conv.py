@@ -149,6 +149,7 @@ class _Gather(torch.autograd.Function):
             part = rows[image, block]
             grad_kernel += part.t() @ _samples(table, index, share)
             grads = _multiply(part, back).reshape(-1, channels)
+            # grads (n * 9, C) a row a tap; four entries (cells) of the table belong to each
             tap = torch.arange(len(grads), dtype=torch.int32).repeat_interleave(4)
             scatter(grad_features[image], grads, index.flatten(), share.flatten(), tap)
         shape = (len(weight), 3, 3, channels)
@@ -190,6 +191,7 @@ def _bilinear(cells: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     """
     x, x_share = _linear(cells[:, 0], cells[:, 2], width)
     y, y_share = _linear(cells[:, 1], cells[:, 3], height)
+    # y, x (n, 3, 2) -> (n, 3 rows, 3 columns, 2 above / below, 2 left / right)
     index = (y * width)[:, :, None, :, None] + x[:, None, :, None, :]
     share = y_share[:, :, None, :, None] * x_share[:, None, :, None, :]
     return index.reshape(-1, _TAPS, 4), share.reshape(-1, _TAPS, 4)
@@ -200,7 +202,7 @@ def _linear(low: Tensor, high: Tensor, size: int) -> tuple[Tensor, Tensor]:
     position = torch.stack([low, (low + high) / 2, high], 1)
     first = position.floor()
     after = position - first
-    # boxes that have diverged to NaN must end in a loss that says so, not in an index error
+    # boxes that diverged to NaN must lead to a loss that is NaN, not to an index error
     cell = torch.stack([first, first + 1], 2).nan_to_num()
     inside = (cell >= 0) & (cell < size)
     share = torch.stack([1 - after, after], 2) * inside

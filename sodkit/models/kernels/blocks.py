@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 CELLS = 2**20
-"""Pairs looked at together: 4 MB of float32, which a core's cache holds, are quickest too."""
+"""Pairs compared at once: 4 MB of float32 fit a core's cache, so they are the fastest, too."""
 
 
 def blocks(rows: int, columns: int) -> list[slice]:

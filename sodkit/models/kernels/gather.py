@@ -45,6 +45,7 @@ def scatter(target: Tensor, rows: Tensor, index: Tensor, share: Tensor, bag: Ten
     """
     if len(index) == 0:
         return
+    # cell (E,) ascending, entry (E,) where it came from: a cell's entries are one bag
     cell, entry = index.sort(stable=True)
     first, last = int(cell[0]), int(cell[-1])
     counts = torch.bincount(cell - first, minlength=last + 1 - first)

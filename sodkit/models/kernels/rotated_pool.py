@@ -1,7 +1,7 @@
 """RoIAlign of oriented boxes, exact, in plain PyTorch, in bounded memory (Oriented R-CNN).
 
 A sample is a weighted sum of four cells, so the whole pooling is one sparse sum of rows of the
-feature map: nothing of the size (RoIs, samples, channels) ever exists.
+feature map: there is no array of (RoIs, samples, channels).
 """
 
 from __future__ import annotations

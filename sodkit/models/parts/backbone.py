@@ -131,7 +131,7 @@ def load_weights(backbone: Backbone, config: BackboneSettings) -> None:
 
 
 def _misfits(state: Mapping[str, Tensor], want: Mapping[str, Tensor]) -> list[str]:
-    """Say which tensors are missing, unknown or of another shape."""
+    """Return which tensors are missing, unknown or of another shape."""
     counters = ".num_batches_tracked"  # not used here, and older files lack them
     return [
         *(f"no {key}" for key in want if key not in state and not key.endswith(counters)),
@@ -150,12 +150,12 @@ def _imagenet(name: str) -> OrderedDict[str, Tensor]:
 
 
 def _downloaded(url: str) -> Path:
-    """Return the file in torch's cache that a URL stands for; download it if it is not there.
+    """Return the path of a URL's file in torch's cache; download it if it is not there.
 
     The name ends in the first digits of the file's sha256, as torch's published weights do.
 
     Raises:
-        ModelError: it cannot be downloaded, or is not the file that its name says.
+        ModelError: it cannot be downloaded, or its sha256 is not that of its name.
     """
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     published = path.stem.rpartition("-")[2]
@@ -181,7 +181,7 @@ def _downloaded(url: str) -> Path:
 
 
 def is_published(path: Path) -> bool:
-    """Tell whether a file's sha256 begins as the end of its name says.
+    """Return whether a file's sha256 begins with the digits at the end of its name.
 
     Raises:
         ModelError: it cannot be read.

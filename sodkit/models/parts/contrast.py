@@ -109,6 +109,7 @@ def choose(objects: Objects, samples: Samples, config: Imitation, shuffle: Shuff
     positive = found.clone()
     for rows in blocks(len(objects.labels), len(turn)):
         members, positives = _masks(objects, turned, config, rows)
+        # members (G', P) has at most S true entries a row: the n-th of them goes to place n - 1
         row, column = torch.nonzero(members, as_tuple=True)
         place = members.cumsum(1)[row, column] - 1
         here = (row + rows.start, place)

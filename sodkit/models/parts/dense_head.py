@@ -14,7 +14,7 @@ from sodkit.models.parts.selection import by_location
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DenseOutput:
-    """What the head says of every anchor; lists hold one tensor a level.
+    """The head's output for every anchor; lists hold one tensor a level.
 
     Attributes:
         logits: (B, A_l, classes), in the order of rows, columns, anchors.
@@ -33,7 +33,7 @@ class DenseHead(nn.Module):
         convs: convolutions of each tower.
         anchors: of a location.
         classes: outputs a class; there is no background.
-        prior: score of every class at the start, so that the many negatives do not drown the rest.
+        prior: score of every class at the start: low, as most anchors are negative.
     """
 
     def __init__(self, channels: int, convs: int, anchors: int, classes: int, prior: float) -> None:

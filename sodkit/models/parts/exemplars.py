@@ -49,11 +49,12 @@ class Exemplars(nn.Module):
 
     @torch.no_grad()
     def push(self, features: Tensor, labels: Tensor) -> None:
-        """Add features (N, *shape) of classes ``labels`` (N,) in order; the oldest give way."""
+        """Add features (N, *shape) of classes ``labels`` (N,) in order; they replace the oldest."""
         for label in labels.unique().tolist():  # type: ignore[no-untyped-call]
             new = features[labels == label].detach()
             first = int(self.pushed[label])
             kept = new[-self.queue :]
+            # the ring's slots (len(kept),): those of rows that are overwritten at once are skipped
             at = torch.arange(first + len(new) - len(kept), first + len(new)) % self.queue
             self.features[label, at.to(features.device)] = kept.flatten(1).to(self.features.dtype)
             self.pushed[label] += len(new)

@@ -43,7 +43,7 @@ class Feat2Embed(nn.Module):
 
 
 def _norm(x: Tensor, norm: nn.GroupNorm) -> Tensor:
-    """Normalise in float32, whatever autocast says."""
+    """Normalise in float32, under autocast too."""
     return F.group_norm(x.float(), norm.num_groups, norm.weight, norm.bias, norm.eps)
 
 

@@ -162,7 +162,7 @@ class Imitation(nn.Module):
             return torch.stack([p.sum() for p in self.parameters()]).sum() * 0.0
         group = contrast.groups(*self.quality(rows, len(truth.boxes)), self.config)
         objects = Objects(truth.labels, truth.image, group)
-        table = self._table(rows, truth, group, pool)
+        table = self.table(rows, truth, group, pool)
         label, slot = self.exemplars.slots()
         samples = Samples(
             torch.cat([table.samples.labels, label]),
@@ -170,6 +170,8 @@ class Imitation(nn.Module):
             torch.cat([table.samples.source, torch.full_like(label, -1)]),
         )
         chosen = contrast.choose(objects, samples, self.config, shuffle)
+        # Of the P samples only those that some object compares with are embedded, each once:
+        # `columns` (U,) are they, ascending, and `place` (P,) is a sample's row among them.
         used = torch.zeros_like(samples.labels, dtype=torch.bool)
         used[chosen.columns[chosen.members]] = True
         used[table.own] = True
@@ -201,8 +203,9 @@ class Imitation(nn.Module):
         share = counted / sizes[image].clamp(min=1)
         return (each * share).sum() / (sizes > 0).sum().clamp(min=1)
 
-    def _table(self, rows: Rows, truth: Truth, group: Tensor, pool: Pool) -> Table:
+    def table(self, rows: Rows, truth: Truth, group: Tensor, pool: Pool) -> Table:
         """Lay the batch's samples out: the rows, objects that were not sampled, copies."""
+        # own (G,): the row of the object's own box, or a place after all N rows if it has none
         own = torch.full_like(truth.labels, -1)
         added = torch.nonzero(rows.added)[:, 0]
         own[rows.gt[added]] = added

@@ -198,7 +198,7 @@ def _low_quality(iou: Tensor, minimum: float, start: int) -> Tensor:
 
 
 def _give_best(anchors: Tensor, boxes: Tensor, gt: Tensor, ignored: Tensor) -> Tensor:
-    """Give every object without an anchor the best one that no object has, if they overlap."""
+    """Assign to every object without an anchor the best free one, if they overlap."""
     missing = torch.ones(len(boxes), dtype=torch.bool, device=gt.device)
     missing[gt[gt >= 0]] = False
     for number in torch.nonzero(missing)[:, 0].tolist():

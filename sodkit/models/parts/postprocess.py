@@ -51,7 +51,7 @@ def in_patch(
 def unlabelled(
     boxes: Tensor, scores: Tensor, scale: tuple[float, float], *, oriented: bool
 ) -> PatchDetections:
-    """Return proposals in the patch's pixels, all with label 0; oriented ones if asked for."""
+    """Return proposals in the patch's pixels, all with label 0; oriented ones if ``oriented``."""
     if oriented and boxes.shape[1] == 4:
         boxes = rotated_coders.upright(boxes)
     return in_patch(boxes, scores, torch.zeros_like(scores, dtype=torch.int64), scale)

@@ -1,7 +1,7 @@
 """What the R-CNN head regresses: upright boxes, or oriented ones in three ways.
 
-Each kind says which boxes of a target are its truth, what the deltas are compared with, and what
-they decode to. Everything else of the head is the same for all of them.
+A kind of regression defines the true boxes of a target, what the deltas are compared with, and what
+they decode to. The rest of the head is the same for all.
 
 ``Coded``    upright RoI -> upright box (Faster R-CNN, CFINet on SODA-D)
              upright RoI -> oriented box: the angle of the nearer description, in turns

@@ -47,7 +47,7 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadOutput:
-    """What the head says of N RoIs, float32.
+    """The head's output for N RoIs, float32.
 
     Attributes:
         logits: (N, classes + 1), background last.

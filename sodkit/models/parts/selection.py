@@ -28,7 +28,7 @@ class Proposals:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scored:
-    """What an RPN's last layers say of every anchor; lists hold one tensor a level.
+    """An RPN's output for every anchor; lists hold one tensor a level.
 
     Attributes:
         anchors: (B, A_l, 4) float32 xyxy, what the deltas refer to.

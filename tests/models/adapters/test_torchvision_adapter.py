@@ -1,4 +1,4 @@
-"""Detectors of torchvision, trained and asked as ours."""
+"""Detectors of torchvision, trained and used as ours."""
 
 import model_golden as golden
 import pytest

@@ -1,4 +1,4 @@
-"""Object detectors of ``transformers``, trained and asked as ours."""
+"""Object detectors of ``transformers``, trained and used as ours."""
 
 import model_golden as golden
 import pytest

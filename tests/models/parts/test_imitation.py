@@ -89,7 +89,7 @@ def test_in_a_crowd_every_object_has_its_own_features():
     model, objects = build(), truth(6)
     table = rows(objects, torch.tensor([4, 0, 3]))
     group = torch.tensor([LOW, HIGH, LOW, LOW, HIGH, LOW])
-    found = model._table(table, objects, group, pool)
+    found = model.table(table, objects, group, pool)
     own = torch.cat([table.features, found.extra])[found.own]
     assert torch.equal(own, pool(objects.boxes, objects.image))
     assert torch.equal(found.samples.labels[found.own], objects.labels)
