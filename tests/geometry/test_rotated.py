@@ -54,6 +54,17 @@ def test_canonical_at_the_open_end() -> None:
     np.testing.assert_allclose(np.abs(result), half, atol=1e-9)
 
 
+@given(st.integers(-(10**7), 10**7), st.integers(-4, 4))
+def test_canonical_beside_any_open_end(turns: int, steps: int) -> None:
+    """The angles next to an odd multiple of pi/2: rounding must not leave the interval."""
+    angle = turns * math.pi - math.pi / 2
+    for _ in range(abs(steps)):
+        angle = math.nextafter(angle, math.copysign(math.inf, steps))
+    result = canonical(np.array([[0.0, 0, 2, 1, angle], [0, 0, 1, 2, angle]]))[:, 4]
+    assert (result < math.pi / 2).all()
+    assert (result >= -math.pi / 2).all()
+
+
 def test_round_trip_through_corners_is_exact() -> None:
     boxes = random_boxes(2000)
     back = corners_to_obb(obb_to_corners(boxes))
