@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 import pytest
 
-from sodkit import files
 from sodkit.data.formats import find_images, read_annotations
 from sodkit.errors import DataError, SodkitError, UsageError
 from sodkit.tiling import split_dataset as run
@@ -290,16 +289,16 @@ def test_full_disk_is_named_and_leaves_a_resumable_state(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     split(source, tmp_path / "whole")
-    real, written = files._write_all, []
+    real, written = os.write, []
 
-    def full(descriptor: int, data: memoryview) -> None:
+    def full(descriptor: int, data: memoryview) -> int:
         written.append(descriptor)
         if len(written) > 5:
-            os.write(descriptor, data[:10])
+            real(descriptor, data[:10])
             raise OSError(28, "No space left on device")
-        real(descriptor, data)
+        return real(descriptor, data)
 
-    monkeypatch.setattr(files, "_write_all", full)
+    monkeypatch.setattr(os, "write", full)
     with pytest.raises(SodkitError, match="No space left") as caught:
         split(source, tmp_path / "out")
     assert caught.value.exit_code == 1
