@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from sodkit.data.formats.source import MissingImageError
 from sodkit.data.records import Annotations
+from sodkit.data.restriction import only_images
 from sodkit.errors import DataError
 
 
@@ -33,9 +32,4 @@ class MissingImages:
         if not names:
             return annotations
         there = np.array([image.file_name not in names for image in annotations.images], np.bool_)
-        own = annotations.take(there[annotations.image_index])
-        return replace(
-            own,
-            images=tuple(image for image, keep in zip(own.images, there, strict=True) if keep),
-            image_index=(np.cumsum(there) - 1)[own.image_index],
-        )
+        return only_images(annotations, np.flatnonzero(there))
