@@ -57,6 +57,16 @@ class DataError(SodkitError):
     exit_code = 3
 
 
+class ImageError(DataError):
+    """An image file that cannot be read as the annotations state it; ``--skip-bad`` leaves it out.
+
+    Args:
+        what: one sentence: what is wrong.
+        where: the file.
+        hint: what the user can do about it.
+    """
+
+
 class ModelError(SodkitError):
     """Weights or a checkpoint that do not fit."""
 
@@ -73,3 +83,7 @@ class MissingExtraError(SodkitError):
             f"the package '{package}' is not installed",
             hint=f"install it with: pip install 'sodkit[{extra}]'",
         )
+
+
+class DataWarning(UserWarning):
+    """Data that are used although something is wrong with them."""

@@ -9,6 +9,7 @@ import errno
 import functools
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import typer
 
-from sodkit.errors import SodkitError, UsageError
+from sodkit.errors import DataWarning, SodkitError, UsageError
 
 INTERRUPTED = 130
 LINE_SECONDS = 30.0
@@ -39,7 +40,8 @@ def guarded(command: Callable[P, R], *, debug: bool) -> Callable[P, R]:
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return command(*args, **kwargs)
+            with _warnings_as_notes():
+                return command(*args, **kwargs)
         except SodkitError as error:
             if debug:
                 raise
@@ -65,6 +67,23 @@ def guarded(command: Callable[P, R], *, debug: bool) -> Callable[P, R]:
             raise typer.Exit(UsageError.exit_code) from None
 
     return run
+
+
+@contextmanager
+def _warnings_as_notes() -> Iterator[None]:
+    """Print warnings about data as lines for people; worker processes do the same."""
+    show = warnings.showwarning
+
+    def shown(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+        if issubclass(category, DataWarning):
+            note(f"warning: {message}")
+        else:
+            show(message, category, *rest, **more)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = shown
+        warnings.simplefilter("always", DataWarning)
+        yield
 
 
 def _leave_broken_pipe() -> NoReturn:

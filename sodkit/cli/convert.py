@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from sodkit.cli.options import Ann, Format, Images, Json, Overwrite
+from sodkit.cli.options import Ann, Format, Images, Json, Overwrite, SkipBad
 
 
 def convert(
@@ -22,6 +22,7 @@ def convert(
     skip_missing: Annotated[
         bool, typer.Option("--skip-missing", help="Leave out labels without an image.")
     ] = False,
+    skip_bad: SkipBad = False,
     copy_images: Annotated[
         bool,
         typer.Option("--copy-images", help="yolo: copy the images instead of linking to them."),
@@ -36,26 +37,28 @@ def convert(
     from sodkit.cli.common import note, print_json, print_table, progress
     from sodkit.data.formats import find_images, read_annotations
     from sodkit.data.formats.conversion import convert as write
-    from sodkit.data.formats.missing_images import MissingImages
+    from sodkit.data.left_out import LEFT_OUT, LeftOut
     from sodkit.outputs import check_not_read
 
     check_not_read(out, ann)
-    missing = MissingImages(leave_out=skip_missing)
-    annotations = read_annotations(ann, format=format_, images=images, report=missing)
-    annotations = missing.without(annotations)
+    left = LeftOut(bad=skip_bad, missing=skip_missing or skip_bad)
+    annotations = read_annotations(ann, format=format_, images=images, report=left.report)
+    annotations = left.without_missing(annotations)
     folder = images or find_images(ann, annotations)
     with progress("placing images") as report:
         lost = write(
             annotations, to, out, images=folder, copy=copy_images, overwrite=overwrite,
             progress=report,
         )  # fmt: skip
+    file = out / LEFT_OUT if out.is_dir() else out.with_suffix(f".{LEFT_OUT}")
+    left.write(file)
     counts = {"images": len(annotations.images), "annotations": len(annotations)}
     if as_json:
-        places = [str(error.where) for error in missing.errors]
+        places = [str(error.where) for error in left.errors]
         print_json({"out": str(out), "format": to, **counts, "left_out": places, "not_held": lost})
         return
     print_table("", ("written", "format", *counts), [(out, to, *counts.values())])
-    for error in missing.errors:
-        note(f"left out: {error.where}: {error.what}")
+    for sentence in left.sentences(file):
+        note(sentence)
     for sentence in lost:
         note(f"{to}: {sentence}")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from sodkit.cli.options import Changes, Format, Json, Overwrite
+from sodkit.cli.options import Changes, Classes, Format, Json, Overwrite
 
 if TYPE_CHECKING:
     from sodkit.data.records import Annotations, BoxKind, Detections
@@ -23,7 +23,12 @@ REPORT_FILES = ("metrics.json", "report.html", "per_class.csv")
 
 def evaluate(
     ann: Annotated[Path, typer.Argument(help="Annotations of the whole images.")],
-    predictions: Annotated[list[Path], typer.Argument(help="Predictions, .json or .npz.")],
+    predictions: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Predictions: .json, .npz, or text (DOTA, YOLO, VisDrone): folder, .zip or .txt."
+        ),
+    ],
     protocol: Annotated[
         Literal["soda-d", "soda-a", "coco"] | None,
         typer.Option(help="Default: soda-a if the data are oriented, else soda-d."),
@@ -59,6 +64,10 @@ def evaluate(
         typer.Option(min=0, help="Bootstrap draws of images for intervals (report, comparison)."),
     ] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of these draws.")] = 0,
+    classes: Classes = None,
+    only_predicted: Annotated[
+        bool, typer.Option("--only-predicted", help="Only the images that were predicted on.")
+    ] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -70,24 +79,77 @@ def evaluate(
     """
     from sodkit.cli.common import output_folder
     from sodkit.data.formats import read_annotations
-    from sodkit.data.predictions.storage import read_predictions
     from sodkit.data.records import as_boxes
 
     annotations = as_boxes(read_annotations(ann, format=format_, images=images), boxes)
     chosen = choose_protocol(protocol, recipe, overrides or [], annotations.kind)
     files = dict(zip(run_names(predictions), predictions, strict=True))
     with output_folder(out, "eval", REPORT_FILES[: 1 if proposals else 3], overwrite=overwrite):
-        read = (
-            (name, as_boxes(read_predictions(path, annotations, proposals=proposals), boxes))
-            for name, path in files.items()
-        )
+        part = _Part(ann, classes, boxes, proposals, only_predicted)
+        annotations, found = _read(annotations, files, chosen, part)
         if proposals:
-            _evaluate_proposals(annotations, read, chosen, out, as_json)
+            _evaluate_proposals(annotations, found.items(), chosen, out, as_json)
             return
-        runs = [_run(name, annotations, found, chosen, ignore_regions) for name, found in read]
+        runs = [_run(name, annotations, own, chosen, ignore_regions) for name, own in found.items()]
         options = _Options(ignore_regions, resamples, seed, images, out, as_json)
         finish = _finish_several if len(runs) > 1 else _finish_one
         finish(annotations, runs, options)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What of the annotations and predictions is evaluated, see the options."""
+
+    ann: Path
+    classes: str | None
+    boxes: BoxKind | None
+    proposals: bool
+    only_predicted: bool
+
+
+def _read(
+    annotations: Annotations, files: Mapping[str, Path], protocol: Protocol, part: _Part
+) -> tuple[Annotations, dict[str, Detections]]:
+    """Read predictions, say what is odd about them, and select what is evaluated."""
+    from functools import reduce
+
+    import numpy as np
+
+    from sodkit.cli.common import note
+    from sodkit.data.predictions.storage import read_predicted
+    from sodkit.data.records import as_boxes
+    from sodkit.data.restriction import chosen_labels, only_images, only_labels
+    from sodkit.evaluation.doubts import doubts
+
+    labels = None
+    if part.classes is not None:
+        labels = chosen_labels(part.classes, annotations.categories, str(part.ann), note)
+    found, images = {}, []
+    for name, path in files.items():
+        own = read_predicted(
+            path, annotations, proposals=part.proposals, drop_other_classes=labels is not None,
+            say=note,
+        )  # fmt: skip
+        found[name] = as_boxes(own.detections, part.boxes)
+        images.append(own.images)
+        if own.other_classes:
+            note(f"{path}: {own.other_classes} predictions of other classes are left out")
+        covered = len(annotations.images) if part.only_predicted else len(own.images)
+        for sentence in doubts(annotations, found[name], protocol, covered):
+            note(f"{path}: {sentence}")
+    if part.only_predicted:
+        common = reduce(np.intersect1d, images)
+        missing = len(annotations.images) - len(common)
+        note(f"{missing} of {len(annotations.images)} images are left out: without a prediction")
+        annotations = only_images(annotations, common)
+        ids = np.array([image.id for image in annotations.images], np.int64)
+        found = {name: own.take(np.isin(own.image_ids, ids)) for name, own in found.items()}
+    if labels is None:
+        return annotations, found
+    count = len(annotations.categories)
+    if not part.proposals:
+        found = {name: only_labels(own, labels, count) for name, own in found.items()}
+    return only_labels(annotations, labels, count), found
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,16 @@ Images = Annotated[
 Format = Annotated[
     str | None, typer.Option("--format", help="Format of the annotations, if not recognised.")
 ]
+Classes = Annotated[
+    str | None, typer.Option(metavar="NAMES", help="Only these classes: names with commas.")
+]
+SkipBad = Annotated[
+    bool,
+    typer.Option(
+        "--skip-bad",
+        help="Leave out boxes without size or outside, and images that cannot be read; list them.",
+    ),
+]
 Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Set a value of the recipe; repeatable."),

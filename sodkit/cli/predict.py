@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sodkit.cli.options import CheckpointPath, Device, Format, Json, Overwrite
+from sodkit.cli.options import CheckpointPath, Classes, Device, Format, Json, Overwrite, SkipBad
 
 if TYPE_CHECKING:
     import torch
 
-    from sodkit.data.records import Detections
+    from sodkit.data.left_out import LeftOut
+    from sodkit.data.records import Detections, ImageRecord
     from sodkit.engine.checkpoint import Checkpoint
     from sodkit.engine.predict import PredictOptions
     from sodkit.engine.targets import Targets
+    from sodkit.errors import DataError
 
 
 def predict(
@@ -54,6 +56,8 @@ def predict(
         bool, typer.Option("--recursive", help="Take the images in subfolders of folders, too.")
     ] = False,
     batch: Annotated[int | None, typer.Option(min=1, help="Windows a batch.")] = None,
+    classes: Classes = None,
+    skip_bad: SkipBad = False,
     device: Device = "auto",
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -65,6 +69,7 @@ def predict(
     from functools import partial
 
     from sodkit.cli.common import chosen_checkpoint, note
+    from sodkit.data.left_out import LEFT_OUT, LeftOut
     from sodkit.data.predictions.output_path import check_predictions_path
     from sodkit.engine.checkpoint import load_checkpoint
     from sodkit.engine.device import pick_device
@@ -73,11 +78,11 @@ def predict(
     from sodkit.outputs import fill_file
 
     with fill_file(out, partial(check_predictions_path, out, overwrite=overwrite, read=images)):
-        target = pick_device(device)
+        target, left = pick_device(device), LeftOut(bad=skip_bad)
         loaded = load_checkpoint(chosen_checkpoint(checkpoint), target)
         targets = find_targets(
             images, loaded.categories, folder=image_folder, format_name=format_,
-            recursive=recursive, say=note,
+            recursive=recursive, classes=classes, left=left, say=note,
         )  # fmt: skip
         check_holds(out, loaded.recipe.boxes, targets, proposals=proposals is not None)
         options = _options(
@@ -86,8 +91,11 @@ def predict(
              "proposals": proposals},
             {"score": score, "nms": nms, "max_per_patch": max_per_patch}, no_split=no_split,
         )  # fmt: skip
-        found = _detect(loaded, targets, target, options)
+        found, targets = _detect(loaded, targets, target, options, left)
         ids = write_found(out, found, targets, proposals=proposals is not None)
+        left.write(out.with_suffix(f".{LEFT_OUT}"))
+    for sentence in left.sentences(out.with_suffix(f".{LEFT_OUT}")):
+        note(sentence)
     if ids is not None:
         note(f"image ids: {ids}; to look: sodkit visualize {ids} --images {targets.folder} "
              f"--predictions {out} --out pictures")  # fmt: skip
@@ -116,19 +124,33 @@ def _options(
 
 
 def _detect(
-    loaded: Checkpoint, targets: Targets, device: torch.device, options: PredictOptions
-) -> Detections:
-    """Predict on all images, with a bar."""
+    loaded: Checkpoint,
+    targets: Targets,
+    device: torch.device,
+    options: PredictOptions,
+    left: LeftOut,
+) -> tuple[Detections, Targets]:
+    """Predict on all images, with a bar; return the targets that could be read, too."""
     from sodkit.cli.common import progress
     from sodkit.engine.failures import explained
     from sodkit.engine.predict import predict_images
 
+    bad: list[int] = []
+
+    def leave_out(image: ImageRecord, error: DataError) -> None:
+        left.image(error)
+        bad.append(image.id)
+
     with explained("give a smaller --batch or --size"), progress("predicting") as report:
-        return predict_images(
+        found = predict_images(
             loaded.detector, loaded.recipe, targets.images, targets.folder,
             device=device, options=options, progress=report,
-            classes=len(loaded.categories),
+            classes=len(loaded.categories), on_bad=leave_out,
         )  # fmt: skip
+    left.check_some_left(len(targets.images) - len(bad), len(targets.images))
+    if options.proposals is None:
+        found = targets.chosen(found, len(loaded.categories))
+    return found, targets.without(bad)
 
 
 def _print(out: Path, found: Detections, targets: Targets, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sodkit.cli.options import Format, Images, Json, Overwrite
+from sodkit.cli.options import Format, Images, Json, Overwrite, SkipBad
 from sodkit.tiling.settings import Ignore, ImageFormat, Profile, Truncated
 
 if TYPE_CHECKING:
@@ -56,9 +56,7 @@ def split(
     image_format: Annotated[ImageFormat | None, typer.Option(help="Of the patches (jpg).")] = None,
     quality: Annotated[int | None, typer.Option(help="Of JPEG, 1..100 (95).")] = None,
     workers: Annotated[int | None, typer.Option(help="Threads (one a core).")] = None,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out images that cannot be read.")
-    ] = False,
+    skip_bad: SkipBad = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:

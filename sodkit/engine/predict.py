@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from sodkit.data.samples import transforms
 from sodkit.data.samples.patch_dataset import pad_images
 from sodkit.engine.check_output import check_detections
 from sodkit.engine.device import autocast
-from sodkit.errors import UsageError
+from sodkit.errors import DataError, UsageError
 from sodkit.geometry.boxes import xyxy_to_xywh
 from sodkit.geometry.rotated import canonical, obb_to_xywh
 from sodkit.models.detector import DetectorModule, Proposes
@@ -94,6 +93,7 @@ def predict_images(
     device: torch.device,
     options: PredictOptions | None = None,
     classes: int | None = None,
+    on_bad: Callable[[ImageRecord, DataError], None] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Detections:
     """Detect objects in whole images.
@@ -106,6 +106,7 @@ def predict_images(
         device: where to compute.
         options: windows and merging; None: the recipe's.
         classes: how many there are; labels beyond are an error; None: not checked.
+        on_bad: called with an image that cannot be read and why; it is left out. None: an error.
         progress: called with (images done, images in all).
 
     Returns:
@@ -118,7 +119,7 @@ def predict_images(
     options = options or PredictOptions.of(recipe)
     results: list[Detections] = []
     parts: list[Detections] = []
-    stream = _windows_of(images, folder, recipe, options)
+    stream = _windows_of(images, folder, recipe, options, on_bad)
     with torch.inference_mode():
         for batch in _batched(stream, options.batch):
             for window, found in zip(
@@ -200,13 +201,28 @@ def _oriented_in_image(
 
 
 def _windows_of(
-    images: Sequence[ImageRecord], folder: Path, recipe: Recipe, options: PredictOptions
+    images: Sequence[ImageRecord],
+    folder: Path,
+    recipe: Recipe,
+    options: PredictOptions,
+    on_bad: Callable[[ImageRecord, DataError], None] | None,
 ) -> Iterator[_Window]:
     """Yield the windows of all images in order, reading ahead in threads."""
     readers = options.readers
-    work = partial(_cut, folder=folder, recipe=recipe, options=options)
-    for cut in map_in_order(work, images, readers, ahead=readers):
-        yield from cut
+
+    def work(image: ImageRecord) -> list[_Window] | DataError:
+        try:
+            return _cut(image, folder, recipe, options)
+        except DataError as error:
+            return error
+
+    for image, cut in zip(images, map_in_order(work, images, readers, ahead=readers), strict=True):
+        if not isinstance(cut, DataError):
+            yield from cut
+        elif on_bad is None:
+            raise cut
+        else:
+            on_bad(image, cut)
 
 
 def _cut(

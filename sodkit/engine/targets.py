@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -12,10 +12,13 @@ import numpy as np
 from sodkit.data.formats import find_images, is_annotations, read_annotations
 from sodkit.data.formats.coco_write import write
 from sodkit.data.images.listing import list_images
+from sodkit.data.left_out import LeftOut
+from sodkit.data.naming import find_class, listed
 from sodkit.data.predictions.dota_zip import check_task1, write_task1
 from sodkit.data.predictions.output_path import image_ids_file, is_among
 from sodkit.data.predictions.storage import write_predictions
 from sodkit.data.records import Annotations, BoxKind, Category, Detections, ImageRecord
+from sodkit.data.restriction import chosen_labels, only_labels
 from sodkit.errors import ModelError, UsageError
 
 
@@ -28,8 +31,8 @@ class Targets:
         categories: of the data set, in the order of the detector's classes.
         folder: where the images' file names start.
         read: the paths that were named.
-        has_ids: an annotation file gives the images' ids; else they count from 1, and are written
-            beside the predictions.
+        has_ids: an annotation file gives the images' ids; else they count from 1.
+        labels: the detector's class indices, one for each of ``categories``; None: all of them.
     """
 
     images: tuple[ImageRecord, ...]
@@ -37,6 +40,15 @@ class Targets:
     folder: Path
     read: tuple[Path, ...]
     has_ids: bool
+    labels: tuple[int, ...] | None = None
+
+    def chosen(self, found: Detections, classes: int) -> Detections:
+        """Return the detections of a detector of so many classes that are of ``categories``."""
+        return found if self.labels is None else only_labels(found, self.labels, classes)
+
+    def without(self, bad: Collection[int]) -> Targets:
+        """Return the same without the images of these ids: they could not be read."""
+        return replace(self, images=tuple(one for one in self.images if one.id not in bad))
 
 
 def find_targets(
@@ -46,6 +58,8 @@ def find_targets(
     folder: Path | None = None,
     format_name: str | None = None,
     recursive: bool = False,
+    classes: str | None = None,
+    left: LeftOut | None = None,
     say: Callable[[str], None] = lambda message: None,
 ) -> Targets:
     """Return the images that paths stand for.
@@ -56,42 +70,84 @@ def find_targets(
         folder: where the file names of annotations start; None: found.
         format_name: of the annotations; None: recognised.
         recursive: take the images in subfolders of folders, too.
-        say: called with a sentence about subfolders that are left out.
+        classes: names of the classes to predict, with commas between; None: all.
+        left: collects images that cannot be read and boxes without size; None: they are errors.
+        say: called with a sentence about subfolders that are left out, and classes that differ in
+            case only.
 
     Raises:
         DataError: a path that is neither, or annotations that cannot be read.
         ModelError: annotations of other classes.
     """
-    first = paths[0]
+    first, labels = paths[0], None
+    if classes is not None:
+        labels = tuple(chosen_labels(classes, trained, "the checkpoint", say))
+        trained = [trained[label] for label in labels]
+    left = left or LeftOut(bad=False)
     if len(paths) > 1 or not (format_name or is_annotations(first)):
-        records, parent = list_images(paths, recursive=recursive, say=say)
-        return Targets(records, tuple(trained), parent, tuple(paths), has_ids=False)
-    annotations = read_annotations(first, format=format_name, images=folder)
-    categories = categories_by_name(trained, annotations.categories, str(first))
+        records, parent = list_images(paths, recursive=recursive, say=say, on_bad=left.image)
+        left.check_some_left(len(records), len(records) + len(left.errors))
+        return Targets(records, tuple(trained), parent, tuple(paths), has_ids=False, labels=labels)
+    annotations = read_annotations(first, format=format_name, images=folder, report=left.report)
+    annotations = left.without_missing(annotations)
+    other = annotations.categories
+    if classes is not None:
+        other = tuple(other[label] for label in chosen_labels(classes, other, str(first)))
+    categories = categories_by_name(trained, other, str(first), say)
     folder = folder or find_images(first, annotations)
-    return Targets(annotations.images, categories, folder, tuple(paths), has_ids=True)
+    return Targets(
+        annotations.images, categories, folder, tuple(paths), has_ids=True, labels=labels
+    )
 
 
 def categories_by_name(
-    trained: Sequence[Category], other: Sequence[Category], where: str
+    trained: Sequence[Category],
+    other: Sequence[Category],
+    where: str,
+    say: Callable[[str], None] = lambda message: None,
 ) -> tuple[Category, ...]:
     """Return the categories of ``other`` in the order of a checkpoint's, matched by name.
+
+    Args:
+        trained: the checkpoint's.
+        other: of a data set.
+        where: the data set, for messages.
+        say: called with a sentence about names that differ in case only.
 
     Raises:
         ModelError: if they are not the same classes; close names are suggested.
     """
-    known = {category.name: category for category in other}
-    missing = [c.name for c in trained if c.name not in known]
-    extra = [name for name in known if name not in {c.name for c in trained}]
-    if not missing and not extra:
-        return tuple(known[category.name] for category in trained)
-    words = [
-        *(f"the checkpoint's class '{name}' is not in it" for name in missing),
-        *(f"the checkpoint does not know '{name}'" for name in extra),
-    ]
+    names = [category.name for category in other]
+    found = {category.name: find_class(category.name, names) for category in trained}
+    known = {name: label for name, label in found.items() if label is not None}
+    missing = [name for name in found if name not in known]
+    extra = [name for label, name in enumerate(names) if label not in known.values()]
+    if missing or extra or len({*known.values()}) < len(known):
+        raise _other_classes(missing, extra, list(known), where)
+    for name, label in known.items():
+        if names[label] != name:
+            say(f"{where}: class '{names[label]}' is taken as the checkpoint's '{name}'")
+    return tuple(other[known[category.name]] for category in trained)
+
+
+def _other_classes(
+    missing: Sequence[str], extra: Sequence[str], common: Sequence[str], where: str
+) -> ModelError:
+    words = []
+    if missing:
+        of, be = ("class", "is") if len(missing) == 1 else ("classes", "are")
+        words.append(f"the checkpoint's {of} {_quoted(missing)} {be} not in it")
+    if extra:
+        words.append(f"the checkpoint does not know {_quoted(extra)}")
     close = [(n, get_close_matches(n, extra, n=1)) for n in missing]
-    typos = [f"is '{match[0]}' meant to be '{name}'?" for name, match in close if match]
-    raise ModelError("; ".join(words), where=where, hint=" ".join(typos) or None)
+    advice = [f"is '{match[0]}' meant to be '{name}'?" for name, match in close if match]
+    if common:
+        advice.append(f"--classes {','.join(common)} predicts the classes in common")
+    return ModelError("; ".join(words), where=where, hint=" ".join(advice) or None)
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return listed(f"'{name}'" for name in names)
 
 
 def check_holds(out: Path, boxes: BoxKind, targets: Targets, *, proposals: bool) -> None:
@@ -115,22 +171,22 @@ def write_found(
 ) -> Path | None:
     """Write predictions in the format that the file's name says.
 
+    The names of images and classes go into a file beside it, as annotations without boxes: so
+    ``eval`` joins by name. It is not written where it is what was predicted on, or the format names
+    images and classes.
+
     Returns:
-        the file beside it that says which image has which id, as annotations without boxes; None
-        if ``targets`` have ids of their own or the format names the images. One of earlier
-        predictions is removed then, unless it is what was predicted on.
+        that file if ids were given to the images here, else None.
     """
     if out.suffix == ".zip":
         write_task1(out, found, targets.categories, targets.images)
-    else:
-        write_predictions(out, found, None if proposals else targets.categories)
+        return None
+    write_predictions(out, found, None if proposals else targets.categories)
     ids = image_ids_file(out)
-    if not targets.has_ids and out.suffix != ".zip":
-        write(ids, _without_objects(targets))
-        return ids
-    if not is_among(ids, targets.read):
-        ids.unlink(missing_ok=True)
-    return None
+    if is_among(ids, targets.read):
+        return None
+    write(ids, _without_objects(targets))
+    return None if targets.has_ids else ids
 
 
 def _without_objects(targets: Targets) -> Annotations:

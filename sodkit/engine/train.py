@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from sodkit.config import DEFAULT_RECIPES, dump_recipe
 from sodkit.data.batches import Batch
 from sodkit.data.checking.missing_files import check_images_exist
-from sodkit.data.checking.oddities import MIN_SIDE
-from sodkit.data.records import Annotations, Category
+from sodkit.data.checking.oddities import MIN_SIDE, crowds
+from sodkit.data.records import CROWD, Annotations, Category
 from sodkit.data.samples.loader import Batches
 from sodkit.data.samples.patch_dataset import TrainingSet, learnable
 from sodkit.engine import checkpoint as ckpt
@@ -321,7 +321,8 @@ def _check_learnable(annotations: Annotations) -> None:
     if not learnable(annotations).any():
         raise DataError(
             "there are no objects to train on",
-            hint=f"all annotations are ignored, or have a side below {MIN_SIDE:g} px",
+            hint=crowds(annotations.flagged(CROWD)[~annotations.is_region])
+            or f"all annotations are ignored, or have a side below {MIN_SIDE:g} px",
         )
 
 

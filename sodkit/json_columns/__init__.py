@@ -23,10 +23,27 @@ import msgspec
 import numpy as np
 
 from sodkit.json_columns.careful import read_carefully
-from sodkit.json_columns.fields import FLAG, INTEGER, NUMBERS, Field, JsonColumns
+from sodkit.json_columns.fields import (
+    FLAG,
+    INTEGER,
+    NUMBERS,
+    REFERENCE,
+    TEXT,
+    Field,
+    JsonColumns,
+)
 from sodkit.json_text import FAULTS, Buffer, Wrong
 
-__all__ = ["FLAG", "INTEGER", "NUMBERS", "Field", "JsonColumns", "read_columns"]
+__all__ = [
+    "FLAG",
+    "INTEGER",
+    "NUMBERS",
+    "REFERENCE",
+    "TEXT",
+    "Field",
+    "JsonColumns",
+    "read_columns",
+]
 
 LARGE = 2_000_000
 """Bytes from which on a list is worth loading the compiled reader."""

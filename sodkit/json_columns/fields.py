@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sodkit.arrays import BoolArray, FloatArray, IntArray
 
-INTEGER, FLAG, NUMBERS, SKIP = 0, 1, 2, 3
-"""What a field holds: an integer, true/false/an integer, numbers, or what is skipped."""
+INTEGER, FLAG, NUMBERS, SKIP, REFERENCE, TEXT = 0, 1, 2, 3, 4, 5
+"""What a field holds: an integer, true/false/an integer, numbers, what is skipped, an id (an
+integer, a whole number like 4.0, or text), or text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,7 @@ class Field:
     """A field that records may have.
 
     Attributes:
-        kind: INTEGER, FLAG or NUMBERS.
+        kind: INTEGER, FLAG, NUMBERS, REFERENCE or TEXT.
         width: how many numbers; 0: one that stands alone, not in a list.
         required: a record without it is wrong.
         any_length: the list may be of any length; ``width`` is the usual one.
@@ -39,6 +40,8 @@ class JsonColumns:
             in one row.
         offsets: by field of any length: (N + 1,) record i has [offsets[i], offsets[i + 1]).
         present: by field: (N,) the record has it, and not as null.
+        texts: by field: N texts, "" where absent; of a REFERENCE only if a record has it as text,
+            then the integers of the others are texts, too.
     """
 
     positions: IntArray
@@ -46,6 +49,7 @@ class JsonColumns:
     numbers: Mapping[str, FloatArray]
     offsets: Mapping[str, IntArray]
     present: Mapping[str, BoolArray]
+    texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.positions)

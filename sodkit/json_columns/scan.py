@@ -18,7 +18,7 @@ import numpy as np
 from sodkit.arrays import BitArray, ByteArray, FloatArray, IntArray, WordArray
 from sodkit.compiled import compiled
 from sodkit.json_columns.decimals import FIVES, TENS, TWOS, scan_number
-from sodkit.json_columns.fields import NUMBERS, SKIP, Field, JsonColumns
+from sodkit.json_columns.fields import INTEGER, NUMBERS, REFERENCE, SKIP, TEXT, Field, JsonColumns
 from sodkit.threads import map_in_order
 
 _WINDOW = 1 << 16
@@ -44,6 +44,8 @@ def scan(data: ByteArray, fields: Mapping[str, Field], *, is_json: bool) -> Json
     if first is None or len(first) > 31 or not (is_json or first.keys() <= fields.keys()):
         return None
     if any(field.required and name not in first for name, field in fields.items()):
+        return None
+    if any(name in first and field.kind == TEXT for name, field in fields.items()):
         return None
     bounds = _bounds(data)
     if bounds is None:
@@ -118,7 +120,8 @@ def _plan(
         names[row, : len(text)] = np.frombuffer(text, np.uint8)
         field = fields.get(name, Field(SKIP))
         place = numbers if field.kind == NUMBERS else integers
-        plan[row] = field.kind, len(text), place, field.width
+        kind = INTEGER if field.kind == REFERENCE else field.kind  # text makes the scan give up
+        plan[row] = kind, len(text), place, field.width
         if field.kind == NUMBERS:
             numbers += max(field.width, 1) * rows
         elif field.kind != SKIP:

@@ -18,6 +18,7 @@ import msgspec
 
 from sodkit.data.formats import PATCHES
 from sodkit.data.formats.folders import fitting
+from sodkit.data.left_out import LEFT_OUT
 from sodkit.data.records import Annotations, ImageRecord
 from sodkit.errors import UsageError
 from sodkit.files import TEMPORARY, write_bytes
@@ -152,7 +153,7 @@ def _clear(out: Path) -> None:
         )
     if (out / IMAGES).is_dir():
         shutil.rmtree(out / IMAGES)
-    for name in (PATCHES, REPORT, _RUNNING):
+    for name in (PATCHES, REPORT, _RUNNING, LEFT_OUT):
         (out / name).unlink(missing_ok=True)
 
 

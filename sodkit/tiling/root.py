@@ -9,8 +9,9 @@ from typing import Any
 
 from sodkit.data.checking.oddities import oddities
 from sodkit.data.formats import Subset, find_images, read_annotations
-from sodkit.data.formats.missing_images import MissingImages
-from sodkit.errors import UsageError
+from sodkit.data.formats.source import MissingImageError
+from sodkit.data.left_out import LEFT_OUT, LeftOut, left_out_sentences
+from sodkit.errors import DataError, UsageError
 from sodkit.lock import lock_folder
 from sodkit.tiling.conservation import SplitReport
 from sodkit.tiling.settings import Profile, SplitSettings, split_settings
@@ -77,15 +78,23 @@ def split_source(
     Raises:
         DataError, UsageError, SodkitError: as ``read_annotations`` and ``split_dataset``.
     """
-    missing = MissingImages(leave_out=plan.skip_bad)
-    own = read_annotations(path, format=plan.format, images=plan.images, report=missing)
+    left = LeftOut(bad=plan.skip_bad)
+    own = read_annotations(path, format=plan.format, images=plan.images, report=left.report)
     for sentence in oddities(own):
         plan.say(f"{path}: {sentence}")
     folder = find_images(path, own) if plan.images is None else plan.images
-    return split_dataset(
+    boxes = [error for error in left.errors if not isinstance(error, MissingImageError)]
+    for sentence in left_out_sentences([f"{error.where}: {error.what}" for error in boxes]):
+        plan.say(sentence)
+    report = split_dataset(
         own, folder, out_dir, plan.settings(name),
         workers=plan.workers, overwrite=plan.overwrite, skip_bad=plan.skip_bad, progress=progress,
     )  # fmt: skip
+    left.errors = boxes + [
+        DataError(bad.reason, where=folder / bad.file_name) for bad in report.bad_images
+    ]
+    left.write(out_dir / LEFT_OUT)
+    return report
 
 
 def split_subsets(

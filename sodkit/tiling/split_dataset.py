@@ -20,6 +20,7 @@ import numpy as np
 
 from sodkit.data.formats import PATCHES
 from sodkit.data.formats.coco_write import CocoWriter, coco_writer
+from sodkit.data.formats.source import advised
 from sodkit.data.images.decoding import RgbImage, check_size, read_image, write_image
 from sodkit.data.records import Annotations, ImageRecord
 from sodkit.data.sizes import SIZE_NAMES
@@ -150,7 +151,7 @@ class _Job:
             return _Result(index, self._split(index), None)
         except DataError as error:
             if not self.skip_bad:
-                raise _with_advice(error) from error
+                raise advised(error) from error
             self._forget(index)
             return _Result(index, None, error.what)
 
@@ -307,12 +308,6 @@ def _is_there(path: Path, changed: int) -> bool:
     except OSError:
         return False
     return state.st_size > 0 and state.st_mtime_ns >= changed
-
-
-def _with_advice(error: DataError) -> DataError:
-    advice = "--skip-bad leaves out images that cannot be read"
-    hint = advice if error.hint is None else f"{error.hint}; {advice}"
-    return DataError(error.what, where=error.where, hint=hint)
 
 
 def _number_of_windows(image: ImageRecord, settings: SplitSettings) -> int:

@@ -67,3 +67,22 @@ def test_convert_leaves_out_labels_without_image(source: Path) -> None:
     assert result.exit_code == 0
     assert "left out" in result.stderr
     assert [path.name for path in (source / "voc/Annotations").iterdir()] == ["a.xml"]
+
+
+def test_bad_boxes_are_left_out_of_a_conversion(tmp_path: Path) -> None:
+    boxes = ([1, 2, 9, 9], [1, 4, 0, 16])
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 30, "height": 20}],
+        "categories": [{"id": 1, "name": "car"}],
+        "annotations": [{"image_id": 1, "category_id": 1, "bbox": box} for box in boxes],
+    }
+    ann, out = tmp_path / "ann.json", tmp_path / "out.json"
+    ann.write_text(json.dumps(content))
+    refused = call("convert", ann, "--to", "coco", "--out", out)
+    assert refused.exit_code == 3
+    assert "--skip-bad" in refused.stderr
+    result = call("convert", ann, "--to", "coco", "--out", out, "--skip-bad")
+    assert result.exit_code == 0, result.output
+    assert "left out: 1" in result.stderr
+    assert "no size" in (tmp_path / "out.left_out.csv").read_text()
+    assert len(json.loads(out.read_text())["annotations"]) == 1

@@ -199,3 +199,43 @@ def test_starts_without_torch() -> None:
         "assert 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def _data(folder: Path) -> tuple[str, str]:
+    """Three images, four objects of three classes; predictions on the first image."""
+    box = {"bbox": [10, 12, 12, 9], "area": 108}
+    content = {
+        "images": [
+            {"id": k, "file_name": f"{k}.jpg", "width": 96, "height": 64} for k in (1, 2, 3)
+        ],
+        "categories": [{"id": k, "name": name} for k, name in enumerate(("car", "van", "bus"))],
+        "annotations": [
+            {"image_id": image, "category_id": label, **box}
+            for image, label in ((1, 0), (1, 1), (2, 0), (3, 2))
+        ],
+    }
+    found = [
+        {"image_id": "1", "category_id": name, "score": 0.9, **box}
+        for name in ("car", "van", "tram")
+    ]
+    truth, predictions = folder / "truth.json", folder / "found.json"
+    truth.write_text(json.dumps(content))
+    predictions.write_text(json.dumps(found))
+    return str(truth), str(predictions)
+
+
+def test_classes_and_images_in_common(tmp_path: Path) -> None:
+    files = _data(tmp_path)
+    refused = run(*files)
+    assert refused.exit_code == 3
+    assert "--classes car,van" in refused.stderr
+    some = run(*files, "--classes", "Car,van", "--json")
+    assert some.exit_code == 0, some.output
+    assert "1 predictions of other classes are left out" in some.stderr
+    assert "2 of 3 images have no prediction" in some.stderr
+    assert list(json.loads(some.stdout)["per_class"]) == ["car", "van"]
+    assert json.loads(some.stdout)["metrics"]["AP"] < 1
+    few = run(*files, "--classes", "car,van", "--only-predicted", "--json")
+    assert json.loads(few.stdout)["metrics"]["AP"] == pytest.approx(1)
+    assert json.loads(few.stdout)["counts"]["images"] == 1
+    assert "2 of 3 images are left out" in few.stderr

@@ -223,7 +223,8 @@ def test_predict_replaces_predictions_only_if_asked_for(
     assert ids.exists()  # it was read
     code, _, err = run("predict", folder, data, *call[3:], "--overwrite")
     assert code == 0, err
-    assert not ids.exists()  # they were of other images
+    names = [image["file_name"] for image in json.loads(ids.read_text())["images"]]
+    assert names == ["1.png", "2.png", "3.png"]  # those of the annotations now
     code, _, err = run("predict", folder, data, "--out", data, "--overwrite")
     assert code == 2
     assert "is no file of predictions" in err

@@ -25,6 +25,9 @@ OPTIONS = PredictOptions(size=96, stride=64, merge_nms=0.5, batch=3, keep=Keep(s
 class FindsBlobs(DetectorModule):
     """Stands in for a trained detector: reports each white square of 8 px, in patch pixels."""
 
+    def forward(self, batch: Batch, shuffle: Shuffle) -> dict[str, torch.Tensor]:
+        raise NotImplementedError
+
     def __init__(self) -> None:
         super().__init__()
         self.boxes = "horizontal"
@@ -180,3 +183,18 @@ def test_oriented_detections_centred_in_the_padding_go(recipe: Recipe, tmp_path:
     write_image(tmp_path / "b.png", np.zeros((40, 40, 3), np.uint8))
     found = predict_images(FindsTilted(), bright, [record], tmp_path, device=CPU, options=OPTIONS)
     assert len(found) == 0
+
+
+# yolov5#916, biowatch#341: one broken image among thousands
+def test_a_broken_image_is_left_out(recipe: Recipe, tmp_path: Path) -> None:
+    records = [picture(tmp_path, name, 90, 80, (20, 20)) for name in ("a.png", "bb.png", "ccc.png")]
+    (tmp_path / "bb.png").write_bytes(b"no image")
+    with pytest.raises(DataError):
+        predict_images(FindsBlobs(), recipe, records, tmp_path, device=CPU, options=OPTIONS)
+    bad: list[int] = []
+    found = predict_images(
+        FindsBlobs(), recipe, records, tmp_path, device=CPU, options=OPTIONS,
+        on_bad=lambda image, error: bad.append(image.id),
+    )  # fmt: skip
+    assert found.image_ids.tolist() == [records[0].id, records[2].id]
+    assert bad == [records[1].id]

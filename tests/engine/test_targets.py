@@ -10,9 +10,10 @@ import pytest
 
 from sodkit.data.formats import read_annotations
 from sodkit.data.images.decoding import write_image
+from sodkit.data.left_out import LeftOut
 from sodkit.data.records import Category, Detections
 from sodkit.engine.targets import check_holds, find_targets, write_found
-from sodkit.errors import ModelError, UsageError
+from sodkit.errors import DataError, ModelError, UsageError
 
 TRAINED = (Category(1, "car"), Category(2, "ship"))
 
@@ -45,14 +46,44 @@ def test_annotations_give_ids_and_the_order_of_the_checkpoint_counts(folder: Pat
     assert targets.folder == folder / "images"
     (folder / "found.images.json").write_text("of earlier predictions")
     assert write_found(folder / "found.json", Detections.empty(), targets) is None
-    assert not (folder / "found.images.json").exists()
+    names = json.loads((folder / "found.images.json").read_text())
+    assert [(one["id"], one["file_name"]) for one in names["images"]] == [(7, "b.png")]
+    assert {one["name"]: one["id"] for one in names["categories"]} == {"car": 4, "ship": 5}
 
 
 def test_other_classes_are_named_with_the_likely_typo(folder: Path) -> None:
     with pytest.raises(ModelError) as error:
         find_targets([folder / "test.json"], (Category(1, "car"), Category(2, "shp")))
     assert "'shp' is not in it; the checkpoint does not know 'ship'" in error.value.what
-    assert error.value.hint == "is 'ship' meant to be 'shp'?"
+    assert (error.value.hint or "").startswith("is 'ship' meant to be 'shp'?")
+
+
+def test_some_classes_and_case(folder: Path) -> None:
+    """Classes in common are predicted by --classes; a difference in case only is matched."""
+    trained = (Category(1, "bus"), Category(2, "Car"), Category(3, "ship"))
+    with pytest.raises(ModelError) as caught:
+        find_targets([folder / "test.json"], trained)
+    assert "--classes Car,ship" in (caught.value.hint or "")
+    said: list[str] = []
+    targets = find_targets([folder / "test.json"], trained, classes="Car,ship", say=said.append)
+    assert [category.id for category in targets.categories] == [4, 5]
+    assert targets.labels == (1, 2)
+    assert len(said) == 1
+    labels = np.array([0, 1, 2])
+    found = Detections(labels, labels, labels / 4, np.ones((3, 4)))
+    assert targets.chosen(found, 3).labels.tolist() == [0, 1]
+
+
+def test_images_that_cannot_be_read(folder: Path) -> None:
+    (folder / "images" / "0.png").write_bytes(b"no image")
+    with pytest.raises(DataError) as caught:
+        find_targets([folder / "images"], TRAINED)
+    assert "--skip-bad" in (caught.value.hint or "")
+    left = LeftOut(bad=True)
+    targets = find_targets([folder / "images"], TRAINED, left=left)
+    assert [(i.id, i.file_name) for i in targets.images] == [(1, "a.png"), (2, "b.png")]
+    assert len(left.errors) == 1
+    assert [image.id for image in targets.without([1]).images] == [2]
 
 
 def test_task_1_holds_no_proposals(folder: Path) -> None:

@@ -67,6 +67,10 @@ def _read(name: str) -> Callable[[Path], None]:
     return call
 
 
+def _read_text(folder: Path) -> None:
+    storage.read_predicted(folder / "t", made.horizontal(), drop_other_classes=True)
+
+
 def _both(folder: Path) -> None:
     """Read JSON by the compiled scanner and with care: both must say the same."""
     results: list[Detections | str] = []
@@ -89,7 +93,21 @@ def _both(folder: Path) -> None:
         assert a is None or np.array_equal(a, b), key
 
 
+def _text() -> tuple[Files, ...]:
+    """Return DOTA's Task 1, YOLO's labels with scores and VisDrone's results."""
+    stems = [Path(image.file_name).stem for image in made.horizontal().images]
+    name = made.horizontal().categories[0].name
+    task = f"{stems[0]} 0.9 1 2 8 2 8 6 1 6\n".encode()
+    yolo, visdrone = b"0 0.5 0.5 0.1 0.2 0.75\n", b"1,2,3,4,0.5,4,-1,-1\n"
+    return (
+        {f"t/Task1_{name}.txt": task, "t/Task1_x.txt": b""},
+        {f"t/{stems[0]}.txt": yolo * 2, f"t/{stems[-1]}.txt": b""},
+        {f"t/{stems[0]}.txt": visdrone, f"t/{stems[-1]}.txt": visdrone},
+    )
+
+
 READERS = (
+    Reader("predictions-text", _text, _read_text),
     Reader("predictions", _json, _read("p.json")),
     Reader("predictions-compiled", _json, _both),
     Reader("npz", _npz, _read("p.npz")),

@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from sodkit.arrays import BoolArray, IntArray
 from sodkit.data.checking.findings import Finding, Severity
-from sodkit.data.checking.oddities import MIN_SIDE, crossing
+from sodkit.data.checking.oddities import MIN_SIDE, crossing, crowds
 from sodkit.data.formats.assemble import Collected, enclosing, is_ignore
 from sodkit.data.formats.source import closest
+from sodkit.data.records import CROWD
 
 _RARE = 20
 """A class with so many times fewer objects than one of nearly its name may be a slip."""
@@ -38,6 +39,9 @@ def look_at(source: Collected, classes: Sequence[str] | None) -> Iterator[Findin
     yield from _shapes(source)
     yield from _borders(source)
     yield from _doubles(source)
+    crowded = crowds(source.flags & CROWD != 0)
+    if crowded is not None:
+        yield Finding("warning", "iscrowd", crowded, f"{source.path}: annotations")
 
 
 def _rows(

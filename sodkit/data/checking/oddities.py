@@ -6,7 +6,7 @@ import numpy as np
 import shapely
 
 from sodkit.arrays import BoolArray
-from sodkit.data.records import Annotations, Polygons
+from sodkit.data.records import CROWD, Annotations, Polygons
 
 MIN_SIDE = 1.0
 """Objects thinner than this many px of a patch are not learnt: no anchor can reach them."""
@@ -23,7 +23,8 @@ def oddities(annotations: Annotations) -> list[str]:
 
     Returns:
         a sentence for each kind of oddity there is: objects whose polygon crosses itself, regions
-        of other than four corners, sides below ``MIN_SIDE``. ``sodkit check`` lists them all.
+        of other than four corners, sides below ``MIN_SIDE``, most objects iscrowd. ``sodkit check``
+        lists them all.
     """
     crossed, cornered, thin = _crossed(annotations), _cornered(annotations), _thin(annotations)
     region = f"region{_s(cornered)} of other than 4 corners"
@@ -32,11 +33,28 @@ def oddities(annotations: Annotations) -> list[str]:
         (cornered, f"{region}: ignored, an object so drawn too"),
         (thin, f"object{_s(thin)} with a side below {MIN_SIDE:g} px: not trained on"),
     ]
-    return [
+    sentences = [
         f"{int(rows.sum())} {what} (first: {_place(annotations, rows)}); see sodkit check"
         for rows, what in found
         if rows.any()
     ]
+    objects = ~annotations.is_region
+    crowded = crowds(annotations.flagged(CROWD)[objects])
+    return sentences if crowded is None else [crowded, *sentences]
+
+
+def crowds(crowd: BoolArray) -> str | None:
+    """Say so if more than half of the objects are iscrowd; ``crowd``: (N,) which are.
+
+    Tools that export every mask as RLE set iscrowd to 1 with it.
+    """
+    count = int(crowd.sum())
+    if 2 * count <= len(crowd):
+        return None
+    return (
+        f"{count} of {len(crowd)} objects are iscrowd, as masks exported as RLE are: they are "
+        "ignored, not learnt; if they are single objects, set iscrowd to 0"
+    )
 
 
 def crossing(polygons: Polygons) -> BoolArray:

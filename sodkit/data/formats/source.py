@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from sodkit.data.formats.folders import LONGEST_NAME
-from sodkit.errors import DataError
+from sodkit.errors import DataError, ImageError
 from sodkit.json_text import BOM, JsonError, decode, decode_items
 
 T = TypeVar("T")
@@ -40,9 +40,22 @@ class MissingImageError(DataError):
         self.stem = stem
 
 
+SKIPPED = ("no-size", "not-finite", "outside", "bad-polygon")
+"""Kinds of boxes that ``--skip-bad`` leaves out: releases have a handful among 100 000."""
+
+
 def stop(error: DataError, kind: str) -> None:
     """Raise what is wrong: the ``Report`` of ordinary reading."""
-    raise error
+    skipped = kind in SKIPPED or isinstance(error, (MissingImageError, ImageError))
+    raise advised(error) if skipped else error
+
+
+def advised(error: DataError) -> DataError:
+    """Add to an error's hint that ``--skip-bad`` leaves out what it is about."""
+    advice = "--skip-bad leaves out such boxes and images, and lists them"
+    if advice not in (error.hint or ""):
+        error.hint = advice if error.hint is None else f"{error.hint}; {advice}"
+    return error
 
 
 def read_bytes(path: Path) -> bytes:

@@ -5,6 +5,7 @@ Decoding is OpenCV's: no torch needed, every common format, EXIF orientation und
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,11 +16,14 @@ import numpy.typing as npt
 from sodkit.data.images.decode_into import decode_into
 from sodkit.data.images.image_size import LONGEST_WRITTEN, PNG, header_size, read_header
 from sodkit.data.images.png_chunks import pixel_chunks
-from sodkit.errors import DataError
+from sodkit.errors import DataError, DataWarning, ImageError
 from sodkit.files import write_bytes
 
 RgbImage = npt.NDArray[np.uint8]
 Order = Literal["rgb", "bgr"]
+
+JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_FILLED = 128
 
 BLACK = 16
 """An image of 16 bits a channel is refused if of the upper 8 bits no value reaches this: 12 bits in
@@ -44,8 +48,9 @@ def read_image(
 ) -> RgbImage:
     """Read an image as (H, W, 3) uint8; greyscale is repeated, alpha dropped.
 
-    An EXIF orientation is applied, unless ``size`` says that the annotations were made on the
-    unrotated pixels.
+    A JPEG that lacks its end is read as far as it goes, if that is half of it or more, with a
+    ``DataWarning``. An EXIF orientation is applied, unless ``size`` says that the annotations were
+    made on the unrotated pixels.
 
     Args:
         path: the file.
@@ -66,7 +71,7 @@ def read_image(
     try:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
-        raise DataError(f"image cannot be read: {error.strerror}", where=path) from error
+        raise ImageError(f"image cannot be read: {error.strerror}", where=path) from error
     if data[: len(PNG)].tobytes() == PNG:
         data = pixel_chunks(data, path)
     color = cv2.IMREAD_COLOR_RGB if order == "rgb" else cv2.IMREAD_COLOR_BGR
@@ -159,8 +164,8 @@ def _refuse_black(image: RgbImage, path: Path) -> None:
         )
 
 
-def _wrong_size(path: Path, have: tuple[int, int], want: tuple[int, int]) -> DataError:
-    return DataError(
+def _wrong_size(path: Path, have: tuple[int, int], want: tuple[int, int]) -> ImageError:
+    return ImageError(
         f"the image has {have[0]} x {have[1]} px, its annotation says {want[0]} x {want[1]}",
         where=path,
         hint="correct width and height in the annotations, or give the right --images folder",
@@ -170,10 +175,32 @@ def _wrong_size(path: Path, have: tuple[int, int], want: tuple[int, int]) -> Dat
 def _decode(data: npt.NDArray[np.uint8], flags: int, path: Path) -> RgbImage:
     try:
         image = cv2.imdecode(data, flags) if len(data) else None
+        if image is None and data[:2].tobytes() == JPEG_START:
+            image = _cut_off(data, flags, path)
     except cv2.error as error:
-        raise DataError(f"image cannot be decoded: {error.err}", where=path) from error
+        raise ImageError(f"image cannot be decoded: {error.err}", where=path) from error
     if image is None:
-        raise DataError("image cannot be decoded", where=path, hint="is it a whole image file?")
+        raise ImageError("image cannot be decoded", where=path, hint="is it a whole image file?")
+    return np.asarray(image, np.uint8)
+
+
+def _cut_off(data: npt.NDArray[np.uint8], flags: int, path: Path) -> RgbImage | None:
+    """Decode a JPEG that lacks its end as far as it goes; None if less than half is there.
+
+    The decoder fills what is missing with grey of 128.
+    """
+    image = cv2.imdecode(np.append(data, np.frombuffer(JPEG_END, np.uint8)), flags)
+    if image is None:
+        return None
+    there = np.flatnonzero((image != _FILLED).any(axis=(1, 2)))
+    rows = len(image) - 1 - int(there[-1]) if len(there) else len(image)
+    if 2 * rows > len(image):
+        return None
+    warnings.warn(
+        f"{path}: the JPEG lacks its end: {rows} of its {len(image)} rows are grey",
+        DataWarning,
+        stacklevel=2,
+    )
     return np.asarray(image, np.uint8)
 
 

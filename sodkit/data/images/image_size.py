@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sodkit.data.images import jpeg_header, tiff_header
-from sodkit.errors import DataError
+from sodkit.errors import ImageError
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -93,12 +93,12 @@ def read_header(path: Path) -> Header | None:
             header = _parse(start, file)
             count = os.fstat(file.fileno()).st_size
     except FileNotFoundError as error:
-        raise DataError("no such image", where=path) from error
+        raise ImageError("no such image", where=path) from error
     except (OSError, ValueError, OverflowError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise DataError(f"image cannot be read: {reason}", where=path) from error
+        raise ImageError(f"image cannot be read: {reason}", where=path) from error
     except struct.error as error:
-        raise DataError("the image ends in its header", where=path) from error
+        raise ImageError("the image ends in its header", where=path) from error
     if header is not None:
         _check(header, count, path)
     return header
@@ -123,19 +123,19 @@ def _check(header: Header, count: int, path: Path) -> None:
     """Raise unless an image of such a header and ``count`` bytes may be decoded."""
     width, height = header.width, header.height
     if header.trouble is not None:
-        raise DataError(f"{header.trouble}: not decoded", where=path, hint=_AS_PNG)
+        raise ImageError(f"{header.trouble}: not decoded", where=path, hint=_AS_PNG)
     if width < 1 or height < 1:
-        raise DataError(f"the header states {width} x {height} px", where=path)
+        raise ImageError(f"the header states {width} x {height} px", where=path)
     longest = _LONGEST_OF.get(header.format, _LONGEST)
     if width * height > MOST_PIXELS or max(width, height) > longest:
-        raise DataError(
+        raise ImageError(
             f"the image has {width} x {height} px, more than can be decoded "
             f"({MOST_PIXELS} in all, {longest} a side)",
             where=path,
             hint=_AS_TILES,
         )
     if header.least > count:
-        raise DataError(
+        raise ImageError(
             f"the header states {width} x {height} px, but {count} bytes cannot hold as many",
             where=path,
             hint="is it a whole image file?",
@@ -195,15 +195,15 @@ def _refuse_others(start: bytes, path: Path) -> None:
     if start[4:8] == b"ftyp":
         brand = start[8:12]
         if brand in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
-            raise DataError("is a HEIC image: not decoded", where=path, hint=_AS_PNG)
+            raise ImageError("is a HEIC image: not decoded", where=path, hint=_AS_PNG)
         if brand not in (b"avif", b"avis"):
-            raise DataError("is a video, not an image", where=path, hint=_AS_FRAMES)
+            raise ImageError("is a video, not an image", where=path, hint=_AS_FRAMES)
     if (
         start[4:8] in (b"moov", b"mdat", b"wide")
         or start[:4] in (b"\x1aE\xdf\xa3", b"\0\0\1\xba", b"\0\0\1\xb3", b"FLV\1")
         or (start[:4] == b"RIFF" and start[8:12] == b"AVI ")
     ):
-        raise DataError("is a video, not an image", where=path, hint=_AS_FRAMES)
+        raise ImageError("is a video, not an image", where=path, hint=_AS_FRAMES)
     if start.startswith(b"version https://git-lfs"):
         hint = "fetch the images with: git lfs pull"
-        raise DataError("is a pointer of Git LFS, not an image", where=path, hint=hint)
+        raise ImageError("is a pointer of Git LFS, not an image", where=path, hint=hint)

@@ -18,6 +18,7 @@ def list_images(
     *,
     recursive: bool = False,
     say: Callable[[str], None] = lambda message: None,
+    on_bad: Callable[[DataError], None] | None = None,
 ) -> tuple[tuple[ImageRecord, ...], Path]:
     """Return the images among ``paths`` with ids from 1 on, in the given order.
 
@@ -26,6 +27,7 @@ def list_images(
         recursive: take those in the folders' subfolders, too. Hidden subfolders are left out, and
             those that a command of ours has written.
         say: called with subfolders that are left out.
+        on_bad: called with what is wrong with an image, which is left out; None: it is raised.
 
     Returns:
         the images, and the folder where their ``file_name`` starts: the last one they share.
@@ -39,11 +41,17 @@ def list_images(
     if not files:
         raise DataError("no image is named", hint="name image files or folders of images")
     folder = Path(os.path.commonpath([file.absolute().parent for file in files]))
-    records = []
-    for number, file in enumerate(files, start=1):
-        width, height = image_size(file)
+    records: list[ImageRecord] = []
+    for file in files:
+        try:
+            width, height = image_size(file)
+        except DataError as error:
+            if on_bad is None:
+                raise
+            on_bad(error)
+            continue
         name = file.absolute().relative_to(folder).as_posix()
-        records.append(ImageRecord(number, name, width, height))
+        records.append(ImageRecord(len(records) + 1, name, width, height))
     return tuple(records), folder
 
 

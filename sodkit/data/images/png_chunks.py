@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sodkit.data.images.image_size import PNG
-from sodkit.errors import DataError
+from sodkit.errors import ImageError
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -53,7 +53,7 @@ def _needed(data: memoryview, path: Path) -> Iterator[tuple[int, int]]:
         end = at + 12 + length
         name = kind.decode("latin-1")
         if end > len(data):
-            raise DataError(
+            raise ImageError(
                 f"image cannot be decoded: its chunk {name!r} states {length} bytes, the file ends "
                 f"after {max(0, len(data) - at - 8)}",
                 where=path,
@@ -64,13 +64,13 @@ def _needed(data: memoryview, path: Path) -> Iterator[tuple[int, int]]:
                 yield first, at
             first = end
         elif zlib.crc32(data[at + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
-            raise DataError(
+            raise ImageError(
                 f"image cannot be decoded: its chunk {name!r} is damaged (checksum)", where=path
             )
         at = end
         if kind == b"IEND":
             yield first, at
             return
-    raise DataError(
+    raise ImageError(
         "image cannot be decoded: the file ends before its last chunk", where=path, hint=_WHOLE
     )

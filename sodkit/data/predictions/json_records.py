@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from contextlib import suppress
 from functools import partial
@@ -11,15 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from sodkit.data.predictions.columns import KINDS, Columns
+from sodkit.arrays import IntArray
+from sodkit.data.predictions.columns import KINDS, Columns, numbered
 from sodkit.errors import DataError
-from sodkit.json_columns import INTEGER, NUMBERS, Field, JsonColumns, read_columns
+from sodkit.json_columns import NUMBERS, REFERENCE, TEXT, Field, JsonColumns, read_columns
 from sodkit.json_text import BOM, JsonError, decode
 
+_IDS = ("image_id", "category_id")
+
 _FIELDS = {
-    "image_id": Field(INTEGER, required=True),
+    "image_id": Field(REFERENCE, required=True),
     "score": Field(NUMBERS, required=True),
-    "category_id": Field(INTEGER),
+    "category_id": Field(REFERENCE),
+    "file_name": Field(TEXT),
+    "category_name": Field(TEXT),
     **{kind: Field(NUMBERS, width) for kind, width in KINDS.items()},
 }
 
@@ -72,29 +78,86 @@ def _columns(found: JsonColumns, where: str) -> Columns:
         else:
             what = f"has {'a' if with_category[row] else 'no'} category_id, unlike those before"
         raise DataError(what, where=_place(found, row, where))
+    image_id, image_names = _references(found, "image_id", "file_name")
+    category_id, class_names = _references(found, "category_id", "category_name")
+    assert image_id is not None  # it is required
     return Columns(
-        image_id=found.integers["image_id"],
-        category_id=found.integers.get("category_id"),
+        image_id=image_id,
+        category_id=category_id,
         score=found.numbers["score"],
         boxes=found.numbers[names[first]],
         kind=names[first],
+        image_names=image_names,
+        class_names=class_names,
     )
 
 
+def _references(
+    found: JsonColumns, field: str, name: str
+) -> tuple[IntArray | None, tuple[str, ...] | None]:
+    """Return ids, or indices into names: those of ``name`` if all records have it."""
+    there = found.present.get(name)
+    if there is not None and there.all():
+        return numbered(found.texts[name])
+    if field in found.texts:
+        return numbered(found.texts[field])
+    return found.integers.get(field), None
+
+
 def _place(found: JsonColumns, row: int, where: str) -> str:
-    return f"{where}: $[{row}] (image_id {found.integers['image_id'][row]})"
+    ids = found.texts.get("image_id", found.integers.get("image_id"))
+    assert ids is not None
+    return f"{where}: $[{row}] (image_id {ids[row]})"
 
 
 def _reject(where: str, index: int, text: bytes, error: JsonError) -> None:
     """Raise for the record that has a missing field or a wrong type."""
-    loose: Any = None
+    loose: Any = _UNREADABLE
     with suppress(JsonError):  # not UTF-8, or a number too large: the id stays unknown
         loose = decode(text, object)
     known = isinstance(loose, dict) and "image_id" in loose
     about = f" (image_id {loose['image_id']})" if known else ""
-    # msgspec's own text names the field.
-    what = str(error.__cause__ if error.reason == "form" else error)
-    raise DataError(what, where=f"{where}: $[{index}]{about}") from error
+    what = _form(error, loose) if error.reason == "form" else str(error)
+    raise DataError(what, where=f"{where}: $[{index}]{about}", hint=_HINT) from error
+
+
+_UNREADABLE = object()
+
+_HINT = (
+    "a prediction is {image_id: number or file name, category_id: number or class name, score, "
+    "bbox: [x, y, width, height]}; obb and poly stand for oriented boxes"
+)
+
+_WANTED = {
+    **dict.fromkeys(_IDS, "a whole number or text"),
+    **dict.fromkeys(("file_name", "category_name"), "text"),
+    **{kind: f"a list of {width} numbers" for kind, width in KINDS.items()},
+    "score": "a number",
+}
+
+
+def _form(error: JsonError, record: Any) -> str:
+    """Say in plain words what is wrong with a record: the field, what it should be and what is."""
+    if record is _UNREADABLE:
+        return str(error)
+    if not isinstance(record, dict):
+        return "a prediction should be an object with fields" + _found(record)
+    for name in ("image_id", "score"):
+        if name not in record:
+            return f"the field '{name}' is missing"
+    name = re.split(r"[.\[]", error.place)[0]
+    if name not in _WANTED:
+        return str(error)
+    return f"{name} should be {_WANTED[name]}" + _found(record.get(name))
+
+
+def _found(value: Any) -> str:
+    text = repr(value) if isinstance(value, str) else json.dumps(value)
+    return f", it is {text if len(text) <= _SHOWN else text[:_SHOWN] + '...'}"
+
+
+_SHOWN = 60
+"""Characters of a wrong value that a message shows."""
 
 
 def _malformed(error: JsonError, data: bytes, where: str) -> DataError:

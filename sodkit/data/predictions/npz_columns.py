@@ -23,10 +23,10 @@ from sodkit.arrays import FloatArray, IntArray
 from sodkit.data.predictions.columns import KINDS, Columns
 from sodkit.errors import DataError
 
-_SMALL = 256_000_000
+SMALL_UNPACKED = 256_000_000
 """Bytes that columns may have unpacked, however small the file: 4.7 million upright boxes."""
 
-_RATIO = 64
+UNPACKED_RATIO = 64
 """So many times a larger file's size, else. Real columns shrink to a half, rounded ones to a tenth:
 their scores and boxes hardly repeat. A zip bomb unpacks to a thousand times its size."""
 
@@ -96,7 +96,7 @@ def _kind(names: set[str], path: Path) -> str:
 
 def _check_size(archive: zipfile.ZipFile, names: Sequence[str], path: Path) -> None:
     unpacked = sum(archive.getinfo(f"{name}.npy").file_size for name in names)
-    most = max(_SMALL, _RATIO * path.stat().st_size)
+    most = max(SMALL_UNPACKED, UNPACKED_RATIO * path.stat().st_size)
     if unpacked > most:
         raise DataError(
             f"its columns would take {unpacked / 1e6:,.0f} MB, at most {most / 1e6:,.0f} MB are"

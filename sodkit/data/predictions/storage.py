@@ -12,14 +12,17 @@ that names position and id; nothing is dropped.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from sodkit.arrays import BoolArray, IntArray
+from sodkit.arrays import BoolArray, FloatArray, IntArray
 from sodkit.data.predictions.columns import Columns
+from sodkit.data.predictions.joining import NONE, join_classes, join_images, read_beside, with_names
 from sodkit.data.predictions.json_records import read_json
 from sodkit.data.records import Annotations, Category, Detections
 from sodkit.errors import DataError
@@ -30,32 +33,82 @@ _FARTHEST = 1e9
 """No image is as large, in px: areas of such boxes would leave what numbers can hold."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Predicted:
+    """Predictions for the images of annotations.
+
+    Attributes:
+        detections: ids of images and indices of classes are those of the annotations.
+        images: (M,) indices of the images that were predicted on, where the file says so; else
+            those with a prediction.
+        other_classes: how many predictions of other classes were left out.
+    """
+
+    detections: Detections
+    images: IntArray
+    other_classes: int = 0
+
+
 def read_predictions(
     path: Path, annotations: Annotations, *, proposals: bool = False
 ) -> Detections:
-    """Read predictions for the images of ``annotations``.
+    """Read predictions for the images of ``annotations``; arguments as ``read_predicted``."""
+    return read_predicted(path, annotations, proposals=proposals).detections
+
+
+def read_predicted(
+    path: Path,
+    annotations: Annotations,
+    *,
+    proposals: bool = False,
+    drop_other_classes: bool = False,
+    say: Callable[[str], None] = lambda message: None,
+) -> Predicted:
+    """Read predictions for the images of ``annotations``, and which images they are of.
 
     Args:
-        path: ``.npz``, anything else is JSON.
-        annotations: give the images, and the classes that ``category_id`` refers to.
+        path: ``.npz``; text files of DOTA's Task 1 or 2, YOLO or VisDrone as a folder, a ``.zip``
+            or one ``.txt``; anything else is JSON.
+        annotations: give the images, and the classes.
         proposals: class-agnostic: ``category_id`` may be absent and is not read; all labels 0.
+        drop_other_classes: leave out predictions of classes that the annotations do not have.
+        say: called with a sentence about names that are matched though they differ.
 
     Raises:
         DataError: the file is missing, malformed, truncated, empty, mixes kinds of box, or holds
             an unknown image or class, a number that is not finite, a negative size, or a score
             outside [0, 1]; the message names the record and its image id.
     """
-    if not path.is_file():
-        raise DataError("no such predictions file", where=path)
     try:
-        columns = _read_npz(path, proposals) if path.suffix == ".npz" else read_json(path)
+        columns = _read(path, annotations, proposals, say)
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", where=path) from error
     if len(columns.score) == 0:
         raise DataError(
             "holds no predictions", where=path, hint="was the score threshold too high?"
         )
-    return _detections(columns, annotations, proposals, str(path))
+    return _joined(columns, annotations, proposals, str(path), drop_other_classes, say)
+
+
+def _read(
+    path: Path, annotations: Annotations, proposals: bool, say: Callable[[str], None]
+) -> Columns:
+    """Read a file by its format, with the names that are listed beside it."""
+    if not path.exists():
+        raise DataError("no such predictions file", where=path)
+    # Imported when used: zipfile is not needed for JSON.
+    if path.is_dir() or path.suffix.lower() in (".txt", ".zip"):
+        from sodkit.data.predictions.text_files import read_text_files
+
+        names = [category.name for category in annotations.categories]
+        return read_text_files(path, names, oriented=annotations.kind == "oriented", say=say)
+    if path.suffix == ".npz":
+        from sodkit.data.predictions.npz_columns import read_npz
+
+        columns = read_npz(path, with_category=not proposals)
+    else:
+        columns = read_json(path)
+    return with_names(columns, read_beside(path), str(path))
 
 
 def write_predictions(
@@ -113,30 +166,42 @@ def _write_json(path: Path, detections: Detections, category_ids: IntArray | Non
         stream.write(b"\n]\n")
 
 
-def _read_npz(path: Path, proposals: bool) -> Columns:
-    # Imported here: zipfile is not needed for JSON.
-    from sodkit.data.predictions.npz_columns import read_npz
-
-    return read_npz(path, with_category=not proposals)
+def _joined(
+    columns: Columns,
+    annotations: Annotations,
+    proposals: bool,
+    where: str,
+    drop: bool,
+    say: Callable[[str], None],
+) -> Predicted:
+    """Check the columns and turn ids and names into indices."""
+    _reject_bad_numbers(columns, where)
+    images = annotations.images
+    index, predicted = join_images(columns, images, where, say)
+    labels = np.zeros(len(columns.score), np.int64)
+    if not proposals:
+        labels = join_classes(columns, annotations.categories, where, say, drop=drop)
+    boxes = columns.boxes
+    if columns.shares:
+        sizes = np.array([(image.width, image.height) for image in images], np.float64)
+        boxes = boxes * np.tile(sizes[index], boxes.shape[1] // 2)
+    ids = np.array([image.id for image in images], np.int64)[index]
+    found = _detections(columns.kind, ids, labels, columns.score, boxes)
+    if predicted is None:
+        predicted = np.unique(index)
+    keep = labels != NONE
+    if keep.all():
+        return Predicted(found, predicted)
+    return Predicted(found.take(keep), predicted, int((~keep).sum()))
 
 
 def _detections(
-    columns: Columns, annotations: Annotations, proposals: bool, where: str
+    kind: str, ids: IntArray, labels: IntArray, scores: FloatArray, boxes: FloatArray
 ) -> Detections:
-    """Check the columns and turn ids into indices."""
-    _reject_bad_numbers(columns, where)
-    _check_images(columns, annotations, where)
-    labels = np.zeros(len(columns.score), np.int64)
-    if not proposals:
-        labels = _labels(columns, annotations, where)
-    xywh, obb = columns.boxes, None
-    if columns.kind != "bbox":
-        if columns.kind == "poly":
-            obb = corners_to_obb(columns.boxes.reshape(-1, 4, 2))
-        else:
-            obb = canonical(columns.boxes)
-        xywh = obb_to_xywh(obb)
-    return Detections(columns.image_id, labels, columns.score, xywh, obb)
+    if kind == "bbox":
+        return Detections(ids, labels, scores, boxes)
+    obb = corners_to_obb(boxes.reshape(-1, 4, 2)) if kind == "poly" else canonical(boxes)
+    return Detections(ids, labels, scores, obb_to_xywh(obb), obb)
 
 
 def _reject_bad_numbers(columns: Columns, where: str) -> None:
@@ -145,7 +210,7 @@ def _reject_bad_numbers(columns: Columns, where: str) -> None:
             row = int(np.argmax(bad))
             count = int(bad.sum())
             more = f" ({count} such predictions)" if count > 1 else ""
-            raise DataError(what + more, where=_place(columns, row, where), hint=hint)
+            raise DataError(what + more, where=columns.place(row, where), hint=hint)
 
     score, boxes = columns.score, columns.boxes
     reject(~np.isfinite(score), "the score is not a finite number")
@@ -160,54 +225,3 @@ def _reject_bad_numbers(columns: Columns, where: str) -> None:
     if columns.kind != "poly":
         below = np.minimum(boxes[:, 2], boxes[:, 3]) < 0
         reject(below, f"{columns.kind} has a negative width or height")
-
-
-def _check_images(columns: Columns, annotations: Annotations, where: str) -> None:
-    known = np.unique(np.array([image.id for image in annotations.images], np.int64))
-    unknown = ~_is_known(columns.image_id, known)
-    if unknown.any():
-        row = int(np.argmax(unknown))
-        raise DataError(
-            f"image {columns.image_id[row]} is not in the annotations"
-            f" ({int(unknown.sum())} of {len(unknown)} predictions are of unknown images)",
-            where=_place(columns, row, where),
-            hint="predict on these annotations' images, or evaluate against the others",
-        )
-
-
-def _labels(columns: Columns, annotations: Annotations, where: str) -> IntArray:
-    """Return class indices for the category ids."""
-    if columns.category_id is None:
-        raise DataError(
-            "predictions have no category_id", where=where, hint="are these --proposals?"
-        )
-    ids = np.array([category.id for category in annotations.categories], np.int64)
-    order = np.argsort(ids, kind="stable")
-    unknown = ~_is_known(columns.category_id, ids[order])
-    if unknown.any():
-        row = int(np.argmax(unknown))
-        names = ", ".join(f"{category.id} {category.name}" for category in annotations.categories)
-        raise DataError(
-            f"category_id {columns.category_id[row]} is no class of the annotations"
-            f" ({int(unknown.sum())} of {len(unknown)} predictions have an unknown one)",
-            where=_place(columns, row, where),
-            hint=f"the classes are: {names}; category_id is the data set's id, not an index",
-        )
-    return np.asarray(order[np.searchsorted(ids[order], columns.category_id)], np.int64)
-
-
-def _is_known(values: IntArray, ordered: IntArray) -> BoolArray:
-    """Return (N,) which values are in a sorted array; by a table if the range allows, for speed."""
-    if len(ordered) == 0:
-        return np.zeros(len(values), np.bool_)
-    low, high = int(ordered[0]), int(ordered[-1])
-    if high - low > 10_000_000:
-        place = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
-        return np.asarray(ordered[place] == values)
-    table = np.zeros(high - low + 3, np.bool_)
-    table[ordered - low + 1] = True
-    return np.asarray(table[np.clip(values, low - 1, high + 1) - low + 1])
-
-
-def _place(columns: Columns, row: int, where: str) -> str:
-    return f"{where}: $[{row}] (image_id {columns.image_id[row]})"

@@ -67,3 +67,20 @@ def test_splitting_says_it(tmp_path: Path) -> None:
     split_source(tmp_path / "ann.json", tmp_path / "out", plan)
     assert len(said) == 1
     assert "1 object with crossing sides" in said[0]
+
+
+# RectLabel#241: masks exported as RLE, all with iscrowd 1
+def test_most_objects_iscrowd(tmp_path: Path) -> None:
+    box = {"image_id": 1, "category_id": 1, "bbox": [5, 5, 9, 9]}
+    data = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 100, "height": 80}],
+        "categories": [{"id": 1, "name": "ship"}],
+        "annotations": [{**box, "iscrowd": 1}, {**box, "iscrowd": 1}, box],
+    }
+    file = tmp_path / "ann.json"
+    file.write_text(json.dumps(data))
+    (sentence,) = oddities(read_annotations(file))
+    assert sentence.startswith("2 of 3 objects are iscrowd")
+    data["annotations"] = [{**box, "iscrowd": 1}, box]
+    file.write_text(json.dumps(data))
+    assert oddities(read_annotations(file)) == []

@@ -14,7 +14,7 @@ from sodkit.data.formats import (
     read_annotations,
     recognise,
 )
-from sodkit.data.formats.missing_images import MissingImages
+from sodkit.data.left_out import LeftOut
 from sodkit.data.records import REGION
 from sodkit.errors import DataError
 
@@ -79,10 +79,10 @@ def test_labels_without_an_image(tmp_path: Path) -> None:
         text(tmp_path / "labelTxt" / f"{name}.txt", "1 1 21 1 21 11 1 11 ship 0\n")
     with pytest.raises(DataError, match=r"b\.txt: there is no image of this name"):
         read_annotations(tmp_path)
-    missing = MissingImages(leave_out=True)
-    own = read_annotations(tmp_path, report=missing)
+    missing = LeftOut(bad=False, missing=True)
+    own = read_annotations(tmp_path, report=missing.report)
     assert [image.file_name for image in own.images] == ["a.png", "b"]
-    kept = missing.without(own)
+    kept = missing.without_missing(own)
     assert [image.file_name for image in kept.images] == ["a.png"]
     assert len(kept) == 1
 

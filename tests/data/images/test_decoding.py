@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sodkit.data.images.decoding import image_size, read_image, write_image
-from sodkit.errors import DataError
+from sodkit.errors import DataError, DataWarning, ImageError
 
 
 def picture(height: int = 40, width: int = 60) -> np.ndarray:
@@ -123,6 +123,7 @@ def test_reads_into_memory_given(tmp_path: Path, order: Literal["rgb", "bgr"]) -
     np.testing.assert_array_equal(image, read_image(path, order=order))
 
 
+@pytest.mark.filterwarnings("ignore::sodkit.errors.DataWarning")
 @pytest.mark.parametrize("kept", [0.9, 0.5])
 @pytest.mark.parametrize("end", [b"", b"\xff\xd9"])
 def test_memory_given_hides_no_damage(tmp_path: Path, kept: float, end: bytes) -> None:
@@ -138,6 +139,19 @@ def test_memory_given_hides_no_damage(tmp_path: Path, kept: float, end: bytes) -
             read_image(path, size=(96, 64), into=into)
     else:
         np.testing.assert_array_equal(read_image(path, size=(96, 64), into=into), careful)
+
+
+# yolov5#916: photos that were cut off while they were copied
+def test_a_jpeg_without_its_end_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    path = jpeg(tmp_path / "a.jpg")
+    data, whole = path.read_bytes(), read_image(path)
+    path.write_bytes(data[: int(len(data) * 0.9)])
+    with pytest.warns(DataWarning, match=r"a\.jpg: the JPEG lacks its end: \d+ of its 64 rows"):
+        image = read_image(path, size=(96, 64))
+    np.testing.assert_array_equal(image[:32], whole[:32])
+    path.write_bytes(data[: len(data) // 4 + 300])
+    with pytest.raises(ImageError, match="cannot be decoded"):
+        read_image(path, size=(96, 64))
 
 
 def test_memory_given_does_not_keep_the_image_before(tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ def test_any_damage_is_one_error(tmp_path: Path) -> None:
 
 def test_a_zip_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand times its size: 30 MB of one score in 30 kB."""
-    monkeypatch.setattr(npz_columns, "_SMALL", 25_600_000)
+    monkeypatch.setattr(npz_columns, "SMALL_UNPACKED", 25_600_000)
     path = tmp_path / "p.npz"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as stream:
         for name, array in COLUMNS.items():
@@ -228,10 +228,10 @@ def test_a_zip_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_larger_file_may_hold_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(npz_columns, "_SMALL", 100)
+    monkeypatch.setattr(npz_columns, "SMALL_UNPACKED", 100)
     path = archive(tmp_path / "p.npz")
     assert len(read(path)) == 3
-    monkeypatch.setattr(npz_columns, "_RATIO", 0.1)
+    monkeypatch.setattr(npz_columns, "UNPACKED_RATIO", 0.1)
     with pytest.raises(DataError, match="at most"):
         read(path)
 
