@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from sodkit.cli.options import Changes, Format, Json, Overwrite
+from sodkit.cli.options import Angle, Area, Changes, Difficult, Format, Json, Oriented, Overwrite
 
 if TYPE_CHECKING:
     from sodkit.data.records import Annotations, BoxKind, Detections
@@ -43,6 +43,10 @@ def evaluate(
         ),
     ] = "drop",
     format_: Format = None,
+    difficult: Difficult = None,
+    area: Area = None,
+    angle: Angle = None,
+    oriented: Oriented = False,
     images: Annotated[
         Path | None, typer.Option(help="Where file_name starts: the report shows the worst images.")
     ] = None,
@@ -68,12 +72,15 @@ def evaluate(
 
     Example: sodkit eval test.json pred.json --images photos --out report
     """
-    from sodkit.cli.common import output_folder
-    from sodkit.data.formats import read_annotations
+    from sodkit.cli.common import note_reading, output_folder
+    from sodkit.data.formats import Reading, read_annotations
     from sodkit.data.predictions.storage import read_predictions
     from sodkit.data.records import as_boxes
 
-    annotations = as_boxes(read_annotations(ann, format=format_, images=images), boxes)
+    reading = Reading(difficult, area, angle, oriented)
+    found = read_annotations(ann, format=format_, images=images, reading=reading)
+    note_reading(found, ann)
+    annotations = as_boxes(found, boxes)
     chosen = choose_protocol(protocol, recipe, overrides or [], annotations.kind)
     files = dict(zip(run_names(predictions), predictions, strict=True))
     with output_folder(out, "eval", REPORT_FILES[: 1 if proposals else 3], overwrite=overwrite):

@@ -10,6 +10,7 @@ from typing import Any
 from sodkit.data.checking.oddities import oddities
 from sodkit.data.formats import Subset, find_images, read_annotations
 from sodkit.data.formats.missing_images import MissingImages
+from sodkit.data.formats.reading import AS_STATED, Reading
 from sodkit.errors import UsageError
 from sodkit.lock import lock_folder
 from sodkit.tiling.conservation import SplitReport
@@ -29,6 +30,7 @@ class SplitPlan:
         overwrite: replace an earlier split of other settings.
         skip_bad: leave out images that are missing or cannot be read.
         say: called with a sentence about annotations that look wrong and are split all the same.
+        reading: what the user decides where annotations can mean two things.
     """
 
     settings: Callable[[str], SplitSettings]
@@ -38,6 +40,7 @@ class SplitPlan:
     overwrite: bool = False
     skip_bad: bool = False
     say: Callable[[str], None] = lambda message: None
+    reading: Reading = AS_STATED
 
 
 def settings_by_subset(
@@ -78,7 +81,9 @@ def split_source(
         DataError, UsageError, SodkitError: as ``read_annotations`` and ``split_dataset``.
     """
     missing = MissingImages(leave_out=plan.skip_bad)
-    own = read_annotations(path, format=plan.format, images=plan.images, report=missing)
+    own = read_annotations(
+        path, format=plan.format, images=plan.images, report=missing, reading=plan.reading
+    )
     for sentence in oddities(own):
         plan.say(f"{path}: {sentence}")
     folder = find_images(path, own) if plan.images is None else plan.images
