@@ -50,24 +50,25 @@ Wrong = Callable[[int, bytes, JsonError], None]
 """Called with the position, text and error of an item of a list that is of another form."""
 
 
-def decode(data: Buffer, kind: type[T]) -> T:
+def decode(data: Buffer, kind: type[T], *, lax: bool = False) -> T:
     """Decode JSON as ``kind``.
 
     Args:
         data: the text, without a byte order mark.
         kind: what msgspec is to make of it.
+        lax: 1.0 and "1" are integers, too, "0.5" is a number.
 
     Raises:
         JsonError: it cannot be.
     """
     try:
-        return msgspec.json.decode(data, type=kind)
+        return msgspec.json.decode(data, type=kind, strict=not lax)
     except FAULTS as error:
         raise explain(error, bytes(data)) from error
 
 
 def decode_items(
-    raws: Sequence[msgspec.Raw], kind: type[T], wrong: Wrong, start: int = 0
+    raws: Sequence[msgspec.Raw], kind: type[T], wrong: Wrong, start: int = 0, *, lax: bool = False
 ) -> list[tuple[int, T]]:
     """Decode the items of a JSON list, all at once if they are sound.
 
@@ -76,23 +77,24 @@ def decode_items(
         kind: what msgspec is to make of each.
         wrong: called with each item that is of another form; if it returns, the item is left out.
         start: position of the first of them in the list.
+        lax: see ``decode``.
 
     Returns:
         (position, item) of the sound ones.
     """
     try:
         joined = b"[" + b",".join(raws) + b"]"
-        return list(enumerate(decode(joined, list[kind]), start))  # type: ignore[valid-type]
+        return list(enumerate(decode(joined, list[kind], lax=lax), start))  # type: ignore[valid-type]
     except JsonError:
-        return list(_decode_each(raws, kind, wrong, start))
+        return list(_decode_each(raws, kind, wrong, start, lax))
 
 
 def _decode_each(
-    raws: Sequence[msgspec.Raw], kind: type[T], wrong: Wrong, start: int
+    raws: Sequence[msgspec.Raw], kind: type[T], wrong: Wrong, start: int, lax: bool
 ) -> Iterator[tuple[int, T]]:
     for position, raw in enumerate(raws, start):
         try:
-            yield position, decode(raw, kind)
+            yield position, decode(raw, kind, lax=lax)
         except JsonError as error:
             wrong(position, bytes(raw), error)
 

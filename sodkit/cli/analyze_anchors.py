@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sodkit.cli.options import Ann, Changes, Format, Json, Overwrite
+from sodkit.cli.options import (
+    Angle,
+    Ann,
+    Area,
+    Changes,
+    Difficult,
+    Format,
+    Json,
+    Oriented,
+    Overwrite,
+)
 
 if TYPE_CHECKING:
     from sodkit.analysis.anchor_study import AnchorQuality
@@ -31,6 +41,10 @@ def analyze_anchors(
         Path | None, typer.Option(help="Where file_name starts, if sizes must be looked up.")
     ] = None,
     format_: Format = None,
+    difficult: Difficult = None,
+    area: Area = None,
+    angle: Angle = None,
+    oriented: Oriented = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -44,11 +58,14 @@ def analyze_anchors(
     """
     from sodkit.analysis.anchor_study import analyze_anchors as analyze
     from sodkit.analysis.anchor_study import quality_as_dict
-    from sodkit.cli.common import output_folder, print_json, progress
+    from sodkit.cli.common import note_reading, output_folder, print_json, progress
     from sodkit.config import DEFAULT_RECIPES, load_recipe
-    from sodkit.data.formats import read_annotations
+    from sodkit.data.formats import Reading, read_annotations
 
-    annotations = read_annotations(ann, format=format_, images=images)
+    annotations = read_annotations(
+        ann, format=format_, images=images, reading=Reading(difficult, area, angle, oriented)
+    )
+    note_reading(annotations, ann)
     loaded = load_recipe(recipe or DEFAULT_RECIPES[annotations.kind], overrides or ())
     with output_folder(out, "analyze-anchors", ANCHOR_FILES, overwrite=overwrite):
         with progress("analysing") as report:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sodkit.cli.options import Ann, Format, Images, Json
+from sodkit.cli.options import Angle, Ann, Area, Difficult, Format, Images, Json, Oriented
 
 if TYPE_CHECKING:
     from sodkit.data.checking.check_profile import Profile
@@ -21,6 +21,10 @@ def check(
     ann: Ann,
     images: Images = None,
     format_: Format = None,
+    difficult: Difficult = None,
+    area: Area = None,
+    angle: Angle = None,
+    oriented: Oriented = False,
     classes: Annotated[
         str | None,
         typer.Option(help="The right class names: a text file, one a line, or a,b,c."),
@@ -38,10 +42,12 @@ def check(
     """
     from sodkit.cli.common import print_json, progress
     from sodkit.data.checking.dataset_check import check_dataset
+    from sodkit.data.formats import Reading
 
     with progress("checking") as report_progress:
         report = check_dataset(
             ann, images=images, format=format_, classes=_names(classes),
+            reading=Reading(difficult, area, angle, oriented),
             look_at_images=not no_images, workers=workers, progress=report_progress,
         )  # fmt: skip
     if as_json:

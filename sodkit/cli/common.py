@@ -13,11 +13,14 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 import typer
 
 from sodkit.errors import DataWarning, SodkitError, UsageError
+
+if TYPE_CHECKING:
+    from sodkit.data.records import Annotations
 
 INTERRUPTED = 130
 LINE_SECONDS = 30.0
@@ -109,6 +112,12 @@ def print_error(error: SodkitError) -> None:
 def note(message: str) -> None:
     """Print a line for people to stderr."""
     print(message, file=sys.stderr, flush=True)
+
+
+def note_reading(annotations: Annotations, path: Path) -> None:
+    """Print how annotations were read where a user may expect otherwise."""
+    for item in annotations.notes:
+        note(f"{path}: {item.what}")
 
 
 MOST_ROWS = 500

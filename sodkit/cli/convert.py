@@ -7,7 +7,18 @@ from typing import Annotated, Literal
 
 import typer
 
-from sodkit.cli.options import Ann, Format, Images, Json, Overwrite, SkipBad
+from sodkit.cli.options import (
+    Angle,
+    Ann,
+    Area,
+    Difficult,
+    Format,
+    Images,
+    Json,
+    Oriented,
+    Overwrite,
+    SkipBad,
+)
 
 
 def convert(
@@ -19,6 +30,10 @@ def convert(
     out: Annotated[Path, typer.Option(help="File (coco) or folder (others) to write.")],
     images: Images = None,
     format_: Format = None,
+    difficult: Difficult = None,
+    area: Area = None,
+    angle: Angle = None,
+    oriented: Oriented = False,
     skip_missing: Annotated[
         bool, typer.Option("--skip-missing", help="Leave out labels without an image.")
     ] = False,
@@ -34,15 +49,19 @@ def convert(
 
     Example: sodkit convert labelTxt --images images --to coco --out train.json
     """
-    from sodkit.cli.common import note, print_json, print_table, progress
-    from sodkit.data.formats import find_images, read_annotations
+    from sodkit.cli.common import note, note_reading, print_json, print_table, progress
+    from sodkit.data.formats import Reading, find_images, read_annotations
     from sodkit.data.formats.conversion import convert as write
     from sodkit.data.left_out import LEFT_OUT, LeftOut
     from sodkit.outputs import check_not_read
 
     check_not_read(out, ann)
     left = LeftOut(bad=skip_bad, missing=skip_missing or skip_bad)
-    annotations = read_annotations(ann, format=format_, images=images, report=left.report)
+    reading = Reading(difficult, area, angle, oriented)
+    annotations = read_annotations(
+        ann, format=format_, images=images, report=left.report, reading=reading
+    )
+    note_reading(annotations, ann)
     annotations = left.without_missing(annotations)
     folder = images or find_images(ann, annotations)
     with progress("placing images") as report:

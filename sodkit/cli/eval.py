@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from sodkit.cli.options import Changes, Classes, Format, Json, Overwrite
+from sodkit.cli.options import (
+    Angle,
+    Area,
+    Changes,
+    Classes,
+    Difficult,
+    Format,
+    Json,
+    Oriented,
+    Overwrite,
+)
 
 if TYPE_CHECKING:
     from sodkit.data.records import Annotations, BoxKind, Detections
@@ -48,6 +58,10 @@ def evaluate(
         ),
     ] = "drop",
     format_: Format = None,
+    difficult: Difficult = None,
+    area: Area = None,
+    angle: Angle = None,
+    oriented: Oriented = False,
     images: Annotated[
         Path | None, typer.Option(help="Where file_name starts: the report shows the worst images.")
     ] = None,
@@ -77,11 +91,14 @@ def evaluate(
 
     Example: sodkit eval test.json pred.json --images photos --out report
     """
-    from sodkit.cli.common import output_folder
-    from sodkit.data.formats import read_annotations
+    from sodkit.cli.common import note_reading, output_folder
+    from sodkit.data.formats import Reading, read_annotations
     from sodkit.data.records import as_boxes
 
-    annotations = as_boxes(read_annotations(ann, format=format_, images=images), boxes)
+    reading = Reading(difficult, area, angle, oriented)
+    annotations = read_annotations(ann, format=format_, images=images, reading=reading)
+    note_reading(annotations, ann)
+    annotations = as_boxes(annotations, boxes)
     chosen = choose_protocol(protocol, recipe, overrides or [], annotations.kind)
     files = dict(zip(run_names(predictions), predictions, strict=True))
     with output_folder(out, "eval", REPORT_FILES[: 1 if proposals else 3], overwrite=overwrite):

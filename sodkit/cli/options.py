@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -26,6 +26,23 @@ SkipBad = Annotated[
         "--skip-bad",
         help="Leave out boxes without size or outside, and images that cannot be read; list them.",
     ),
+]
+Difficult = Annotated[
+    Literal["ignore", "keep"] | None,
+    typer.Option(
+        help="Difficult objects: ignore them or not (default: as the data set's version)."
+    ),
+]
+Area = Annotated[
+    Literal["stated", "box"] | None,
+    typer.Option(help="Area that counts (default: the stated one, if it can be the box's)."),
+]
+Angle = Annotated[
+    Literal["radians", "degrees", "degrees-ccw"] | None,
+    typer.Option(help="Stated angles: clockwise, or counter-clockwise (default: radians)."),
+]
+Oriented = Annotated[
+    bool, typer.Option("--oriented", help="Read COCO's four-corner segmentations as oriented.")
 ]
 Changes = Annotated[
     list[str] | None,

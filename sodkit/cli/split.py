@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sodkit.cli.options import Format, Images, Json, Overwrite, SkipBad
+from sodkit.cli.options import (
+    Angle,
+    Area,
+    Difficult,
+    Format,
+    Images,
+    Json,
+    Oriented,
+    Overwrite,
+    SkipBad,
+)
 from sodkit.tiling.settings import Ignore, ImageFormat, Profile, Truncated
 
 if TYPE_CHECKING:
@@ -25,6 +35,10 @@ def split(
     out: Annotated[Path, typer.Option(help="Folder for patches, annotations.json and split.json.")],
     images: Images = None,
     format_: Format = None,
+    difficult: Difficult = None,
+    area: Area = None,
+    angle: Angle = None,
+    oriented: Oriented = False,
     profile: Annotated[
         Profile | None, typer.Option(help="A release's rules; other options change them.")
     ] = None,
@@ -69,6 +83,7 @@ def split(
     All subsets: sodkit split SODA-D --out patches --profile soda-d
     """
     from sodkit.cli.common import note
+    from sodkit.data.formats import Reading
     from sodkit.tiling.root import SplitPlan, settings_by_subset
 
     settings = settings_by_subset(
@@ -76,7 +91,8 @@ def split(
         min_visible=min_visible, truncated=truncated, ignore=ignore,
         empty=_empty(empty), format=image_format, quality=quality,
     )  # fmt: skip
-    plan = SplitPlan(settings, format_, images, workers, overwrite, skip_bad, note)
+    reading = Reading(difficult, area, angle, oriented)
+    plan = SplitPlan(settings, format_, images, workers, overwrite, skip_bad, note, reading=reading)
     _run(ann, out, plan, subset or [], as_json)
 
 

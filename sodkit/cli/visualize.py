@@ -7,7 +7,17 @@ from typing import Annotated, Literal
 
 import typer
 
-from sodkit.cli.options import Ann, Format, Images, Json, Overwrite
+from sodkit.cli.options import (
+    Angle,
+    Ann,
+    Area,
+    Difficult,
+    Format,
+    Images,
+    Json,
+    Oriented,
+    Overwrite,
+)
 
 
 def visualize(
@@ -23,6 +33,10 @@ def visualize(
     zoom: Annotated[int, typer.Option(min=0, help="Zoom-ins of so many smallest objects.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first images.")] = None,
     format_: Format = None,
+    difficult: Difficult = None,
+    area: Area = None,
+    angle: Angle = None,
+    oriented: Oriented = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -32,11 +46,14 @@ def visualize(
 
     Example: sodkit visualize test.json --images images --predictions pred.json --out pictures
     """
-    from sodkit.cli.common import print_json, print_table, progress
-    from sodkit.data.formats import find_images, read_annotations
+    from sodkit.cli.common import note_reading, print_json, print_table, progress
+    from sodkit.data.formats import Reading, find_images, read_annotations
     from sodkit.viz.dataset_pictures import visualize as draw
 
-    annotations = read_annotations(ann, format=format_, images=images)
+    annotations = read_annotations(
+        ann, format=format_, images=images, reading=Reading(difficult, area, angle, oriented)
+    )
+    note_reading(annotations, ann)
     found = None
     if predictions is not None:
         from sodkit.data.predictions.storage import read_predictions

@@ -45,6 +45,14 @@ class Category:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """How a source was read where a user may expect otherwise: a short fixed name, a sentence."""
+
+    kind: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class ImageRecord:
     """One image as the annotations state it.
 
@@ -114,6 +122,7 @@ class Annotations:
         polygons: the corners as annotated, None if there were none.
         flags: (N,) bits IGNORED and CROWD: by which flag; None: all that ``ignore`` holds are
             IGNORED.
+        notes: how the source was read, where a user may expect otherwise.
     """
 
     images: tuple[ImageRecord, ...]
@@ -127,6 +136,7 @@ class Annotations:
     obb: FloatArray | None = None
     polygons: Polygons | None = None
     flags: npt.NDArray[np.uint8] | None = None
+    notes: tuple[Note, ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.ids)

@@ -9,6 +9,7 @@ from typing import Any
 
 from sodkit.data.checking.oddities import oddities
 from sodkit.data.formats import Subset, find_images, read_annotations
+from sodkit.data.formats.reading import AS_STATED, Reading
 from sodkit.data.formats.source import MissingImageError
 from sodkit.data.left_out import LEFT_OUT, LeftOut, left_out_sentences
 from sodkit.errors import DataError, UsageError
@@ -30,6 +31,7 @@ class SplitPlan:
         overwrite: replace an earlier split of other settings.
         skip_bad: leave out images that are missing or cannot be read.
         say: called with a sentence about annotations that look wrong and are split all the same.
+        reading: what the user decides where annotations can mean two things.
     """
 
     settings: Callable[[str], SplitSettings]
@@ -39,6 +41,7 @@ class SplitPlan:
     overwrite: bool = False
     skip_bad: bool = False
     say: Callable[[str], None] = lambda message: None
+    reading: Reading = AS_STATED
 
 
 def settings_by_subset(
@@ -79,7 +82,9 @@ def split_source(
         DataError, UsageError, SodkitError: as ``read_annotations`` and ``split_dataset``.
     """
     left = LeftOut(bad=plan.skip_bad)
-    own = read_annotations(path, format=plan.format, images=plan.images, report=left.report)
+    own = read_annotations(
+        path, format=plan.format, images=plan.images, report=left.report, reading=plan.reading
+    )
     for sentence in oddities(own):
         plan.say(f"{path}: {sentence}")
     folder = find_images(path, own) if plan.images is None else plan.images

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sodkit.cli.main import COMMANDS, make_app
-from sodkit.data.formats import FORMATS
+from sodkit.data.formats import WRITTEN
 from sodkit.evaluation.protocol import PROTOCOLS
 from sodkit.tiling.settings import PROFILES
 
@@ -42,7 +42,7 @@ def test_choices_are_listed_and_all_else_is_refused(command: str, option: str) -
 
 
 def test_choices_are_what_the_package_knows() -> None:
-    assert len(CHOICES) == 10
-    assert CHOICES["convert", "to"] == FORMATS
+    assert len(CHOICES) == 28
+    assert CHOICES["convert", "to"] == WRITTEN
     assert CHOICES["eval", "protocol"] == tuple(PROTOCOLS)
     assert CHOICES["split", "profile"] == tuple(PROFILES)

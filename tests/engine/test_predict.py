@@ -25,9 +25,6 @@ OPTIONS = PredictOptions(size=96, stride=64, merge_nms=0.5, batch=3, keep=Keep(s
 class FindsBlobs(DetectorModule):
     """Stands in for a trained detector: reports each white square of 8 px, in patch pixels."""
 
-    def forward(self, batch: Batch, shuffle: Shuffle) -> dict[str, torch.Tensor]:
-        raise NotImplementedError
-
     def __init__(self) -> None:
         super().__init__()
         self.boxes = "horizontal"

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from sodkit.arrays import BoolArray, IntArray
 from sodkit.data.checking.findings import Finding, Severity
 from sodkit.data.checking.oddities import MIN_SIDE, crossing, crowds
-from sodkit.data.formats.assemble import Collected, enclosing, is_ignore
+from sodkit.data.formats.assemble import Collected, enclosing
+from sodkit.data.formats.reading import is_ignore
 from sodkit.data.formats.source import closest
 from sodkit.data.records import CROWD
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from sodkit.data.checking.findings import Finding
 from sodkit.data.formats.folders import is_file
-from sodkit.data.images.decoding import read_image
+from sodkit.data.images.decoding import read_image, read_raw
+from sodkit.data.images.deep import described
 from sodkit.data.images.image_size import orientation, read_header
 from sodkit.data.records import ImageRecord
 from sodkit.errors import DataError
@@ -69,9 +70,9 @@ def _look(image: ImageRecord, folder: Path) -> _Look:
         if exif != 1:
             findings.append(_rotated(path, exif, image))
         header = read_header(path)
-        if header is not None and header.bits == 16:
-            what = "has 16 bits a channel, of which the upper 8 are read"
-            hint = "scale it to 8 bits, if its values do not reach 65535"
+        if header is not None and (header.bits or 8) > 8:
+            what = described(read_raw(path))
+            hint = "scale all images alike to 8 bits, if the depth differs between them"
             findings.append(Finding("warning", "bits", what, str(path), hint))
         digest = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
     except DataError as error:

@@ -18,6 +18,7 @@ from sodkit.data.checking.check_profile import Profile, profile_of
 from sodkit.data.checking.findings import Finding
 from sodkit.data.formats import collect_annotations, find_images
 from sodkit.data.formats.assemble import assemble
+from sodkit.data.formats.reading import AS_STATED, Reading
 from sodkit.data.formats.source import MissingImageError
 from sodkit.errors import DataError
 
@@ -59,6 +60,7 @@ def check_dataset(
     images: Path | None = None,
     format: str | None = None,
     classes: Sequence[str] | None = None,
+    reading: Reading = AS_STATED,
     look_at_images: bool = True,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -70,6 +72,7 @@ def check_dataset(
         images: where file names start, None: looked for beside ``path``.
         format: of the annotations, None: recognised.
         classes: names that are right, None: those of the source.
+        reading: what the user decides where the source can mean two things.
         look_at_images: decode every image; otherwise only annotations are checked.
         workers: threads that decode, None: one a core.
         progress: called with (done, total) images.
@@ -86,12 +89,15 @@ def check_dataset(
             missing.add(error.stem)
 
     try:
-        source = collect_annotations(path, format=format, images=images, report=report)
+        source = collect_annotations(
+            path, format=format, images=images, report=report, reading=reading
+        )
         findings += look_at(source, classes)
-        own = assemble(source, report)
+        own = assemble(source, report, reading)
     except DataError as error:
         report(error, "form")
         return CheckReport(tuple(findings), None, None)
+    findings += [Finding("warning", note.kind, note.what, str(path)) for note in own.notes]
     folder = None
     if look_at_images:
         folder = find_images(path, own) if images is None else images

@@ -13,6 +13,7 @@ from typing import cast
 
 from sodkit.data.formats.assemble import Collected, assemble
 from sodkit.data.formats.folders import find_images
+from sodkit.data.formats.reading import AS_STATED, Reading
 from sodkit.data.formats.recognise import (
     PATCHES,
     Subset,
@@ -27,6 +28,8 @@ from sodkit.errors import DataError, UsageError
 __all__ = [
     "FORMATS",
     "PATCHES",
+    "WRITTEN",
+    "Reading",
     "Subset",
     "collect_annotations",
     "find_images",
@@ -36,12 +39,21 @@ __all__ = [
     "recognise",
 ]
 
-FORMATS = ("coco", "soda-a", "dota", "yolo", "voc")
-"""Names of the formats that can be read; ``yolo`` is YOLO-OBB, too."""
+WRITTEN = ("coco", "soda-a", "dota", "yolo", "voc")
+"""Names of the formats that can be written, too."""
+
+FORMATS = (*WRITTEN, "visdrone", "kitti", "bdd100k", "xview")
+"""Names of the formats that can be read; ``yolo`` is YOLO-OBB, ``voc`` FAIR1M, DIOR-R, MAR20 and
+HRSC2016, too."""
 
 
 def read_annotations(
-    path: Path, *, format: str | None = None, images: Path | None = None, report: Report = stop
+    path: Path,
+    *,
+    format: str | None = None,
+    images: Path | None = None,
+    report: Report = stop,
+    reading: Reading = AS_STATED,
 ) -> Annotations:
     """Read a file or folder of annotations.
 
@@ -52,16 +64,23 @@ def read_annotations(
         images: where file names start; needed only where the source does not state image sizes and
             the images are in none of the usual places.
         report: called with everything wrong that reading can go on without; the default raises it.
+        reading: what the user decides where the source can mean two things.
 
     Raises:
         DataError: if it is missing, of no known format or wrong, with the place.
         UsageError: if ``format`` is unknown.
     """
-    return assemble(collect_annotations(path, format=format, images=images, report=report), report)
+    found = collect_annotations(path, format=format, images=images, report=report, reading=reading)
+    return assemble(found, report, reading)
 
 
 def collect_annotations(
-    path: Path, *, format: str | None = None, images: Path | None = None, report: Report = stop
+    path: Path,
+    *,
+    format: str | None = None,
+    images: Path | None = None,
+    report: Report = stop,
+    reading: Reading = AS_STATED,
 ) -> Collected:
     """Read a file or folder of annotations as it stands, without the rules of all formats.
 
@@ -78,4 +97,5 @@ def collect_annotations(
         path = path / PATCHES
     # Imported when used: what the other formats lean on takes longer than reading a small file.
     reader = import_module(f"sodkit.data.formats.{name.replace('-', '_')}")
-    return cast(Collected, reader.collect(path, images=images, report=report))
+    options = {"reading": reading} if name == "coco" else {}
+    return cast(Collected, reader.collect(path, images=images, report=report, **options))

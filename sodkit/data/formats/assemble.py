@@ -1,9 +1,12 @@
 """From what a format's reader collected to checked ``Annotations``: the rules of all formats.
 
-- The category named ``ignore`` is no class: its annotations become regions.
+- A category named ``ignore``, or by a like name (``reading.IGNORE_NAMES``), is no class: its
+  annotations become regions.
 - Polygons make the data oriented: the box is the rectangle of least area around the corners. An
   object with other than four corners has no such box: it becomes an ignore region.
-- A box must be finite, larger than nothing and touch its image; an area is not negative.
+- A box must be finite, larger than nothing and touch its image.
+- A stated area that cannot be that of the box is not used (``areas``).
+- Angles are radians, unless ``Reading.angle`` says otherwise.
 """
 
 from __future__ import annotations
@@ -18,15 +21,35 @@ import numpy as np
 import numpy.typing as npt
 
 from sodkit.arrays import BoolArray, FloatArray, IntArray
+from sodkit.data.formats.areas import usable_areas
+from sodkit.data.formats.reading import (
+    ANGLE_UNITS,
+    AS_STATED,
+    MOST_RADIANS,
+    Difficult,
+    Reading,
+    is_ignore,
+)
 from sodkit.data.formats.source import Report, stop
-from sodkit.data.records import IGNORED, REGION, Annotations, Category, ImageRecord, Polygons
+from sodkit.data.records import (
+    IGNORED,
+    REGION,
+    Annotations,
+    Category,
+    ImageRecord,
+    Note,
+    Polygons,
+)
 from sodkit.errors import DataError
 from sodkit.geometry.boxes import xywh_to_xyxy
-from sodkit.geometry.rotated import canonical, polygons_to_obb
+from sodkit.geometry.rotated import canonical, obb_to_corners, polygons_to_obb
 
 T = TypeVar("T")
 
 IGNORE_NAME = "ignore"
+
+DIFFICULT = np.uint8(4)
+"""Bit of ``Collected.flags``: difficult, which ``Reading.difficult`` turns into ignored or not."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,9 +66,13 @@ class Collected:
         xywh: (N, 4) boxes; with polygons they are not looked at.
         area: (N,) px^2, NaN: not stated.
         polygons: corners of every annotation, None if the source has none.
-        flags: (N,) bits IGNORED and CROWD.
+        flags: (N,) bits IGNORED, CROWD and DIFFICULT.
         place: returns for a row where it stands, for messages.
-        obb: (N, 5) oriented boxes as stated, whose corners ``polygons`` are; None: not stated.
+        obb: (N, 5) oriented boxes as stated, NaN: not stated; ``polygons`` are their corners if
+            the angles are radians. None: not stated at all.
+        notes: how the source was read, where a user may expect otherwise.
+        difficult: whether the source's version ignores difficult objects.
+        release: the release whose known boxes without size are left out; None: they are errors.
     """
 
     path: Path
@@ -60,6 +87,9 @@ class Collected:
     polygons: Polygons | None
     place: Callable[[int], str]
     obb: FloatArray | None = None
+    notes: tuple[Note, ...] = ()
+    difficult: Difficult = "ignore"
+    release: str | None = None
 
     def take(self, rows: IntArray) -> Collected:
         """Select annotations by index, each keeping its place; images and categories stay."""
@@ -78,36 +108,47 @@ class Collected:
         )
 
 
-def assemble(source: Collected, report: Report = stop) -> Annotations:
+def assemble(source: Collected, report: Report = stop, reading: Reading = AS_STATED) -> Annotations:
     """Check what was collected and turn it into columns.
 
     Args:
         source: what a reader collected.
         report: called with everything wrong; what is concerned is then left out.
+        reading: what the user decides.
 
     Raises:
         DataError: by default, at the first thing wrong, naming its place and how many more there
             are.
     """
-    source = _unique(source, report)
-    source, labels, classes = _labelled(source, report)
+    source = _angles(_unique(source, report), report, reading)
+    source, labels, classes = _labelled(source, report, reading)
     source, image_index, keep = _with_image(source, report)
     labels = labels[keep]
     if source.polygons is not None:
         source, keep = _screen(source, _corner_faults(source, source.polygons), report)
         labels, image_index = labels[keep], image_index[keep]
+    source, keep = _without_broken(source, image_index)
+    labels, image_index = labels[keep], image_index[keep]
     source, keep = _screen(source, _box_faults(source, image_index), report)
     labels, image_index = labels[keep], image_index[keep]
     obb = None
     if source.polygons is not None:
-        if source.obb is not None:
-            obb = canonical(source.obb)
-        else:
-            obb = polygons_to_obb(source.polygons.points, source.polygons.offsets)
+        obb = _oriented(source, source.polygons)
         flat = _Fault("no-size", np.asarray(obb[:, 3] <= 0), lambda _: "the polygon has no area")
         source, keep = _screen(source, [flat], report)
         labels, image_index, obb = labels[keep], image_index[keep], obb[keep]
-    return _build(source, labels, image_index, classes, obb)
+    return _build(_difficult(source, reading), labels, image_index, classes, obb, reading)
+
+
+def _oriented(source: Collected, polygons: Polygons) -> FloatArray:
+    """Return (N, 5) the boxes as stated, else the rectangles around the polygons."""
+    if source.obb is None:
+        return polygons_to_obb(polygons.points, polygons.offsets)
+    obb = source.obb.copy()
+    absent = np.flatnonzero(np.isnan(obb[:, 0]))
+    rest = polygons.take(absent)
+    obb[absent] = polygons_to_obb(rest.points, rest.offsets)
+    return canonical(obb)
 
 
 def _build(
@@ -116,11 +157,13 @@ def _build(
     image_index: IntArray,
     classes: tuple[Category, ...],
     obb: FloatArray | None,
+    reading: Reading,
 ) -> Annotations:
     """Make columns of what has been checked."""
-    xywh, polygons = source.xywh, source.polygons
+    xywh, polygons, notes = source.xywh, source.polygons, source.notes
     if polygons is None or obb is None:
-        area = np.where(np.isnan(source.area), xywh[:, 2] * xywh[:, 3], source.area)
+        area, found = usable_areas(source.area, xywh, reading.area)
+        notes += found
     else:
         labels = np.where(np.diff(polygons.offsets) == 4, labels, REGION)
         xywh = enclosing(polygons)
@@ -137,12 +180,45 @@ def _build(
         obb=obb,
         polygons=polygons,
         flags=source.flags | IGNORED * (labels == REGION),
+        notes=notes,
     )
 
 
-def is_ignore(name: str) -> bool:
-    """Return whether a category of this name holds ignore regions."""
-    return name.strip().casefold() == IGNORE_NAME
+def _angles(source: Collected, report: Report, reading: Reading) -> Collected:
+    """Return the source with angles in radians; report those that are none, once."""
+    if source.obb is None:
+        return source
+    obb, angle = source.obb.copy(), source.obb[:, 4]
+    stated = np.flatnonzero(~np.isnan(obb[:, 0]))
+    if reading.angle is not None and source.polygons is not None:
+        obb[:, 4] *= ANGLE_UNITS[reading.angle]
+        points, offsets = source.polygons.points.copy(), source.polygons.offsets
+        points[offsets[stated][:, None] + np.arange(4)] = obb_to_corners(obb[stated])
+        source = replace(source, obb=obb, polygons=Polygons(points, offsets))
+    beyond = stated[np.abs(angle[stated]) > MOST_RADIANS]
+    if not len(beyond) or reading.angle in ("degrees", "degrees-ccw"):
+        return source
+    first = int(beyond[0])
+    what = (
+        f"{len(beyond)} of {len(stated)} angles lie beyond two pi, {angle[first]:g} say: these "
+        "are degrees, and radians are expected"
+    )
+    hint = "--angle degrees reads them as degrees clockwise, --angle degrees-ccw the other way"
+    report(DataError(what, where=source.place(first), hint=hint), "angle")
+    return source.take(np.setdiff1d(np.arange(len(source.ids)), stated))
+
+
+def _difficult(source: Collected, reading: Reading) -> Collected:
+    """Return the source with difficult objects as ignored ones, or as any other."""
+    hard = source.flags & DIFFICULT != 0
+    flags = source.flags & ~DIFFICULT
+    if (reading.difficult or source.difficult) == "ignore":
+        return replace(source, flags=flags | IGNORED * hard)
+    if reading.difficult is not None or not hard.any():
+        return replace(source, flags=flags)
+    what = f"{int(hard.sum())} difficult objects count like others, as in this version of the data"
+    note = Note("difficult", f"{what}; --difficult ignore ignores them")
+    return replace(source, flags=flags, notes=(*source.notes, note))
 
 
 def box_corners(xywh: FloatArray) -> FloatArray:
@@ -220,11 +296,12 @@ def _first(
 
 
 def _labelled(
-    source: Collected, report: Report
+    source: Collected, report: Report, reading: Reading
 ) -> tuple[Collected, IntArray, tuple[Category, ...]]:
     """Return class indices (N,) and the classes in the order of their ids."""
     known = source.categories
-    classes = tuple(item for item in known if not is_ignore(item.name))
+    classes = tuple(item for item in known if not is_ignore(item.name, reading.classes))
+    source = replace(source, notes=source.notes + _ignore_notes(source, reading))
     index = {category.id: label for label, category in enumerate(classes)}
     table = np.array([index.get(item.id, REGION) for item in known], np.int64)
     rows, found = _lookup(source.category_ids, [item.id for item in known])
@@ -236,6 +313,40 @@ def _labelled(
     source, keep = _screen(source, [fault], report)
     labels = table[rows[keep]] if len(table) else np.zeros(0, np.int64)
     return source, labels, classes
+
+
+def _ignore_notes(source: Collected, reading: Reading) -> tuple[Note, ...]:
+    """Say which categories hold ignore regions by another name than our own."""
+    names = [item for item in source.categories if is_ignore(item.name, reading.classes)]
+    return tuple(
+        Note(
+            "ignore-name",
+            f"the {int((source.category_ids == item.id).sum())} annotations of {item.name!r} are "
+            "ignore regions, not a class",
+        )
+        for item in names
+        if item.name.strip().casefold() != IGNORE_NAME
+    )
+
+
+def _without_broken(source: Collected, image_index: IntArray) -> tuple[Collected, IntArray]:
+    """Return the source without the broken boxes that a known release ships, and which stay."""
+    rows = np.arange(len(source.ids))
+    if source.release is None:
+        return source, rows
+    xywh = source.xywh if source.polygons is None else enclosing(source.polygons)
+    broken = ~(xywh[:, 2:].min(axis=1, initial=np.inf) > 0)
+    broken |= _outside(source, xywh, image_index).bad
+    if not broken.any():
+        return source, rows
+    first = source.place(int(np.flatnonzero(broken)[0]))
+    what = (
+        f"{int(broken.sum())} boxes without size or outside their image, which {source.release} "
+        f"ships, are left out (first: {first})"
+    )
+    rows = np.flatnonzero(~broken)
+    note = Note("broken-boxes", what)
+    return replace(source.take(rows), notes=(*source.notes, note)), rows
 
 
 def _with_image(source: Collected, report: Report) -> tuple[Collected, IntArray, IntArray]:
@@ -282,9 +393,6 @@ def _box_faults(source: Collected, image_index: IntArray) -> Iterator[_Fault]:
     empty = ~np.asarray(xywh[:, 2:].min(axis=1, initial=np.inf) > 0)
     what = "the box has no size (x, y, width, height):"
     yield _Fault("no-size", empty, lambda row: f"{what} {text(row)}")
-    if polygons is None:  # otherwise the area is that of the polygon
-        area = source.area
-        yield _Fault("bad-area", area < 0, lambda row: f"the area is negative: {area[row]:g}")
     yield _outside(source, xywh, image_index)
 
 

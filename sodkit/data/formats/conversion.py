@@ -74,7 +74,7 @@ def convert(
 
     Args:
         annotations: what is written.
-        format: one of ``FORMATS``.
+        format: one of ``WRITTEN``.
         out: COCO: the file to be; others: the folder, absent or empty.
         images: YOLO: where the images' file names start; they are linked to beside the labels,
             where its trainers look for them. None: they are not.

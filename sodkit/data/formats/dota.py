@@ -1,13 +1,14 @@
 """DOTA's text: a file an image in a folder, an oriented object a line.
 
 ``x1 y1 x2 y2 x3 y3 x4 y4 class difficult``: corners in px, the class by name, and 1 if the object
-is difficult: neither right nor wrong to detect (it may be missing: 0). Lines ``imagesource:`` and
+is difficult (it may be missing: 0): neither right nor wrong to detect in DOTA 1.0, an object like
+others in 1.5 and 2.0, which have the class ``container-crane``. Lines ``imagesource:`` and
 ``gsd:`` head the files of the DOTA release. The class ``ignore`` holds ignore regions. A class name
 may have spaces if it does not begin with a number.
 
 The text does not state an image's name and size: they are those of the image with the same stem.
 
-Classes without a ``classes.txt``: those of DOTA 1.0 or 2.0 if these hold all names that occur,
+Classes without a ``classes.txt``: those of DOTA 1.0, 1.5 or 2.0 if these hold all names that occur,
 otherwise the names that occur, sorted.
 
 Written: numbers as short as they read back the same, ``labelTxt/`` and ``classes.txt``.
@@ -16,6 +17,7 @@ Written: numbers as short as they read back the same, ``labelTxt/`` and ``classe
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from sodkit.arrays import FloatArray
@@ -35,14 +37,16 @@ from sodkit.geometry.rotated import obb_to_corners
 
 LABELS = "labelTxt"
 HEADERS = ("imagesource:", "gsd:")
+_LATER = "container-crane"
+"""A class that DOTA has from version 1.5 on."""
 
 _V1 = (
     "plane", "ship", "storage-tank", "baseball-diamond", "tennis-court", "basketball-court",
     "ground-track-field", "harbor", "bridge", "large-vehicle", "small-vehicle", "helicopter",
     "roundabout", "soccer-ball-field", "swimming-pool",
 )  # fmt: skip
-CLASSES = (_V1, (*_V1, "container-crane", "airport", "helipad"))
-"""The classes of DOTA 1.0 and 2.0, in the order of their development kit."""
+CLASSES = (_V1, (*_V1, "container-crane"), (*_V1, "container-crane", "airport", "helipad"))
+"""The classes of DOTA 1.0, 1.5 and 2.0, in the order of their development kit."""
 
 
 def collect(path: Path, *, images: Path | None = None, report: Report = stop) -> Collected:
@@ -58,7 +62,9 @@ def collect(path: Path, *, images: Path | None = None, report: Report = stop) ->
     """
     if (path / LABELS).is_dir():
         path = path / LABELS
-    return collect_labels(path, ".txt", _read, CLASSES, images, report)
+    found = collect_labels(path, ".txt", _read, CLASSES, images, report)
+    later = any(item.name == _LATER for item in found.categories)
+    return replace(found, difficult="keep" if later else "ignore")
 
 
 def _read(
@@ -101,13 +107,13 @@ def _row(text: str, line: int) -> Row:
             raise ValueError(f"coordinate {position} is not a finite number: {token!r}") from None
     rest = tokens[8:]
     if len(rest) == 1:
-        return Row(line, rest[0], tuple(corners), None, False)
+        return Row(line, rest[0], tuple(corners))
     if not rest[-1].isascii() or not rest[-1].isdigit():
         raise ValueError(f"the difficulty is 0 or 1, not {rest[-1]!r}")
     name = " ".join(rest[:-1])
     if _starts_with_number(name):
         raise ValueError(f"the line has {len(tokens)} values: {rest[0]!r} is in place of a class")
-    return Row(line, name, tuple(corners), None, rest[-1] != "0")
+    return Row(line, name, tuple(corners), difficult=rest[-1] != "0")
 
 
 def _starts_with_number(name: str) -> bool:

@@ -13,6 +13,15 @@ _LOWER = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 IMAGE_SUFFIXES = (*_LOWER, *(suffix.upper() for suffix in _LOWER))
 """Suffixes of image files, likeliest first."""
 
+IMAGE_FOLDERS = (
+    "images", "Images", "JPEGImages", "AllImages", "image_2", "train_images", "JPEGImages-trainval",
+    "JPEGImages-test",
+)  # fmt: skip
+"""Names of folders of images: the usual ones, then HRSC2016's, KITTI's, xView's and DIOR's."""
+
+DEEPER = ("Oriented Bounding Boxes", "Horizontal Bounding Boxes")
+"""Folders of labels one level deeper than usual: DIOR-R's and MAR20's below ``Annotations``."""
+
 LONGEST_NAME = 255
 """Bytes that file systems take for a name."""
 
@@ -54,15 +63,17 @@ def fitting(stem: str, room: int) -> str:
 def image_folders(path: Path) -> list[Path]:
     """Return the folders that may hold the images of an annotation file or folder, in order.
 
-    Beside it, in ``images``, ``Images`` or ``JPEGImages`` beside it, or in a folder of that name
+    Beside it, in one of ``IMAGE_FOLDERS`` beside it, or in a folder of that name
     beside the one that holds it, also by subset: ``Annotations/train`` goes with ``Images/train``.
     """
     path = path.absolute()
     folder = path if path.is_dir() else path.parent
-    names = ("images", "Images", "JPEGImages")
+    names = IMAGE_FOLDERS
     beside = [folder, *(folder / name for name in names), folder.parent]
     subset = path.stem if path.is_file() else path.name
     above = [folder.parent / name for name in names]
+    if subset in DEEPER:
+        above += [folder.parent.parent / name for name in names]
     by_subset = [folder.parent / name / subset for name in names]
     if path.is_dir():
         by_subset += [folder.parent.parent / name / subset for name in names]

@@ -15,13 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sodkit.data.formats.assemble import (
-    IGNORE_NAME,
-    Collected,
-    box_corners,
-    is_ignore,
-    polygons_from_lists,
-)
+from sodkit.data.formats.assemble import DIFFICULT, Collected, box_corners, polygons_from_lists
 from sodkit.data.formats.folders import (
     IMAGE_SUFFIXES,
     image_folders,
@@ -29,10 +23,12 @@ from sodkit.data.formats.folders import (
     is_file,
     numbers,
 )
+from sodkit.data.formats.reading import is_ignore
 from sodkit.data.formats.source import MissingImageError, Report, closest, read_lines
 from sodkit.data.images.decoding import image_size
-from sodkit.data.records import IGNORED, Category, ImageRecord
+from sodkit.data.records import CROWD, IGNORED, Category, ImageRecord
 from sodkit.errors import DataError
+from sodkit.geometry.rotated import obb_to_corners
 
 CLASSES_FILE = "classes.txt"
 IMAGE_IDS = ".images.json"
@@ -43,23 +39,45 @@ _PROBED = 100
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One object of a label file: its line, class, and corners x1 y1 x2 y2 ... or upright box."""
+    """One object of a label file: its line, class and box.
+
+    Attributes:
+        line: where it stands in the file, see ``LabelFile.at``.
+        name: of its class.
+        corners: x1 y1 x2 y2 ... of an oriented object.
+        xywh: of an upright one.
+        ignore: neither right nor wrong to detect.
+        crowd: COCO's ``iscrowd``.
+        difficult: the file says so; ``Reading.difficult`` decides what it means.
+        obb: cx, cy, w, h, angle as stated; then there are no ``corners``.
+    """
 
     line: int
     name: str
-    corners: tuple[float, ...] | None
-    xywh: tuple[float, float, float, float] | None
-    ignore: bool
+    corners: tuple[float, ...] | None = None
+    xywh: tuple[float, float, float, float] | None = None
+    ignore: bool = False
+    crowd: bool = False
+    difficult: bool = False
+    obb: tuple[float, float, float, float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LabelFile:
-    """A label file and its image; without an image, what the label file is named by."""
+    """A label file and its image; without an image, what the label file is named by.
+
+    ``at`` is what a message puts behind the path to name the place of a row.
+    """
 
     path: Path
     stem: str
     image: ImageRecord | None
     rows: Sequence[Row]
+    at: str = ":{}"
+
+    def place(self, row: Row) -> str:
+        """Return where a row stands, for messages."""
+        return f"{self.path}{self.at.format(row.line)}"
 
 
 def label_files(path: Path, suffix: str) -> list[tuple[str, Path]]:
@@ -183,10 +201,10 @@ def collect_labels(
 def class_names(
     path: Path, files: Sequence[LabelFile], presets: Sequence[tuple[str, ...]]
 ) -> tuple[str, ...]:
-    """Return the list of classes, without ``ignore``.
+    """Return the list of classes.
 
     It is that of ``classes.txt`` in the folder or beside it; else the first of ``presets`` that has
-    all names of the label files; else those names, sorted.
+    all names of the label files; else those names, sorted; both without those of ignore regions.
 
     Raises:
         DataError: if ``classes.txt`` is not text or names a class twice.
@@ -203,7 +221,7 @@ def class_names(
 
 
 def read_class_list(path: Path) -> tuple[str, ...]:
-    """Return the class names of a text file, one a line, without ``ignore``.
+    """Return the class names of a text file, one a line.
 
     Raises:
         DataError: if it is not text or names a class twice.
@@ -213,7 +231,7 @@ def read_class_list(path: Path) -> tuple[str, ...]:
         name = text.strip()
         if name in names:
             raise DataError(f"the class {name!r} occurs twice", where=f"{path}:{line}")
-        if name and not is_ignore(name):
+        if name:
             names[name] = line
     return tuple(names)
 
@@ -235,28 +253,34 @@ def gather(
     for number, file in enumerate(files):
         image_id = -1 - number if file.image is None else file.image.id
         for row in file.rows:
-            category = len(classes) if is_ignore(row.name) else index.get(row.name)
+            if is_ignore(row.name):
+                index.setdefault(row.name, len(index))
+            category = index.get(row.name)
             if category is None:
                 _report_unknown(row, file, classes, report)
                 continue
             rows.append((file, row))
             image_ids.append(image_id)
             category_ids.append(category)
-    regions = [Category(len(classes), IGNORE_NAME)] if len(classes) in category_ids else []
     boxes = np.array([row.xywh or (np.nan,) * 4 for _, row in rows], np.float64).reshape(-1, 4)
-    oriented = any(row.corners is not None for _, row in rows)
+    obb = np.array([row.obb or (np.nan,) * 5 for _, row in rows], np.float64).reshape(-1, 5)
+    oriented = any(row.xywh is None for _, row in rows)
+    flags = [
+        row.ignore * IGNORED | row.crowd * CROWD | row.difficult * DIFFICULT for _, row in rows
+    ]
     return Collected(
         path=path,
         images=list(_images(files)),
-        categories=[*(Category(i, name) for i, name in enumerate(classes)), *regions],
+        categories=[Category(number, name) for name, number in index.items()],
         ids=np.arange(1, len(rows) + 1, dtype=np.int64),
         image_ids=np.array(image_ids, np.int64),
         category_ids=np.array(category_ids, np.int64),
         xywh=boxes,
         area=np.full(len(rows), np.nan),
-        flags=np.array([row.ignore for _, row in rows], np.bool_) * IGNORED,
+        flags=np.array(flags, np.uint8),
         polygons=polygons_from_lists([_corners(row) for _, row in rows]) if oriented else None,
-        place=lambda row: f"{rows[row][0].path}:{rows[row][1].line}",
+        place=lambda row: rows[row][0].place(rows[row][1]),
+        obb=obb if any(row.obb is not None for _, row in rows) else None,
     )
 
 
@@ -278,13 +302,16 @@ def guessed_image(number: int, stem: str, corners: Iterable[Sequence[float]]) ->
 def _corners(row: Row) -> Sequence[float]:
     if row.corners is not None:
         return row.corners
-    corners = box_corners(np.array([row.xywh], np.float64)).ravel()
-    return [float(value) for value in corners]
+    if row.obb is not None:
+        corners = obb_to_corners(np.array([row.obb], np.float64))
+    else:
+        corners = box_corners(np.array([row.xywh], np.float64))
+    return [float(value) for value in corners.ravel()]
 
 
 def _report_unknown(row: Row, file: LabelFile, classes: Sequence[str], report: Report) -> None:
     like = closest(row.name, classes)
     known = "known: " + ", ".join(classes[:20])
     hint = known if like is None else f"did you mean {like!r}? {known}"
-    error = DataError(f"unknown class {row.name!r}", where=f"{file.path}:{row.line}", hint=hint)
+    error = DataError(f"unknown class {row.name!r}", where=file.place(row), hint=hint)
     report(error, "unknown-class")

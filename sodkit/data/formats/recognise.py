@@ -37,6 +37,10 @@ _SNIFFED = 20
 """So many label files are looked into; most may be empty."""
 
 
+_HEAD = 1 << 16
+"""So many bytes of a file of JSON are looked into."""
+
+
 @dataclass(frozen=True, slots=True)
 class Subset:
     """A subset of a data set: its name and where its annotations are."""
@@ -65,7 +69,8 @@ def recognise(path: Path) -> str:
         "no annotations of a known format",
         where=path,
         hint="known: COCO JSON, a folder of patches, SODA-A (one JSON an image), DOTA text, YOLO "
-        "and YOLO-OBB (labels or data.yaml), Pascal VOC XML; --format says which it is",
+        "and YOLO-OBB (labels or data.yaml), XML (Pascal VOC, FAIR1M, DIOR-R, MAR20, HRSC2016), "
+        "VisDrone text, KITTI text, BDD100K JSON, xView GeoJSON; --format says which it is",
     )
 
 
@@ -106,6 +111,10 @@ def _is_source(path: Path) -> bool:
 
 def _of_file(path: Path) -> str | None:
     suffix = path.suffix.lower()
+    if suffix == ".geojson":
+        return "xview"
+    if suffix == ".json" and _is_bdd(path):
+        return "bdd100k"
     if suffix in {".json", ".xml"}:
         return "coco" if suffix == ".json" else "voc"
     if suffix in {".yaml", ".yml"}:
@@ -113,9 +122,22 @@ def _of_file(path: Path) -> str | None:
     return _of_text([path]) if suffix == ".txt" else None
 
 
+def _is_bdd(path: Path) -> bool:
+    """Return whether a file of JSON is BDD100K's, by the boxes near its start."""
+    with path.open("rb") as file:
+        start = file.read(_HEAD)
+    return b'"box2d"' in start and b'"labels"' in start
+
+
 def _of_folder(path: Path, *, below: bool = False) -> str | None:
     """Return the format of the files right in a folder, or of those in its subfolders."""
-    from sodkit.data.formats import dota, voc, yolo  # not needed for a file, and slow to load
+    from sodkit.data.formats import (  # not needed for a file, and slow to load
+        dota,
+        kitti,
+        visdrone,
+        voc,
+        yolo,
+    )
 
     if (path / PATCHES).is_file() and not _is_output(path / PATCHES):
         return "coco"
@@ -126,9 +148,10 @@ def _of_folder(path: Path, *, below: bool = False) -> str | None:
         return None
     if _files(path, ".json", below):
         return "soda-a"
-    if _files(path, ".xml", below) or _files(path / voc.LABELS, ".xml", below):
+    if any(_files(folder, ".xml", below) for folder in (path, *(path / x for x in voc.FOLDERS))):
         return "voc"
-    for folder in (path, path / dota.LABELS, path / yolo.LABELS):
+    inner = (dota.LABELS, yolo.LABELS, visdrone.LABELS, kitti.LABELS)
+    for folder in (path, *(path / name for name in inner)):
         found = _of_text(_files(folder, ".txt", below))
         if found is not None:
             return found
@@ -151,8 +174,10 @@ def _is_output(path: Path) -> bool:
 
 
 def _of_text(paths: list[Path]) -> str | None:
-    """Return whether text is DOTA's or YOLO's, by the first lines that are of one."""
-    from sodkit.data.formats import dota, yolo
+    """Return which format a text is of, by the first lines that are of one."""
+    from sodkit.data.formats import dota, kitti, visdrone, yolo
+
+    signs = {"visdrone": visdrone, "kitti": kitti, "yolo": yolo}
 
     for path in paths:
         try:
@@ -163,6 +188,7 @@ def _of_text(paths: list[Path]) -> str | None:
         for line in lines:
             if line.startswith(dota.HEADERS) or dota.is_label_line(line):
                 return "dota"
-            if yolo.is_label_line(line):
-                return "yolo"
+            for name, module in signs.items():
+                if module.is_label_line(line):
+                    return name
     return None

@@ -126,7 +126,13 @@ def decode_json(data: bytes, kind: type[T], path: Path, *, at: str = "") -> T:
 
 
 def decode_list(
-    raws: list[msgspec.Raw], kind: type[T], path: Path, key: str, report: Report
+    raws: list[msgspec.Raw],
+    kind: type[T],
+    path: Path,
+    key: str,
+    report: Report,
+    *,
+    lax: bool = False,
 ) -> list[tuple[int, T]]:
     """Decode the items of a JSON list.
 
@@ -136,6 +142,7 @@ def decode_list(
         path: the file they are from, for messages.
         key: the list's name, for messages.
         report: called with every item that is of another form.
+        lax: 1.0 and "1" are integers, too.
 
     Returns:
         (position, item) of the sound ones.
@@ -144,7 +151,7 @@ def decode_list(
     def wrong(position: int, text: bytes, error: JsonError) -> None:
         report(item_error(error, text, path, f"{key}[{position}]"), "form")
 
-    return decode_items(raws, kind, wrong)
+    return decode_items(raws, kind, wrong, lax=lax)
 
 
 def item_error(error: JsonError, text: bytes, path: Path, at: str) -> DataError:

@@ -1,9 +1,10 @@
-"""Pascal VOC: an XML file an image in a folder.
+"""Pascal VOC and releases of like layout: an XML file an image in a folder.
 
 ``filename`` and ``size`` (width, height) of the image; each ``object`` has a ``name``, a ``bndbox``
 (xmin, ymin, xmax, ymax) and perhaps ``difficult``: 1 is neither right nor wrong to detect. The
 class ``ignore`` holds ignore regions. An object with ``robndbox`` (cx, cy, w, h, angle in radians,
-clockwise), as labelling tools for oriented boxes write, is oriented.
+clockwise), as labelling tools for oriented boxes write, is oriented; so is one of the corners that
+DIOR-R and MAR20 have. FAIR1M and HRSC2016 are read, too: ``xml_layouts`` says where they have what.
 
 Numbers are continuous coordinates as they stand, the width is xmax - xmin: labelling tools write
 them so, though VOC itself counts pixels from 1.
@@ -18,16 +19,14 @@ the names that occur, sorted.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from xml.parsers import expat
 from xml.sax.saxutils import escape
 
-import numpy as np
-
+from sodkit.data.formats import xml_layouts
 from sodkit.data.formats.assemble import IGNORE_NAME, Collected
 from sodkit.data.formats.dota import short
-from sodkit.data.formats.folders import stem_of
+from sodkit.data.formats.folders import DEEPER, stem_of
 from sodkit.data.formats.labels import (
     CLASSES_FILE,
     ImageFinder,
@@ -35,12 +34,14 @@ from sodkit.data.formats.labels import (
     collect_labels,
 )
 from sodkit.data.formats.source import Report, number, read_bytes, safe_name, stop
+from sodkit.data.formats.xml_layouts import LAYOUTS, Layout, Node, items, layout_of, row_of
 from sodkit.data.records import REGION, Annotations, ImageRecord
 from sodkit.errors import DataError
 from sodkit.files import write_text
-from sodkit.geometry.rotated import obb_to_corners
 
 LABELS = "Annotations"
+FOLDERS = (LABELS, "labelXml", "labelXmls")
+"""Folders of labels below a data set's, FAIR1M's too."""
 _SIDE = 1_000_000
 _DEPTH = 50
 
@@ -50,23 +51,6 @@ CLASSES = (
      "tvmonitor"),
 )  # fmt: skip
 """The classes of Pascal VOC."""
-
-
-@dataclass(slots=True)
-class _Node:
-    """An XML element: its name, line, text and children."""
-
-    name: str
-    line: int
-    text: str = ""
-    children: list[_Node] = field(default_factory=list)
-
-    def find(self, name: str) -> _Node | None:
-        return next((child for child in self.children if child.name == name), None)
-
-    def text_of(self, name: str) -> str | None:
-        child = self.find(name)
-        return None if child is None or not child.text.strip() else child.text.strip()
 
 
 def collect(path: Path, *, images: Path | None = None, report: Report = stop) -> Collected:
@@ -81,33 +65,59 @@ def collect(path: Path, *, images: Path | None = None, report: Report = stop) ->
     Raises:
         DataError: anything missing or wrong, with the file and line.
     """
-    if (path / LABELS).is_dir():
-        path = path / LABELS
-    return collect_labels(path, ".xml", _read, CLASSES, images, report)
+    path = next((path / name for name in FOLDERS if (path / name).is_dir()), path)
+    kinds = [path / name for name in DEEPER if (path / name).is_dir()]
+    if len(kinds) > 1:
+        raise DataError(
+            "holds the same objects twice, as upright and as oriented boxes",
+            where=path,
+            hint=f"give one of them: {' or '.join(repr(str(kind)) for kind in kinds)}",
+        )
+    presets = (*CLASSES, *xml_layouts.CLASSES)
+    return collect_labels(path, ".xml", _read, presets, images, report)
 
 
 def _read(
     path: Path, report: Report
 ) -> tuple[list[Row], Callable[[ImageFinder, str, int], ImageRecord]]:
     root = _parse(path)
+    layout = layout_of(root)
+    if layout is None:
+        known = ", ".join(f"{item.root!r} ({item.title})" for item in LAYOUTS)
+        raise DataError(
+            f"the XML is of {root.name!r}, Pascal VOC's of 'annotation'",
+            where=f"{path}:{root.line}",
+            hint=f"known: {known}",
+        )
 
     def image(finder: ImageFinder, stem: str, number: int) -> ImageRecord:
-        return _record(root, path, stem, number, finder)
+        return _record(root, layout, path, stem, number, finder)
 
-    return list(_rows(root, path, report)), image
+    rows = []
+    for item in items(root, layout):
+        try:
+            rows.append(row_of(item, layout))
+        except ValueError as error:
+            report(DataError(str(error), where=f"{path}:{item.line}"), "form")
+    return rows, image
 
 
-def _record(root: _Node, path: Path, stem: str, number: int, finder: ImageFinder) -> ImageRecord:
-    size = root.find("size")
-    sides = [None if size is None else size.text_of(key) for key in ("width", "height")]
-    name = root.text_of("filename")
+def _record(
+    root: Node, layout: Layout, path: Path, stem: str, number: int, finder: ImageFinder
+) -> ImageRecord:
+    sides = [root.text_of(*side) for side in layout.sides]
+    name = root.text_of(*layout.file_name)
+    if name is not None and layout.suffix is not None:
+        name = f"{name}.{root.text_of(*layout.suffix) or ''}"
     name = None if name is None else safe_name(name, f"{path}:{root.line}")
     if name is None or (finder.names and name not in finder.names.values()):
         # The stem is the surer one: files are renamed without looking into them.
         name = finder.names.get(stem, name)
-    if size is None or None in sides or sides == ["0", "0"] or name is None:
+    if None in sides or sides == ["0", "0"] or name is None:
         return finder.record(stem, number, path)
-    width, height = (_side(text or "", f"{path}:{size.line}") for text in sides)
+    size = root.find(*layout.sides[0])
+    line = root.line if size is None else size.line
+    width, height = (_side(text or "", f"{path}:{line}") for text in sides)
     return ImageRecord(number, name, width, height)
 
 
@@ -121,53 +131,7 @@ def _side(text: str, where: str) -> int:
     return int(value)
 
 
-def _rows(root: _Node, path: Path, report: Report) -> Iterator[Row]:
-    for item in root.children:
-        if item.name == "object":
-            try:
-                yield _row(item)
-            except ValueError as error:
-                report(DataError(str(error), where=f"{path}:{item.line}"), "form")
-
-
-def _row(item: _Node) -> Row:
-    """Read an object.
-
-    Raises:
-        ValueError: if something is missing or no number, saying what.
-    """
-    name = item.text_of("name")
-    if name is None:
-        raise ValueError("the object has no name")
-    difficult = item.text_of("difficult") or "0"
-    if difficult not in {"0", "1"}:
-        raise ValueError(f"difficult is 0 or 1, not {difficult!r}")
-    turned = item.find("robndbox")
-    if turned is not None:
-        obb = np.array([_values(turned, ("cx", "cy", "w", "h", "angle"))])
-        corners = tuple(float(value) for value in obb_to_corners(obb).ravel())
-        return Row(item.line, name, corners, None, difficult == "1")
-    box = item.find("bndbox")
-    if box is None:
-        raise ValueError("the object has no bndbox")
-    left, top, right, bottom = _values(box, ("xmin", "ymin", "xmax", "ymax"))
-    return Row(item.line, name, None, (left, top, right - left, bottom - top), difficult == "1")
-
-
-def _values(node: _Node, keys: tuple[str, ...]) -> list[float]:
-    values = []
-    for key in keys:
-        text = node.text_of(key)
-        if text is None:
-            raise ValueError(f"{key} is missing")
-        try:
-            values.append(number(text))
-        except ValueError:
-            raise ValueError(f"{key} is not a finite number: {text!r}") from None
-    return values
-
-
-def _parse(path: Path) -> _Node:
+def _parse(path: Path) -> Node:
     """Parse XML into nodes that know their line.
 
     Raises:
@@ -175,13 +139,13 @@ def _parse(path: Path) -> _Node:
     """
     parser = expat.ParserCreate()
     parser.buffer_text = True
-    open_nodes = [_Node("", 0)]
+    open_nodes = [Node("", 0)]
 
     def start(name: str, _: dict[str, str]) -> None:
         if len(open_nodes) > _DEPTH:
             where = f"{path}:{parser.CurrentLineNumber}"
             raise DataError("is nested too deeply", where=where)
-        node = _Node(name, parser.CurrentLineNumber)
+        node = Node(name, parser.CurrentLineNumber)
         open_nodes[-1].children.append(node)
         open_nodes.append(node)
 
@@ -203,11 +167,7 @@ def _parse(path: Path) -> _Node:
         raise DataError(what, where=f"{path}:{error.lineno}") from error
     except (ValueError, LookupError) as error:
         raise DataError(f"broken XML: {error}", where=path) from error
-    root = open_nodes[0].children[0]
-    if root.name != "annotation":
-        where = f"{path}:{root.line}"
-        raise DataError(f"the XML is of {root.name!r}, Pascal VOC's of 'annotation'", where=where)
-    return root
+    return open_nodes[0].children[0]
 
 
 def write(folder: Path, annotations: Annotations) -> None:

@@ -1,8 +1,10 @@
 """YOLO and YOLO-OBB: a text file an image, coordinates as fractions of the image's size.
 
-A line is ``class cx cy w h``, or ``class x1 y1 x2 y2 x3 y3 x4 y4`` of an oriented object (other
-numbers of corners are polygons). Fractions may lie a little outside 0..1, as boxes that hang out of
-a tile do. A file of images without a label file has no objects.
+A line is ``class cx cy w h``, or ``class x1 y1 x2 y2 x3 y3 x4 y4`` of an oriented object. Where
+objects have other numbers of corners, or boxes stand beside corners, the data are of segmentation:
+the boxes around the polygons count, as in Ultralytics' training of detectors. Fractions may lie a
+little outside 0..1, as boxes that hang out of a tile do. A file of images without a label file has
+no objects.
 
 Class names come from a YAML (``names``, a list or a mapping; ``path``; ``train``, ``val``,
 ``test``: folders of images, lists of them, or text files of image paths), else from
@@ -19,11 +21,11 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sodkit.data.formats.assemble import IGNORE_NAME, Collected
+from sodkit.data.formats.assemble import Collected
 from sodkit.data.formats.folders import images_below, is_file, is_folder, numbers, stem_of
 from sodkit.data.formats.labels import (
     CLASSES_FILE,
@@ -34,6 +36,7 @@ from sodkit.data.formats.labels import (
     label_files,
     read_class_list,
 )
+from sodkit.data.formats.reading import is_ignore
 from sodkit.data.formats.source import (
     MissingImageError,
     Report,
@@ -44,7 +47,7 @@ from sodkit.data.formats.source import (
     stop,
 )
 from sodkit.data.images.decoding import image_size
-from sodkit.data.records import ImageRecord
+from sodkit.data.records import ImageRecord, Note
 from sodkit.errors import DataError
 from sodkit.yaml_text import YamlError, parse_yaml
 
@@ -52,6 +55,9 @@ LABELS = "labels"
 IMAGES = "images"
 YAML = "data.yaml"
 SUBSETS = ("train", "val", "test")
+
+_OBB = 8
+"""Coordinates of an oriented object."""
 
 _LEAST, _MOST = -1.0, 2.0
 """Fractions beyond these are pixels by mistake."""
@@ -120,7 +126,7 @@ def _collect_yaml(data: YoloYaml, images: Path | None, report: Report) -> Collec
             report(error, "form")
             continue
         files.append(LabelFile(label, stem_of(name), record, rows))
-    return gather(data.path, files, _without_ignore(data.names), report)
+    return _gathered(data.path, files, data.names, report)
 
 
 def _collect_labels(path: Path, images: Path | None, report: Report) -> Collected:
@@ -147,12 +153,38 @@ def _collect_labels(path: Path, images: Path | None, report: Report) -> Collecte
     if not names:
         most = max((int(row.name) for file in files for row in file.rows), default=-1)
         names = tuple(str(number) for number in range(most + 1))
-    return gather(path, files, _without_ignore(names), report)
+    return _gathered(path, files, names, report)
+
+
+def _gathered(
+    path: Path, files: list[LabelFile], names: tuple[str, ...], report: Report
+) -> Collected:
+    """Bring label files together; polygons of segmentations become the boxes around them."""
+    objects = [row for file in files for row in file.rows if not is_ignore(row.name)]
+    drawn = sum(row.corners is not None for row in objects)
+    if all(row.corners is not None and len(row.corners) == _OBB for row in objects):
+        return gather(path, files, _without_ignore(names), report)
+    files = [replace(file, rows=[_upright(row) for row in file.rows]) for file in files]
+    found = gather(path, files, _without_ignore(names), report)
+    what = (
+        f"{drawn} of {len(objects)} objects are polygons, others are boxes or have other than four "
+        "corners: the upright boxes around them count"
+    )
+    return replace(found, notes=(Note("polygons", what),) if drawn else ())
+
+
+def _upright(row: Row) -> Row:
+    """Return a polygon as the box around it."""
+    if row.corners is None:
+        return row
+    x, y = row.corners[0::2], row.corners[1::2]
+    box = (min(x), min(y), max(x) - min(x), max(y) - min(y))
+    return replace(row, corners=None, xywh=box)
 
 
 def _without_ignore(names: tuple[str, ...]) -> tuple[str, ...]:
     """Return names without a last one that is ``ignore``: ids of the others must not move."""
-    return names[:-1] if names and names[-1].casefold() == IGNORE_NAME else names
+    return names[:-1] if names and is_ignore(names[-1]) else names
 
 
 def _rows(path: Path, size: tuple[int, int], names: tuple[str, ...], report: Report) -> list[Row]:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sodkit.data.images.decode_into import decode_into
+from sodkit.data.images.deep import to_8_bits
 from sodkit.data.images.image_size import LONGEST_WRITTEN, PNG, header_size, read_header
 from sodkit.data.images.png_chunks import pixel_chunks
 from sodkit.errors import DataError, DataWarning, ImageError
@@ -24,10 +25,6 @@ Order = Literal["rgb", "bgr"]
 
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _FILLED = 128
-
-BLACK = 16
-"""An image of 16 bits a channel is refused if of the upper 8 bits no value reaches this: 12 bits in
-16."""
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -48,9 +45,9 @@ def read_image(
 ) -> RgbImage:
     """Read an image as (H, W, 3) uint8; greyscale is repeated, alpha dropped.
 
-    A JPEG that lacks its end is read as far as it goes, if that is half of it or more, with a
-    ``DataWarning``. An EXIF orientation is applied, unless ``size`` says that the annotations were
-    made on the unrotated pixels.
+    Values of more than 8 bits are scaled, see ``deep``. A JPEG that lacks its end is read as far as
+    it goes, if that is half of it or more, with a ``DataWarning``. An EXIF orientation is applied,
+    unless ``size`` says that the annotations were made on the unrotated pixels.
 
     Args:
         path: the file.
@@ -60,24 +57,18 @@ def read_image(
             of the time; only with ``size``. The result is this array, or a new one.
 
     Raises:
-        DataError: missing or undecodable file, a size other than stated, or 16 bits a channel of
-            which so few are used that the image would be black.
+        DataError: missing or undecodable file, or a size other than stated.
     """
     bits = _check(path, size)
     if size is not None:
         fits = into is not None and into.shape == (size[1], size[0], 3)
         if into is not None and fits and decode_into(path, into, order):
             return into
-    try:
-        data = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise ImageError(f"image cannot be read: {error.strerror}", where=path) from error
-    if data[: len(PNG)].tobytes() == PNG:
-        data = pixel_chunks(data, path)
+    data = _bytes(path)
     color = cv2.IMREAD_COLOR_RGB if order == "rgb" else cv2.IMREAD_COLOR_BGR
-    image = _decode(data, color, path)
     if bits == 16:
-        _refuse_black(image, path)
+        color |= cv2.IMREAD_ANYDEPTH
+    image = _decode_float(data, order, path) if bits == 32 else _decode(data, color, path)
     if size is None or _size(image) == size:
         return image
     if _size(image) == size[::-1]:
@@ -85,6 +76,25 @@ def read_image(
         if _size(unrotated) == size:
             return unrotated
     raise _wrong_size(path, _size(image), size)
+
+
+def read_raw(path: Path) -> npt.NDArray[Any]:
+    """Read an image as its file has it: (H, W) or (H, W, C), of any depth.
+
+    Raises:
+        DataError: missing or undecodable file.
+    """
+    _check(path, None)
+    return _decoded(_bytes(path), cv2.IMREAD_UNCHANGED, path)
+
+
+def _bytes(path: Path) -> npt.NDArray[np.uint8]:
+    """Return the bytes (N,) of an image file that its decoder needs."""
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise ImageError(f"image cannot be read: {error.strerror}", where=path) from error
+    return pixel_chunks(data, path) if data[: len(PNG)].tobytes() == PNG else data
 
 
 def write_image(path: Path, image: RgbImage, *, quality: int = 95, order: Order = "rgb") -> None:
@@ -152,18 +162,6 @@ def _check(path: Path, size: tuple[int, int] | None) -> int | None:
     return header.bits
 
 
-def _refuse_black(image: RgbImage, path: Path) -> None:
-    """Raise if nothing is left of an image of 16 bits a channel, of which the upper 8 are read."""
-    brightest = int(image.max())
-    if brightest < BLACK:
-        raise DataError(
-            f"the image has 16 bits a channel, but no value above {brightest * 256 + 255}: of the "
-            "upper 8 bits, which are read, it would be black",
-            where=path,
-            hint="scale it to 8 bits a channel first",
-        )
-
-
 def _wrong_size(path: Path, have: tuple[int, int], want: tuple[int, int]) -> ImageError:
     return ImageError(
         f"the image has {have[0]} x {have[1]} px, its annotation says {want[0]} x {want[1]}",
@@ -173,6 +171,17 @@ def _wrong_size(path: Path, have: tuple[int, int], want: tuple[int, int]) -> Ima
 
 
 def _decode(data: npt.NDArray[np.uint8], flags: int, path: Path) -> RgbImage:
+    return to_8_bits(_decoded(data, flags, path))
+
+
+def _decode_float(data: npt.NDArray[np.uint8], order: Order, path: Path) -> RgbImage:
+    """Decode a floating-point image, which OpenCV does not turn into three channels itself."""
+    image = np.atleast_3d(to_8_bits(_decoded(data, cv2.IMREAD_UNCHANGED, path)))
+    channels = image[..., :3] if image.shape[2] > 2 else np.repeat(image[..., :1], 3, axis=2)
+    return np.ascontiguousarray(channels if order == "bgr" else channels[..., ::-1])
+
+
+def _decoded(data: npt.NDArray[np.uint8], flags: int, path: Path) -> npt.NDArray[Any]:
     try:
         image = cv2.imdecode(data, flags) if len(data) else None
         if image is None and data[:2].tobytes() == JPEG_START:
@@ -181,10 +190,10 @@ def _decode(data: npt.NDArray[np.uint8], flags: int, path: Path) -> RgbImage:
         raise ImageError(f"image cannot be decoded: {error.err}", where=path) from error
     if image is None:
         raise ImageError("image cannot be decoded", where=path, hint="is it a whole image file?")
-    return np.asarray(image, np.uint8)
+    return np.asarray(image)
 
 
-def _cut_off(data: npt.NDArray[np.uint8], flags: int, path: Path) -> RgbImage | None:
+def _cut_off(data: npt.NDArray[np.uint8], flags: int, path: Path) -> npt.NDArray[Any] | None:
     """Decode a JPEG that lacks its end as far as it goes; None if less than half is there.
 
     The decoder fills what is missing with grey of 128.
@@ -201,7 +210,7 @@ def _cut_off(data: npt.NDArray[np.uint8], flags: int, path: Path) -> RgbImage | 
         DataWarning,
         stacklevel=2,
     )
-    return np.asarray(image, np.uint8)
+    return np.asarray(image)
 
 
 def _size(image: RgbImage) -> tuple[int, int]:

@@ -16,6 +16,7 @@ _NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 _COMPRESSIONS = frozenset((1, 2, 3, 4, 5, 7, 8, 32773, 32946))
 """None, the CCITT ones, LZW, JPEG, deflate, PackBits."""
 _KINDS = {2: "signed whole", 3: "floating-point", 5: "complex whole", 6: "complex"}
+_FLOAT = _KINDS[3]
 _MOST_FIELDS = 4096
 
 
@@ -36,9 +37,9 @@ def _trouble(fields: dict[int, int], bits: int, bands: int) -> str | None:
     kind = _KINDS.get(fields.get(_FORMAT, 1))
     if bands not in (1, 2, 3, 4):
         return f"the image has {bands} bands"
-    if kind is not None:
+    if kind is not None and not (kind == _FLOAT and bits == 32):
         return f"the image has {kind} samples of {bits} bits"
-    if bits not in (1, 2, 4, 8, 16):
+    if kind is None and bits not in (1, 2, 4, 8, 16):
         return f"the image has samples of {bits} bits"
     if fields.get(_COMPRESSION, 1) not in _COMPRESSIONS:
         return (

@@ -114,13 +114,13 @@ def test_lists_everything_at_once(tmp_path: Path, coco: dict[str, Any]) -> None:
         coco["annotations"].append(item)
     coco["images"].append({"id": 0, "file_name": "twice.jpg", "width": 5, "height": 5})
     coco["images"].append({"id": 8, "file_name": "../up.jpg", "width": 5, "height": 5})
-    coco["images"].append({"id": "9", "file_name": "x.jpg", "width": 5, "height": 5})
+    coco["images"].append({"id": "x9", "file_name": "x.jpg", "width": 5, "height": 5})
     report = check(tmp_path, coco, look_at_images=False)
     assert {kind for kind, *_ in BAD} <= {kind for _, kind in kinds(report)}
     text = "\n".join(f"{item.where}: {item.what}" for item in report.findings)
     assert "image id 0 occurs twice" in text
     assert "leads out" in text
-    assert "images[5].id (id 9): Expected 'int'" in text
+    assert "images[5].id (id x9): Expected 'int'" in text
 
 
 def test_finds_what_is_wrong_with_images(tmp_path: Path, coco: dict[str, Any]) -> None:

@@ -166,7 +166,7 @@ BAD_FILES = [
     ("images object", lambda d: d.update(images={}), "Expected 'array'"),
     ("no size", lambda d: d["images"][0].pop("width"), r"images\[0\] \(id 7\).*width"),
     ("zero size", lambda d: d["images"][0].update(width=0), r"images\[0\]\.width"),
-    ("text size", lambda d: d["images"][0].update(width="100"), r"images\[0\]\.width"),
+    ("text size", lambda d: d["images"][0].update(width="wide"), r"images\[0\]\.width"),
     ("escape", lambda d: d["images"][0].update(file_name="../a.jpg"), "leads out"),
     ("absolute", lambda d: d["images"][0].update(file_name="/etc/a.jpg"), "leads out"),
     ("drive", lambda d: d["images"][0].update(file_name="C:\\a.jpg"), "leads out"),

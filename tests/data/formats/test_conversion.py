@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sodkit.data.formats import FORMATS, read_annotations, recognise
+from sodkit.data.formats import WRITTEN, read_annotations, recognise
 from sodkit.data.formats.conversion import convert
 from sodkit.data.records import REGION, Annotations, Category, ImageRecord, Polygons
 from sodkit.errors import DataError, UsageError
@@ -21,7 +21,7 @@ from sodkit.geometry.rotated import corners_to_obb, obb_to_corners
 
 SIZES = ((640, 480), (333, 777))
 NAMES = ("small-vehicle", "aéro & <plane>", "Boeing 747")
-FOLDERS = tuple(name for name in FORMATS if name != "coco")
+FOLDERS = tuple(name for name in WRITTEN if name != "coco")
 
 
 def make(images: Any, rows: Any, kind: str) -> Annotations:
@@ -89,7 +89,7 @@ def round_trip(own: Annotations, format: str, photos: Path) -> tuple[Annotations
         return read_annotations(out, images=photos), lost
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", WRITTEN)
 @settings(deadline=None, max_examples=25)
 @given(own=data_sets())
 def test_what_a_format_holds_survives(format: str, photos: Path, own: Annotations) -> None:

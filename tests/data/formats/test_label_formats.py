@@ -133,7 +133,10 @@ def test_yolo_lists_of_images_and_of_names(yolo: Path) -> None:
 
 def test_yolo_oriented_a_little_outside(tmp_path: Path) -> None:
     picture(tmp_path / "images" / "a.png", 1000, 1000)
-    text(tmp_path / "labels" / "a.txt", "0 0.9 0.5 1.05 0.5 1.05 0.6 0.9 0.6\n3 .5 .5 .1 .1")
+    text(
+        tmp_path / "labels" / "a.txt",
+        "0 0.9 0.5 1.05 0.5 1.05 0.6 0.9 0.6\n3 .45 .45 .55 .45 .55 .55 .45 .55",
+    )
     own = read_annotations(tmp_path)
     assert recognise(tmp_path) == "yolo"
     assert own.kind == "oriented"
@@ -141,10 +144,26 @@ def test_yolo_oriented_a_little_outside(tmp_path: Path) -> None:
     assert [item.name for item in own.categories] == ["0", "1", "2", "3"]
 
 
-def test_yolo_polygons_become_ignore_regions(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png")
-    text(tmp_path / "a.txt", "0 .1 .1 .5 .1 .5 .5 .3 .7 .1 .5\n0 .1 .1 .2 .2 .1 .2\n")
-    assert read_annotations(tmp_path, format="yolo").labels.tolist() == [REGION, REGION]
+CORNERS = "0 .1 .1 .5 .1 .5 .5 .1 .5"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "0 .1 .1 .5 .1 .5 .5 .3 .7 .1 .5\n0 .1 .1 .2 .2 .1 .2",  # ultralytics#1008
+        f"{CORNERS}\n0 .1 .1 .2 .2 .1 .2",
+        f"{CORNERS}\n0 .15 .15 .1 .1",
+    ],
+)
+def test_yolo_segments_become_the_boxes_around_them(tmp_path: Path, lines: str) -> None:
+    picture(tmp_path / "a.png", 100, 100)
+    text(tmp_path / "a.txt", lines)
+    own = read_annotations(tmp_path, format="yolo")
+    assert own.kind == "horizontal"
+    assert own.labels.tolist() == [0, 0]
+    np.testing.assert_allclose(own.xywh[0, :3], [10, 10, 40])
+    np.testing.assert_allclose(own.xywh[1], [10, 10, 10, 10])
+    assert [note.kind for note in own.notes] == ["polygons"]
 
 
 VOC = """<annotation><filename>a.png</filename>

@@ -189,14 +189,24 @@ def test_memory_given_of_another_size(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_16_bits_are_not_read_as_black(tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize(("highest", "shift"), [(255, 0), (1000, 2), (4095, 4), (65535, 8)])
+def test_16_bits_are_scaled_by_the_bits_in_use(
+    tmp_path: Path, suffix: str, highest: int, shift: int
+) -> None:
     path = tmp_path / f"a{suffix}"
-    values = np.linspace(0, 4095, 64 * 96).reshape(64, 96).astype(np.uint16)
+    values = np.linspace(0, highest, 64 * 96).reshape(64, 96).astype(np.uint16)
     cv2.imwrite(str(path), values)
-    with pytest.raises(DataError, match=r"no value above 4095.*black"):
-        read_image(path)
-    cv2.imwrite(str(path), values * 16)
-    assert read_image(path).max() == 255
+    assert (read_image(path) == (values >> shift)[..., None]).all()
+
+
+@pytest.mark.parametrize("band", [1.0, 200.0, 4000.0])
+def test_floating_point_images_are_scaled(tmp_path: Path, band: float) -> None:
+    path = tmp_path / "a.tif"
+    values = np.linspace(0, band, 64 * 96, dtype=np.float32).reshape(64, 96)
+    cv2.imwrite(str(path), values)
+    image = read_image(path, size=(96, 64))
+    assert image.min() == 0
+    assert image.max() == (200 if band == 200 else 255)
 
 
 @pytest.mark.parametrize(("suffix", "longest"), [(".jpg", 65_500), (".webp", 16_383)])

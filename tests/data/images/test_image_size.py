@@ -74,7 +74,7 @@ def test_tiff_of_either_order_and_size(tmp_path: Path, big: bool, order: str) ->
     ("tags", "what"),
     [
         ({"_277": 5}, "5 bands"),
-        ({"_258": 32, "_339": 3}, "floating-point samples of 32 bits"),
+        ({"_258": 64, "_339": 3}, "floating-point samples of 64 bits"),
         ({"_258": 16, "_339": 2}, "signed whole samples of 16 bits"),
         ({"_258": 32}, "samples of 32 bits"),
         ({"_259": 34712}, "compressed in a way that cannot be read .number 34712"),
