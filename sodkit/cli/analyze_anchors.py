@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sodkit.cli.options import Ann, Changes, Format, Json, Overwrite
+from sodkit.cli.options import Ann, Changes, Format, Json, Overwrite, SkipBad
 
 if TYPE_CHECKING:
     from sodkit.analysis.anchor_study import AnchorQuality
 
-ANCHOR_FILES = ("anchors.csv", "anchors.png", "sizes.png")
+ANCHOR_FILES = ("left_out.csv", "anchors.csv", "anchors.png", "sizes.png")
 """What is written to --out."""
 
 
@@ -31,6 +31,7 @@ def analyze_anchors(
         Path | None, typer.Option(help="Where file_name starts, if sizes must be looked up.")
     ] = None,
     format_: Format = None,
+    skip_bad: SkipBad = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -44,13 +45,17 @@ def analyze_anchors(
     """
     from sodkit.analysis.anchor_study import analyze_anchors as analyze
     from sodkit.analysis.anchor_study import quality_as_dict
-    from sodkit.cli.common import output_folder, print_json, progress
+    from sodkit.cli.common import list_left_out, output_folder, print_json, progress
     from sodkit.config import DEFAULT_RECIPES, load_recipe
     from sodkit.data.formats import read_annotations
+    from sodkit.data.left_out import LeftOut
 
-    annotations = read_annotations(ann, format=format_, images=images)
+    left = LeftOut(bad=skip_bad)
+    annotations = read_annotations(ann, format=format_, images=images, report=left.report)
+    annotations = left.without_missing(annotations)
     loaded = load_recipe(recipe or DEFAULT_RECIPES[annotations.kind], overrides or ())
     with output_folder(out, "analyze-anchors", ANCHOR_FILES, overwrite=overwrite):
+        list_left_out(left, out)
         with progress("analysing") as report:
             quality = analyze(annotations, loaded, progress=report)
         if out is not None:

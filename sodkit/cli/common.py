@@ -13,11 +13,14 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 import typer
 
 from sodkit.errors import DataWarning, SodkitError, UsageError
+
+if TYPE_CHECKING:
+    from sodkit.data.left_out import LeftOut
 
 INTERRUPTED = 130
 LINE_SECONDS = 30.0
@@ -159,6 +162,17 @@ def output_folder(
 
     with fill_folder(folder, command, names, overwrite=overwrite):
         yield
+
+
+def list_left_out(left: LeftOut, folder: Path | None) -> None:
+    """Say what ``--skip-bad`` left out, and write the list into ``--out`` if it is given."""
+    from sodkit.data.left_out import LEFT_OUT
+
+    path = None if folder is None else folder / LEFT_OUT
+    if path is not None:
+        left.write(path)
+    for sentence in left.sentences(path):
+        note(sentence)
 
 
 def chosen_checkpoint(path: Path) -> Path:

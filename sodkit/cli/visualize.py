@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from sodkit.cli.options import Ann, Format, Images, Json, Overwrite
+from sodkit.cli.options import Ann, Format, Images, Json, Overwrite, SkipBad
 
 
 def visualize(
@@ -23,6 +23,7 @@ def visualize(
     zoom: Annotated[int, typer.Option(min=0, help="Zoom-ins of so many smallest objects.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first images.")] = None,
     format_: Format = None,
+    skip_bad: SkipBad = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -32,22 +33,26 @@ def visualize(
 
     Example: sodkit visualize test.json --images images --predictions pred.json --out pictures
     """
-    from sodkit.cli.common import print_json, print_table, progress
+    from sodkit.cli.common import list_left_out, note, print_json, print_table, progress
     from sodkit.data.formats import find_images, read_annotations
+    from sodkit.data.left_out import LeftOut
     from sodkit.viz.dataset_pictures import visualize as draw
 
-    annotations = read_annotations(ann, format=format_, images=images)
+    left = LeftOut(bad=skip_bad)
+    annotations = read_annotations(ann, format=format_, images=images, report=left.report)
     found = None
     if predictions is not None:
-        from sodkit.data.predictions.storage import read_predictions
+        from sodkit.data.predictions.storage import read_predicted
 
-        found = read_predictions(predictions, annotations)
+        found = read_predicted(predictions, annotations, say=note).detections
     folder = images or find_images(ann, annotations)
+    annotations = left.readable(annotations, folder)
     with progress("drawing") as report:
         paths = draw(
             annotations, folder, out, detections=found, score=score, ignore=ignore,
             zoom=zoom, limit=limit, overwrite=overwrite, progress=report,
         )  # fmt: skip
+    list_left_out(left, out)
     if as_json:
         print_json({"pictures": [str(path) for path in paths]})
     else:
