@@ -262,6 +262,8 @@ def join_classes(
     if columns.class_names is None:
         numbers, inverse = np.unique(columns.category_id, return_inverse=True)
         labels = _by_number(numbers.tolist(), ids)[inverse]
+        if columns.image_names is not None and _starts(ids, 0) and _starts(numbers, 1):
+            say(f"{where}: {_SHIFTED}")
     else:
         table = _class_table(columns.class_names, categories, ids, where, say)
         labels = table[columns.category_id] if len(table) else np.zeros(0, np.int64)
@@ -269,6 +271,17 @@ def join_classes(
     if unknown.any() and not drop:
         _reject_class(columns, unknown, categories, where)
     return labels
+
+
+_SHIFTED = (
+    "category ids start at 1, those of the annotations at 0: if they are shifted by one, subtract "
+    "1, or add category_name to the predictions"
+)
+"""Ultralytics counts classes from 1 in its predictions.json, from 0 in its labels."""
+
+
+def _starts(ids: IntArray, first: int) -> bool:
+    return len(ids) > 0 and int(ids.min()) == first
 
 
 def _class_table(
