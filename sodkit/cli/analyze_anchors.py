@@ -17,12 +17,13 @@ from sodkit.cli.options import (
     Json,
     Oriented,
     Overwrite,
+    SkipBad,
 )
 
 if TYPE_CHECKING:
     from sodkit.analysis.anchor_study import AnchorQuality
 
-ANCHOR_FILES = ("anchors.csv", "anchors.png", "sizes.png")
+ANCHOR_FILES = ("left_out.csv", "anchors.csv", "anchors.png", "sizes.png")
 """What is written to --out."""
 
 
@@ -45,6 +46,7 @@ def analyze_anchors(
     area: Area = None,
     angle: Angle = None,
     oriented: Oriented = False,
+    skip_bad: SkipBad = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -58,16 +60,26 @@ def analyze_anchors(
     """
     from sodkit.analysis.anchor_study import analyze_anchors as analyze
     from sodkit.analysis.anchor_study import quality_as_dict
-    from sodkit.cli.common import note_reading, output_folder, print_json, progress
+    from sodkit.cli.common import (
+        list_left_out,
+        note_reading,
+        output_folder,
+        print_json,
+        progress,
+    )
     from sodkit.config import DEFAULT_RECIPES, load_recipe
     from sodkit.data.formats import Reading, read_annotations
+    from sodkit.data.left_out import LeftOut
 
+    left, reading = LeftOut(bad=skip_bad), Reading(difficult, area, angle, oriented)
     annotations = read_annotations(
-        ann, format=format_, images=images, reading=Reading(difficult, area, angle, oriented)
+        ann, format=format_, images=images, report=left.report, reading=reading
     )
     note_reading(annotations, ann)
+    annotations = left.without_missing(annotations)
     loaded = load_recipe(recipe or DEFAULT_RECIPES[annotations.kind], overrides or ())
     with output_folder(out, "analyze-anchors", ANCHOR_FILES, overwrite=overwrite):
+        list_left_out(left, out)
         with progress("analysing") as report:
             quality = analyze(annotations, loaded, progress=report)
         if out is not None:

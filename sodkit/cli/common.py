@@ -20,6 +20,7 @@ import typer
 from sodkit.errors import DataWarning, SodkitError, UsageError
 
 if TYPE_CHECKING:
+    from sodkit.data.left_out import LeftOut
     from sodkit.data.records import Annotations
 
 INTERRUPTED = 130
@@ -168,6 +169,17 @@ def output_folder(
 
     with fill_folder(folder, command, names, overwrite=overwrite):
         yield
+
+
+def list_left_out(left: LeftOut, folder: Path | None) -> None:
+    """Say what ``--skip-bad`` left out, and write the list into ``--out`` if it is given."""
+    from sodkit.data.left_out import LEFT_OUT
+
+    path = None if folder is None else folder / LEFT_OUT
+    if path is not None:
+        left.write(path)
+    for sentence in left.sentences(path):
+        note(sentence)
 
 
 def chosen_checkpoint(path: Path) -> Path:

@@ -19,6 +19,7 @@ from sodkit.cli.options import (
     Json,
     Oriented,
     Overwrite,
+    SkipBad,
 )
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from sodkit.evaluation.evaluate import IgnoreRegions
     from sodkit.evaluation.protocol import Protocol
 
-REPORT_FILES = ("metrics.json", "report.html", "per_class.csv")
-"""What is written to --out, of proposals the first."""
+REPORT_FILES = ("left_out.csv", "metrics.json", "report.html", "per_class.csv")
+"""What is written to --out, of proposals the first two."""
 
 
 def evaluate(
@@ -82,6 +83,7 @@ def evaluate(
     only_predicted: Annotated[
         bool, typer.Option("--only-predicted", help="Only the images that were predicted on.")
     ] = False,
+    skip_bad: SkipBad = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -91,17 +93,19 @@ def evaluate(
 
     Example: sodkit eval test.json pred.json --images photos --out report
     """
-    from sodkit.cli.common import note_reading, output_folder
+    from sodkit.cli.common import list_left_out, note_reading, output_folder
     from sodkit.data.formats import Reading, read_annotations
+    from sodkit.data.left_out import LeftOut
     from sodkit.data.records import as_boxes
 
-    reading = Reading(difficult, area, angle, oriented)
-    annotations = read_annotations(ann, format=format_, images=images, reading=reading)
-    note_reading(annotations, ann)
-    annotations = as_boxes(annotations, boxes)
+    left, reading = LeftOut(bad=skip_bad), Reading(difficult, area, angle, oriented)
+    own = read_annotations(ann, format=format_, images=images, report=left.report, reading=reading)
+    note_reading(own, ann)
+    annotations = as_boxes(left.without_missing(own), boxes)
     chosen = choose_protocol(protocol, recipe, overrides or [], annotations.kind)
     files = dict(zip(run_names(predictions), predictions, strict=True))
-    with output_folder(out, "eval", REPORT_FILES[: 1 if proposals else 3], overwrite=overwrite):
+    with output_folder(out, "eval", REPORT_FILES[: 2 if proposals else 4], overwrite=overwrite):
+        list_left_out(left, out)
         part = _Part(ann, classes, boxes, proposals, only_predicted)
         annotations, found = _read(annotations, files, chosen, part)
         if proposals:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sodkit.cli.options import Changes, Device, Format, Json, Overwrite
+from sodkit.cli.options import Changes, Device, Format, Json, Overwrite, SkipBad
 from sodkit.errors import SodkitError
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def train(
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads of the model (default: all cores).")
     ] = None,
+    skip_bad: SkipBad = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -74,7 +75,7 @@ def train(
     else:
         plan = fresh_plan(
             recipe, changes, data=data, images=images, val=val, val_images=val_images, out=out,
-            format_name=format_, overwrite=overwrite,
+            format_name=format_, overwrite=overwrite, skip_bad=skip_bad,
         )  # fmt: skip
     with _way_on(plan), train_view() as view:
         result = execute(

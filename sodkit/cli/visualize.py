@@ -17,6 +17,7 @@ from sodkit.cli.options import (
     Json,
     Oriented,
     Overwrite,
+    SkipBad,
 )
 
 
@@ -37,6 +38,7 @@ def visualize(
     area: Area = None,
     angle: Angle = None,
     oriented: Oriented = False,
+    skip_bad: SkipBad = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -46,25 +48,36 @@ def visualize(
 
     Example: sodkit visualize test.json --images images --predictions pred.json --out pictures
     """
-    from sodkit.cli.common import note_reading, print_json, print_table, progress
+    from sodkit.cli.common import (
+        list_left_out,
+        note,
+        note_reading,
+        print_json,
+        print_table,
+        progress,
+    )
     from sodkit.data.formats import Reading, find_images, read_annotations
+    from sodkit.data.left_out import LeftOut
     from sodkit.viz.dataset_pictures import visualize as draw
 
+    left, reading = LeftOut(bad=skip_bad), Reading(difficult, area, angle, oriented)
     annotations = read_annotations(
-        ann, format=format_, images=images, reading=Reading(difficult, area, angle, oriented)
+        ann, format=format_, images=images, report=left.report, reading=reading
     )
     note_reading(annotations, ann)
     found = None
     if predictions is not None:
-        from sodkit.data.predictions.storage import read_predictions
+        from sodkit.data.predictions.storage import read_predicted
 
-        found = read_predictions(predictions, annotations)
+        found = read_predicted(predictions, annotations, say=note).detections
     folder = images or find_images(ann, annotations)
+    annotations = left.readable(annotations, folder)
     with progress("drawing") as report:
         paths = draw(
             annotations, folder, out, detections=found, score=score, ignore=ignore,
             zoom=zoom, limit=limit, overwrite=overwrite, progress=report,
         )  # fmt: skip
+    list_left_out(left, out)
     if as_json:
         print_json({"pictures": [str(path) for path in paths]})
     else:

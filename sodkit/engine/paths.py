@@ -26,6 +26,7 @@ class DataPaths:
         data, images: annotations to train on and where their ``file_name`` starts.
         val, val_images: the same of the images to evaluate on, None: no evaluation.
         format_name: the annotations' format, None: recognised.
+        skip_bad: leave out boxes without size and images that cannot be read.
     """
 
     data: str
@@ -33,6 +34,7 @@ class DataPaths:
     val: str | None
     val_images: str | None
     format_name: str | None
+    skip_bad: bool = False
 
 
 class _Paths(Settings):
@@ -46,6 +48,7 @@ class _RunFile(_Paths):
     """``run.json``: the paths as they were given, and where they led."""
 
     format_name: Text | None
+    skip_bad: bool = False
     absolute: _Paths
 
 
@@ -85,7 +88,7 @@ def read_paths(run: Path) -> DataPaths:
         key: given[key] if _only_first_exists(given[key], absolute[key]) else absolute[key]
         for key in absolute
     }
-    return DataPaths(**there, format_name=found.format_name)
+    return DataPaths(**there, format_name=found.format_name, skip_bad=found.skip_bad)
 
 
 def _only_first_exists(first: str | None, second: str | None) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from sodkit.data.left_out import LEFT_OUT
 from sodkit.errors import ModelError, UsageError
 from sodkit.outputs import is_free, remove_files
 
@@ -20,6 +21,7 @@ _WRITTEN = (
     "recipe.yaml",
     "losses.csv",
     "metrics.csv",
+    LEFT_OUT,
     f"{CHECKPOINTS}/*.safetensors",
     "tensorboard/events.out.tfevents.*",
 )

@@ -12,6 +12,7 @@ from sodkit.config import DEFAULT_RECIPES, load_recipe
 from sodkit.data.checking.missing_files import check_images_exist
 from sodkit.data.checking.oddities import oddities
 from sodkit.data.formats import find_images, read_annotations
+from sodkit.data.left_out import LEFT_OUT, LeftOut
 from sodkit.data.records import Annotations
 from sodkit.engine.device import pick_device
 from sodkit.engine.log import Row
@@ -49,8 +50,11 @@ def fresh_plan(
     out: Path | None,
     format_name: str | None,
     overwrite: bool = False,
+    skip_bad: bool = False,
 ) -> RunPlan:
     """Plan a new run; recipe None takes the one of ``DEFAULT_RECIPES`` that fits the data.
+
+    With ``skip_bad``, boxes without size and images that cannot be read are left out.
 
     Raises:
         UsageError: a path is missing, or ``out`` is taken.
@@ -61,9 +65,10 @@ def fresh_plan(
     check_no_writer(out)
     check_run_folder(out, overwrite=overwrite)
     rest = [None if path is None else str(path) for path in (images, val, val_images)]
-    paths = DataPaths(str(data), rest[0], rest[1], rest[2], format_name)
+    paths = DataPaths(str(data), rest[0], rest[1], rest[2], format_name, skip_bad)
     if recipe is None:
-        kind = read_annotations(data, format=format_name, images=images).kind
+        report = LeftOut(bad=skip_bad).report
+        kind = read_annotations(data, format=format_name, images=images, report=report).kind
         recipe = DEFAULT_RECIPES[kind]
     return RunPlan(load_recipe(recipe, overrides), paths, out, resume=False, overwrite=overwrite)
 
@@ -119,14 +124,18 @@ def execute(
         target = pick_device(device)
         if threads is not None:
             torch.set_num_threads(threads)
-        annotations, images = _read(plan.paths.data, plan.paths.images, plan.paths.format_name)
+        left = LeftOut(bad=plan.paths.skip_bad)
+        annotations, images = _read(plan.paths.data, plan.paths.images, plan.paths, left)
         training_set(plan.recipe, annotations, images)  # before an earlier run is replaced
         for sentence in oddities(annotations):
             say(f"{plan.paths.data}: {sentence}")
-        validate = _validator(plan, annotations, target, on_validate)
+        validate = _validator(plan, annotations, target, left, on_validate)
         if not plan.resume:
             clear_run(plan.out)
             write_paths(plan.out, plan.paths)
+        left.write(plan.out / LEFT_OUT)
+        for sentence in left.sentences(plan.out / LEFT_OUT):
+            say(sentence)
         rows: list[Row] = []
 
         def keep(row: Row) -> None:
@@ -155,18 +164,24 @@ def check_same_classes(trained: Annotations, other: Annotations, where: str) -> 
         )
 
 
-def _read(path: str, images: str | None, format_name: str | None) -> tuple[Annotations, Path]:
+def _read(
+    path: str, images: str | None, paths: DataPaths, left: LeftOut
+) -> tuple[Annotations, Path]:
     """Read annotations; return them with the folder where ``file_name`` starts."""
     source = Path(path)
     folder = None if images is None else Path(images)
-    annotations = read_annotations(source, format=format_name, images=folder)
-    return annotations, folder or find_images(source, annotations)
+    annotations = read_annotations(
+        source, format=paths.format_name, images=folder, report=left.report
+    )
+    folder = folder or find_images(source, annotations)
+    return left.readable(annotations, folder), folder
 
 
 def _validator(
     plan: RunPlan,
     trained: Annotations,
     device: torch.device,
+    left: LeftOut,
     progress: Callable[[int, int], None],
 ) -> Validate | None:
     """Return a function that predicts on a run's validation images and returns every AP.
@@ -176,7 +191,7 @@ def _validator(
     recipe, paths = plan.recipe, plan.paths
     if paths.val is None:
         return None
-    val, folder = _read(paths.val, paths.val_images, paths.format_name)
+    val, folder = _read(paths.val, paths.val_images, paths, left)
     check_same_classes(trained, val, paths.val)
     check_kind(recipe, val)
     check_images_exist(val.images, folder, "--val-images")

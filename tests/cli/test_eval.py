@@ -5,11 +5,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from sodkit.cli.eval import run_names
 from sodkit.cli.main import make_app
+from sodkit.data.images.decoding import write_image
 from sodkit.evaluation.protocol import SODA_A, SODA_D
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "eval"
@@ -239,3 +241,24 @@ def test_classes_and_images_in_common(tmp_path: Path) -> None:
     assert json.loads(few.stdout)["metrics"]["AP"] == pytest.approx(1)
     assert json.loads(few.stdout)["counts"]["images"] == 1
     assert "2 of 3 images are left out" in few.stderr
+
+
+@pytest.mark.parametrize("command", ["eval", "visualize", "analyze-anchors"])
+def test_bad_boxes_are_left_out(tmp_path: Path, command: str) -> None:
+    truth, found = _data(tmp_path)
+    content = json.loads(Path(truth).read_text())
+    content["annotations"][0]["bbox"] = [4, 4, 0, 9]
+    Path(truth).write_text(json.dumps(content))
+    for image in content["images"]:
+        write_image(tmp_path / image["file_name"], np.zeros((64, 96, 3), np.uint8))
+    out = tmp_path / "out"
+    call = [command, truth, "--out", str(out)]
+    if command == "eval":
+        call = ["eval", truth, found, "--classes", "car,van", "--out", str(out)]
+    refused = CliRunner().invoke(make_app(), call)
+    assert refused.exit_code == 3
+    assert "--skip-bad" in refused.stderr
+    result = CliRunner().invoke(make_app(), [*call, "--skip-bad"])
+    assert result.exit_code == 0, result.output
+    assert "left out: 1" in result.stderr
+    assert "no size" in (out / "left_out.csv").read_text()

@@ -460,3 +460,36 @@ def test_task_1_needs_oriented_boxes(trained: tuple[Path, Path], tmp_path: Path)
     code, _, err = run("predict", checkpoint, trained[0], "--out", tmp_path / "task1.zip")
     assert code == 2
     assert "wants oriented boxes" in err
+
+
+def test_predictions_of_a_folder_are_joined_by_name(
+    trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Past a broken image, to annotations that number the images in another way."""
+    data, folder = trained
+    photos, out = tmp_path / "photos", tmp_path / "found.json"
+    photos.mkdir()
+    for number in (1, 2, 3):
+        (photos / f"{number}.png").write_bytes((data.parent / f"{number}.png").read_bytes())
+    (photos / "0.png").write_bytes(b"no image")
+    call = ("predict", folder, photos, "--out", out, "--score", 0, "--classes", "SQUARE")
+    code, _, err = run(*call)
+    assert code == 3
+    assert "--skip-bad" in err
+    code, _, err = run(*call, "--skip-bad")
+    assert code == 0, err
+    assert "left out: 1" in err
+    assert "0.png" in (tmp_path / "found.left_out.csv").read_text()
+    content = json.loads(data.read_text())
+    for image in content["images"]:
+        image["id"] = 4 - image["id"]
+    for row in content["annotations"]:
+        row["image_id"] = 4 - row["image_id"]
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(content))
+    aps = []
+    for truth in (data, other):
+        code, text, err = run("eval", truth, out, "--json")
+        assert code == 0, err
+        aps.append(json.loads(text)["metrics"])
+    assert aps[0] == aps[1]

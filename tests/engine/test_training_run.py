@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from sodkit.config import dump_recipe
 from sodkit.data.formats.coco_write import write
 from sodkit.data.records import Annotations
 from sodkit.engine.training_run import RunPlan, execute, fresh_plan, resumed_plan
-from sodkit.errors import UsageError
+from sodkit.errors import DataError, UsageError
 from sodkit.lock import LOCK, check_no_writer
 from sodkit.settings import Recipe
 
@@ -58,3 +59,19 @@ def test_a_run_is_the_only_writer_until_it_ends(recipe: Recipe, ann: Path, tmp_p
     assert not (out / "checkpoints/best.safetensors").exists()
     assert (out / "notes.txt").read_text() == "mine"
     assert len((out / "metrics.csv").read_text().splitlines()) == 2
+
+
+# Official_Remote_Sensing_Mamba#26: one broken image ends the training
+def test_broken_images_are_left_out_and_listed(recipe: Recipe, ann: Path, tmp_path: Path) -> None:
+    out, said = tmp_path / "run", list[str]()
+    broken = min(ann.parent.rglob("*.png"), default=None) or min(ann.parent.rglob("*.jpg"))
+    broken.write_bytes(b"no image")
+    first = plan(recipe, ann, out)
+    with pytest.raises(DataError) as caught:
+        execute(first, device="cpu", workers=0)
+    assert "--skip-bad" in (caught.value.hint or "")
+    skipping = replace(first, paths=replace(first.paths, skip_bad=True))
+    execute(skipping, device="cpu", workers=0, say=said.append)
+    assert said[0].startswith("left out: 1")
+    assert broken.name in (out / "left_out.csv").read_text()
+    assert resumed_plan(out, [], out=None).paths.skip_bad

@@ -103,9 +103,7 @@ def _named(
     where: str,
 ) -> tuple[IntArray, tuple[str, ...]]:
     """Return indices into the names of a list, the ones without a prediction too."""
-    distinct, inverse = np.unique(ids, return_inverse=True)
-    place = {number: index for index, number in enumerate(known)}
-    index = np.array([place.get(number, NONE) for number in distinct.tolist()], np.int64)[inverse]
+    index = _index_of(ids, np.array(list(known), np.int64))
     if (index == NONE).any():
         row = int(np.argmax(index == NONE))
         raise DataError(
@@ -130,24 +128,37 @@ def join_images(
     ids = np.array([image.id for image in images], np.int64)
     names = columns.image_names
     if names is None:
-        numbers, inverse = np.unique(columns.image_id, return_inverse=True)
-        table = _by_number(numbers.tolist(), ids)
-        if (table == NONE).any():
+        index = _index_of(columns.image_id, ids)
+        if (index == NONE).any():
+            numbers, inverse = np.unique(columns.image_id, return_inverse=True)
             stems = _by_stem_number(numbers.tolist(), images)
             if not (stems == NONE).any():
                 say(f"{where}: image ids are the numbers in the names of the images")
-                table = stems
-        index = table[inverse]
+                index = stems[inverse]
     else:
         table = _by_name(columns, names, images, ids, where)
         index = table[columns.image_id] if len(names) else np.zeros(0, np.int64)
     _reject_unknown(columns, index, images, where)
-    return index, None if names is None else np.unique(table[table >= 0])
+    if names is None:
+        return index, None
+    return index, np.unique(table[table >= 0])
 
 
-def _by_number(numbers: Sequence[int], ids: IntArray) -> IntArray:
-    place = {number: index for index, number in enumerate(ids.tolist())}
-    return np.array([place.get(number, NONE) for number in numbers], np.int64)
+def _index_of(values: IntArray, keys: IntArray) -> IntArray:
+    """Return the place (N,) of values among keys, ``NONE`` where absent.
+
+    By a table if the range allows: sorting a million ids takes longer than reading them.
+    """
+    if not len(keys):
+        return np.full(len(values), NONE)
+    order = np.argsort(keys, kind="stable")
+    low, high = int(keys[order[0]]), int(keys[order[-1]])
+    if high - low > 10_000_000:
+        spots = np.minimum(np.searchsorted(keys[order], values), len(keys) - 1)
+        return np.where(keys[order[spots]] == values, order[spots], NONE)
+    table = np.full(high - low + 3, NONE)
+    table[keys - low + 1] = np.arange(len(keys))
+    return np.asarray(table[np.clip(values, low - 1, high + 1) - low + 1])
 
 
 def _by_stem_number(numbers: Sequence[int], images: Sequence[ImageRecord]) -> IntArray:
@@ -201,7 +212,8 @@ def _number_or_name(
     """Decide what numbers written as text mean: ids, or names without suffix."""
     digits = np.array([_is_number(name) for name in names], np.bool_)
     by_number = by_name.copy()
-    by_number[digits] = _by_number([int(name) for name in names if _is_number(name)], ids)
+    numbers = [int(name) for name in names if _is_number(name)]
+    by_number[digits] = _index_of(np.array(numbers, np.int64), ids)
     some = used & digits
     is_name, is_number = ((table[some] >= 0).all() for table in (by_name, by_number))
     if is_name and is_number and (by_name[some] != by_number[some]).any():
@@ -260,8 +272,10 @@ def join_classes(
         )
     ids = np.array([one.id for one in categories], np.int64)
     if columns.class_names is None:
-        numbers, inverse = np.unique(columns.category_id, return_inverse=True)
-        labels = _by_number(numbers.tolist(), ids)[inverse]
+        own = columns.category_id
+        labels = _index_of(own, ids)
+        if columns.image_names is not None and _starts(ids, 0) and _starts(own, 1):
+            say(f"{where}: {_SHIFTED}")
     else:
         table = _class_table(columns.class_names, categories, ids, where, say)
         labels = table[columns.category_id] if len(table) else np.zeros(0, np.int64)
@@ -269,6 +283,17 @@ def join_classes(
     if unknown.any() and not drop:
         _reject_class(columns, unknown, categories, where)
     return labels
+
+
+_SHIFTED = (
+    "category ids start at 1, those of the annotations at 0: if they are shifted by one, subtract "
+    "1, or add category_name to the predictions"
+)
+"""Ultralytics counts classes from 1 in its predictions.json, from 0 in its labels."""
+
+
+def _starts(ids: IntArray, first: int) -> bool:
+    return len(ids) > 0 and int(ids.min()) == first
 
 
 def _class_table(
@@ -283,7 +308,7 @@ def _class_table(
             if known[label] != name:
                 say(f"{where}: class '{name}' is taken as '{known[label]}'")
         elif _is_number(name):
-            table[index] = _by_number([int(name)], ids)[0]
+            table[index] = _index_of(np.array([int(name)], np.int64), ids)[0]
     return table
 
 

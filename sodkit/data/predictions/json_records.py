@@ -166,7 +166,7 @@ def _malformed(error: JsonError, data: bytes, where: str) -> DataError:
         hint = (
             "a file of annotations? Predictions are a list" if data.lstrip()[:1] == b"{" else None
         )
-        return DataError(f"not a list of predictions: {error}", where=where, hint=hint)
+        return DataError("not a list of predictions", where=where, hint=hint)
     if error.reason == "depth":
         return DataError(str(error), where=where)
     position = len(data) if error.byte is None else error.byte

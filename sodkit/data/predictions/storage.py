@@ -188,7 +188,7 @@ def _joined(
     ids = np.array([image.id for image in images], np.int64)[index]
     found = _detections(columns.kind, ids, labels, columns.score, boxes)
     if predicted is None:
-        predicted = np.unique(index)
+        predicted = np.flatnonzero(np.bincount(index))
     keep = labels != NONE
     if keep.all():
         return Predicted(found, predicted)

@@ -17,9 +17,11 @@ from torch.utils.data import Dataset
 from sodkit.arrays import BoolArray, FloatArray, IntArray
 from sodkit.data.batches import Batch, Target
 from sodkit.data.checking.oddities import MIN_SIDE
+from sodkit.data.formats.source import advised
 from sodkit.data.images.decoding import RgbImage, read_image
 from sodkit.data.records import Annotations, ImageRecord
 from sodkit.data.samples import transforms
+from sodkit.errors import ImageError
 from sodkit.geometry import rotated
 from sodkit.settings import Input
 
@@ -101,7 +103,10 @@ class TrainingSet(Dataset[Sample]):
         epoch, number = key
         index = self._kept[number]
         record, rows = self._annotations.images[index], self._rows[index]
-        image = read_image(self._folder / record.file_name, size=(record.width, record.height))
+        try:
+            image = read_image(self._folder / record.file_name, size=(record.width, record.height))
+        except ImageError as error:
+            raise advised(error) from error
         learn = self._learnable[rows]
         image, scale = transforms.resize(image, self._settings.scale)
         xyxy = transforms.scale_boxes(self._annotations.xyxy[rows], scale)

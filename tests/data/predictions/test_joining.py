@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +133,15 @@ def test_other_classes_are_refused_or_left_out(tmp_path: Path) -> None:
     found = read_predicted(path, annotations("a.png"), drop_other_classes=True)
     assert found.detections.labels.tolist() == [0]
     assert found.other_classes == 1
+
+
+# ultralytics counts classes from 1 in predictions.json and from 0 in labels
+def test_class_ids_that_may_be_shifted_are_said(tmp_path: Path) -> None:
+    known = annotations("a.png")
+    known = replace(known, categories=(Category(0, "car"), Category(1, "bus")))
+    said: list[str] = []
+    path = written(tmp_path, {"image_id": "a", "file_name": "a.png"})
+    assert read_predicted(path, known, say=said.append).detections.labels.tolist() == [1]
+    assert "start at 1" in said[0]
+    read_predicted(written(tmp_path, {"image_id": 1}), known, say=said.append)
+    assert len(said) == 1
