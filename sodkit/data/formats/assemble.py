@@ -25,7 +25,6 @@ from sodkit.data.formats.areas import usable_areas
 from sodkit.data.formats.reading import (
     ANGLE_UNITS,
     AS_STATED,
-    MOST_RADIANS,
     Difficult,
     Reading,
     is_ignore,
@@ -42,7 +41,7 @@ from sodkit.data.records import (
 )
 from sodkit.errors import DataError
 from sodkit.geometry.boxes import xywh_to_xyxy
-from sodkit.geometry.rotated import canonical, obb_to_corners, polygons_to_obb
+from sodkit.geometry.rotated import MOST_RADIANS, canonical, obb_to_corners, polygons_to_obb
 
 T = TypeVar("T")
 
