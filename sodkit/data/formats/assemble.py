@@ -202,7 +202,10 @@ def _angles(source: Collected, report: Report, reading: Reading) -> Collected:
         f"{len(beyond)} of {len(stated)} angles lie beyond two pi, {angle[first]:g} say: these "
         "are degrees, and radians are expected"
     )
-    hint = "--angle degrees reads them as degrees clockwise, --angle degrees-ccw the other way"
+    hint = (
+        "--angle degrees reads them as degrees clockwise, --angle degrees-ccw the other way (for "
+        "train: give it to split or convert first)"
+    )
     report(DataError(what, where=source.place(first), hint=hint), "angle")
     return source.take(np.setdiff1d(np.arange(len(source.ids)), stated))
 
