@@ -29,6 +29,9 @@ import numpy as np
 
 from sodkit.arrays import FloatArray, IntArray
 
+MOST_RADIANS = 2 * math.pi + 1e-6
+"""An angle beyond this is no radians."""
+
 _BLOCK = 4096
 """Polygons worked on at once: what is needed in between stays in the cache, and small."""
 

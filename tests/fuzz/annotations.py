@@ -1,4 +1,4 @@
-"""The readers of annotations: COCO, SODA-A, DOTA, YOLO, Pascal VOC."""
+"""The readers of annotations: COCO, SODA-A, DOTA, YOLO, Pascal VOC, official releases."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from sodkit.errors import SodkitError
 
 from . import made
 from .reader import Files, Reader
+from .released import releases
 
 
 def _read(path: Path) -> Annotations:
@@ -146,6 +147,28 @@ def _soda() -> tuple[Files, ...]:
     return own, cut, {**bare, **made.pictures("x/images")}
 
 
+def _otherwise() -> tuple[Files, ...]:
+    """Return COCO files with boxes where other tools have them."""
+    turned = [[2, 2, 8, 4, 7, 7, 1, 5]]
+    runs = {"size": [12, 16], "counts": [30, 4, 8, 4, 146]}
+    return (
+        _coco(lambda item: (item.pop("bbox"), item.update(segmentation=turned))),
+        _coco(lambda item: (item.pop("bbox"), item.update(segmentation=runs))),
+        _coco(lambda item: item.update(segmentation=turned)),
+        _coco(lambda item: item.update(attributes={"rotation": 45.0})),
+        _coco(lambda item: item.update(category_id=float(item["category_id"]), area=1)),
+    )
+
+
+def _released(*names: str) -> Callable[[], tuple[Files, ...]]:
+    return lambda: tuple(files for name, files in releases().items() if name in names)
+
+
+def _first(folder: Path) -> Annotations:
+    """Read the only file right in the folder."""
+    return _read(next(path for path in (folder / "x").iterdir() if path.is_file()))
+
+
 def _names() -> tuple[Files, ...]:
     pictures = made.pictures()
     return (
@@ -172,5 +195,9 @@ READERS = (
     Reader("yolo-list", _listed, _folder, _LABELS, share=25),
     Reader("voc", _with_images("voc", "x/Annotations"), _folder, _LABELS, share=50),
     Reader("voc-bare", _bare_voc, _folder, _LABELS, share=25),
+    Reader("coco-others", _otherwise, _file),
+    Reader("release-text", _released("visdrone", "kitti"), _folder, _LABELS, share=25),
+    Reader("release-json", _released("bdd100k", "xview"), _first, ("*.*json",), share=25),
+    Reader("release-xml", _released("fair1m", "dior-r", "hrsc2016"), _folder, _LABELS, share=50),
     Reader("names", _names, _list, ("names.txt",), share=50),
 )

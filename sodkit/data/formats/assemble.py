@@ -25,7 +25,6 @@ from sodkit.data.formats.areas import usable_areas
 from sodkit.data.formats.reading import (
     ANGLE_UNITS,
     AS_STATED,
-    MOST_RADIANS,
     Difficult,
     Reading,
     is_ignore,
@@ -42,7 +41,7 @@ from sodkit.data.records import (
 )
 from sodkit.errors import DataError
 from sodkit.geometry.boxes import xywh_to_xyxy
-from sodkit.geometry.rotated import canonical, obb_to_corners, polygons_to_obb
+from sodkit.geometry.rotated import MOST_RADIANS, canonical, obb_to_corners, polygons_to_obb
 
 T = TypeVar("T")
 
@@ -203,7 +202,10 @@ def _angles(source: Collected, report: Report, reading: Reading) -> Collected:
         f"{len(beyond)} of {len(stated)} angles lie beyond two pi, {angle[first]:g} say: these "
         "are degrees, and radians are expected"
     )
-    hint = "--angle degrees reads them as degrees clockwise, --angle degrees-ccw the other way"
+    hint = (
+        "--angle degrees reads them as degrees clockwise, --angle degrees-ccw the other way (for "
+        "train: give it to split or convert first)"
+    )
     report(DataError(what, where=source.place(first), hint=hint), "angle")
     return source.take(np.setdiff1d(np.arange(len(source.ids)), stated))
 

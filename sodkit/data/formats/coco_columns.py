@@ -17,6 +17,7 @@ from sodkit.data.formats.segmentation import (
     Extra,
     box_of,
     corners_of,
+    extra_of,
     rectangular,
     rotation_of,
     starts_with_corners,
@@ -27,7 +28,7 @@ from sodkit.data.records import CROWD, IGNORED, Category, ImageRecord, Note, Pol
 from sodkit.errors import DataError
 from sodkit.geometry.rotated import obb_to_corners
 from sodkit.json_columns import FLAG, INTEGER, NUMBERS, Field, JsonColumns, read_columns
-from sodkit.json_text import JsonError
+from sodkit.json_text import FAULTS, JsonError
 
 _FIELDS = {
     "image_id": Field(INTEGER, required=True),
@@ -166,7 +167,7 @@ def _with_whole_ids(text: bytes, odd: Mapping[int, bytes]) -> bytes:
     for position, item in odd.items():
         try:
             record = msgspec.json.decode(item, type=dict[str, Any])
-        except (msgspec.DecodeError, RecursionError):
+        except FAULTS:
             continue
         record |= {name: _whole(record[name]) for name in _WHOLE if name in record}
         items[position] = msgspec.Raw(msgspec.json.encode(record))
@@ -195,7 +196,7 @@ class _Extras:
     def rows(self) -> list[Extra]:
         """Return those of each annotation that was read."""
         items = msgspec.json.decode(self._text, type=list[msgspec.Raw])
-        return [msgspec.json.decode(items[i], type=Extra) for i in self._positions.tolist()]
+        return [extra_of(items[i]) for i in self._positions.tolist()]
 
 
 def _around_segmentation(xywh: FloatArray, found: JsonColumns, extras: _Extras) -> FloatArray:

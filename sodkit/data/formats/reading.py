@@ -22,9 +22,6 @@ ANGLE_UNITS: dict[Angle, float] = {
 }
 """What an angle is multiplied by to be in radians, clockwise with y down."""
 
-MOST_RADIANS = 2 * math.pi + 1e-6
-"""An angle beyond this is no radians."""
-
 IGNORE_NAMES = frozenset(
     {
         "ignore", "ignored", "ignoring", "dontcare", "ignoreregion", "ignoreregions",

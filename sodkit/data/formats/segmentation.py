@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from sodkit.arrays import BoolArray, FloatArray
+from sodkit.json_text import FAULTS
 
 _HEAD = 1 << 16
 """So many bytes of a list of annotations are looked into for four-corner polygons."""
@@ -39,6 +40,14 @@ class Extra(msgspec.Struct):
     attributes: msgspec.Raw = _NULL
 
 
+def extra_of(raw: msgspec.Raw) -> Extra:
+    """Return the extra fields of an annotation, none if it cannot be decoded."""
+    try:
+        return msgspec.json.decode(raw, type=Extra)
+    except FAULTS:
+        return Extra()
+
+
 class _Attributes(msgspec.Struct):
     rotation: float | None = None
 
@@ -47,7 +56,7 @@ def box_of(raw: msgspec.Raw) -> tuple[float, float, float, float] | None:
     """Return the box xywh around a segmentation, None if it is empty or no segmentation."""
     try:
         shape = msgspec.json.decode(raw, type=list[list[float]] | Run | None)
-    except (msgspec.DecodeError, RecursionError):
+    except FAULTS:
         return None
     if isinstance(shape, Run):
         return _box_of_runs(shape)
@@ -97,7 +106,7 @@ def rotation_of(raw: msgspec.Raw) -> float:
     """Return CVAT's ``attributes.rotation`` in degrees clockwise, 0 if there is none."""
     try:
         found = msgspec.json.decode(raw, type=_Attributes | None)
-    except (msgspec.DecodeError, RecursionError):
+    except FAULTS:
         return 0.0
     return 0.0 if found is None or found.rotation is None else found.rotation
 
@@ -106,7 +115,7 @@ def corners_of(raw: msgspec.Raw) -> list[float] | None:
     """Return x1 y1 ... y4 of a segmentation of one polygon of four corners, else None."""
     try:
         shape = msgspec.json.decode(raw, type=list[list[float]] | None)
-    except (msgspec.DecodeError, RecursionError):
+    except FAULTS:
         return None
     if shape is None or len(shape) != 1:
         return None

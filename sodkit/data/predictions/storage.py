@@ -27,7 +27,7 @@ from sodkit.data.predictions.json_records import read_json
 from sodkit.data.records import Annotations, Category, Detections
 from sodkit.errors import DataError
 from sodkit.files import atomic_path
-from sodkit.geometry.rotated import canonical, corners_to_obb, obb_to_xywh
+from sodkit.geometry.rotated import MOST_RADIANS, canonical, corners_to_obb, obb_to_xywh
 
 _FARTHEST = 1e9
 """No image is as large, in px: areas of such boxes would leave what numbers can hold."""
@@ -225,3 +225,9 @@ def _reject_bad_numbers(columns: Columns, where: str) -> None:
     if columns.kind != "poly":
         below = np.minimum(boxes[:, 2], boxes[:, 3]) < 0
         reject(below, f"{columns.kind} has a negative width or height")
+    if columns.kind == "obb":
+        reject(
+            np.abs(boxes[:, 4]) > MOST_RADIANS,
+            "the angle lies beyond two pi: these are degrees, and radians are expected",
+            "write radians, clockwise with y down: degrees times pi / 180",
+        )

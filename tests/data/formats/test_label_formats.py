@@ -240,3 +240,17 @@ def test_links_in_a_circle_do_not_trap(tmp_path: Path) -> None:
     os.symlink(circle, circle)
     with pytest.raises(DataError, match="no such file"):
         read_annotations(circle)
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_first_class_of_ignore_regions_moves_no_other(tmp_path: Path, listed: bool) -> None:
+    """VisDrone as YOLO, by some converters: 0 is ``ignored regions``."""
+    picture(tmp_path / "images" / "a.png")
+    text(tmp_path / "labels" / "a.txt", "0 .5 .5 .2 .2\n1 .2 .2 .1 .1\n2 .7 .7 .1 .1\n")
+    if listed:
+        text(tmp_path / "classes.txt", "ignored regions\npedestrian\ncar\n")
+    else:
+        text(tmp_path / "data.yaml", "train: images\nnames: [ignored regions, pedestrian, car]\n")
+    own = read_annotations(tmp_path)
+    assert [(item.id, item.name) for item in own.categories] == [(1, "pedestrian"), (2, "car")]
+    assert own.labels.tolist() == [REGION, 0, 1]

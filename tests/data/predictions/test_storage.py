@@ -246,3 +246,16 @@ def test_ctrl_c_while_a_large_file_is_scanned(
     with pytest.raises(KeyboardInterrupt):
         read_predictions(path, annotations())
     assert len(seen) == 1
+
+
+def test_angles_in_degrees_are_refused(tmp_path: Path) -> None:
+    record = {"image_id": 1, "category_id": 1, "score": 0.5, "obb": [48, 32, 20, 10, 30]}
+    path = tmp_path / "pred.json"
+    path.write_text(json.dumps([record]))
+    images = (ImageRecord(1, "a.jpg", 96, 64),)
+    none, no_boxes = np.zeros(0, np.int64), np.zeros((0, 4))
+    own = Annotations(
+        images, (Category(1, "car"),), none, none, none, no_boxes, np.zeros(0), none != 0
+    )
+    with pytest.raises(DataError, match="beyond two pi"):
+        read_predictions(path, own)
