@@ -7,20 +7,22 @@ Each module collects what it reads into ``Collected``, which ``assemble`` checks
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import cast
 
+from sodkit.data.formats import folders
 from sodkit.data.formats.assemble import Collected, assemble
-from sodkit.data.formats.folders import find_images
+from sodkit.data.formats.foreign import refuse_json
 from sodkit.data.formats.recognise import (
     PATCHES,
-    Subset,
-    find_subsets,
     is_annotations,
+    locate,
     recognise,
 )
 from sodkit.data.formats.source import Report, stop
+from sodkit.data.formats.subsets import Subset, choose_subset, find_subsets, pick
 from sodkit.data.records import Annotations
 from sodkit.errors import DataError, UsageError
 
@@ -28,6 +30,7 @@ __all__ = [
     "FORMATS",
     "PATCHES",
     "Subset",
+    "choose_subset",
     "collect_annotations",
     "find_images",
     "find_subsets",
@@ -41,7 +44,12 @@ FORMATS = ("coco", "soda-a", "dota", "yolo", "voc")
 
 
 def read_annotations(
-    path: Path, *, format: str | None = None, images: Path | None = None, report: Report = stop
+    path: Path,
+    *,
+    format: str | None = None,
+    images: Path | None = None,
+    report: Report = stop,
+    subset: str | None = None,
 ) -> Annotations:
     """Read a file or folder of annotations.
 
@@ -52,16 +60,25 @@ def read_annotations(
         images: where file names start; needed only where the source does not state image sizes and
             the images are in none of the usual places.
         report: called with everything wrong that reading can go on without; the default raises it.
+        subset: of a root folder or YAML; None: it holds only one.
 
     Raises:
         DataError: if it is missing, of no known format or wrong, with the place.
-        UsageError: if ``format`` is unknown.
+        UsageError: if ``format`` is unknown, or there is no such subset.
     """
-    return assemble(collect_annotations(path, format=format, images=images, report=report), report)
+    return assemble(
+        collect_annotations(path, format=format, images=images, report=report, subset=subset),
+        report,
+    )
 
 
 def collect_annotations(
-    path: Path, *, format: str | None = None, images: Path | None = None, report: Report = stop
+    path: Path,
+    *,
+    format: str | None = None,
+    images: Path | None = None,
+    report: Report = stop,
+    subset: str | None = None,
 ) -> Collected:
     """Read a file or folder of annotations as it stands, without the rules of all formats.
 
@@ -73,9 +90,42 @@ def collect_annotations(
         )
     if not os.path.exists(path):  # also of a name that no system takes, unlike Path.exists
         raise DataError("no such file or folder", where=path)
-    name = format or recognise(path)
-    if name == "coco" and path.is_dir():
-        path = path / PATCHES
+    key = None
+    if subset is not None:
+        chosen = pick(find_subsets(path), subset, path)
+        path, key = chosen.path, chosen.key
+    if format is None:
+        name, path = locate(path)
+    else:
+        name = format
+        path = path / PATCHES if name == "coco" and path.is_dir() else path
     # Imported when used: what the other formats lean on takes longer than reading a small file.
     reader = import_module(f"sodkit.data.formats.{name.replace('-', '_')}")
-    return cast(Collected, reader.collect(path, images=images, report=report))
+    own = {"subset": key} if key is not None else {}
+    try:
+        return cast(Collected, reader.collect(path, images=images, report=report, **own))
+    except DataError:
+        refuse_json(path)
+        raise
+
+
+def find_images(path: Path, annotations: Annotations, *, subset: str | None = None) -> Path:
+    """Return the folder in which the images of ``annotations``, read from ``path``, are.
+
+    Args:
+        path: as it was read.
+        annotations: what was read from it.
+        subset: as it was read.
+    """
+    if subset is not None:
+        path = pick(find_subsets(path), subset, path).path
+    with suppress(DataError):
+        path = locate(path)[1]
+    from sodkit.data.formats import yolo
+
+    yaml = path if path.suffix.lower() in yolo.YAML_SUFFIXES else yolo.find_yaml(path)
+    if yaml is not None:
+        root = yolo.read_yaml(yaml).root
+        if any(folders.is_file(root / image.file_name) for image in annotations.images[:20]):
+            return root
+    return folders.find_images(path, annotations)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sodkit.data.formats.source import MissingImageError
+from sodkit.data.formats.source import MissingImageError, stop
 from sodkit.data.records import Annotations
 from sodkit.errors import DataError
 
@@ -24,7 +24,8 @@ class MissingImages:
     def __call__(self, error: DataError, kind: str) -> None:
         """Note a missing image, or raise."""
         if not self._leave_out or not isinstance(error, MissingImageError):
-            raise error
+            stop(error, kind)
+            return
         self.errors.append(error)
 
     def without(self, annotations: Annotations) -> Annotations:

@@ -11,8 +11,8 @@ them so, though VOC itself counts pixels from 1.
 What is not stated is taken from the image with the file's stem. A file with a document type is
 refused: it could define entities without end.
 
-Classes without a ``classes.txt``: those of Pascal VOC if these hold all names that occur, otherwise
-the names that occur, sorted.
+Classes without a ``classes.txt``: those of Pascal VOC if these hold all names that occur and half
+of them do, otherwise the names that occur, sorted.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import numpy as np
 from sodkit.data.formats.assemble import IGNORE_NAME, Collected
 from sodkit.data.formats.dota import short
 from sodkit.data.formats.folders import stem_of
+from sodkit.data.formats.foreign import refuse_xml
 from sodkit.data.formats.labels import (
     CLASSES_FILE,
     ImageFinder,
@@ -204,9 +205,8 @@ def _parse(path: Path) -> _Node:
     except (ValueError, LookupError) as error:
         raise DataError(f"broken XML: {error}", where=path) from error
     root = open_nodes[0].children[0]
-    if root.name != "annotation":
-        where = f"{path}:{root.line}"
-        raise DataError(f"the XML is of {root.name!r}, Pascal VOC's of 'annotation'", where=where)
+    nested = [child.name for child in root.children if child.children]
+    refuse_xml(path, root.name, root.line, nested, empty=root.find("object") is None)
     return root
 
 
