@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from sodkit.cli.options import Ann, Format, Images, Json, Overwrite
+from sodkit.cli.options import Ann, Format, Images, Json, Overwrite, Subset
 
 
 def convert(
@@ -19,6 +20,7 @@ def convert(
     out: Annotated[Path, typer.Option(help="File (coco) or folder (others) to write.")],
     images: Images = None,
     format_: Format = None,
+    subset: Subset = None,
     skip_missing: Annotated[
         bool, typer.Option("--skip-missing", help="Leave out labels without an image.")
     ] = False,
@@ -31,31 +33,74 @@ def convert(
 ) -> None:
     """Convert annotations, and say what the target format cannot hold of them.
 
+    Of a root folder or YAML each subset gets an output of its own: OUT/train, or OUT_train.json.
+
     Example: sodkit convert labelTxt --images images --to coco --out train.json
     """
-    from sodkit.cli.common import note, print_json, print_table, progress
-    from sodkit.data.formats import find_images, read_annotations
-    from sodkit.data.formats.conversion import convert as write
-    from sodkit.data.formats.missing_images import MissingImages
+    from sodkit.cli.common import print_json
+    from sodkit.data.formats import find_subsets
+    from sodkit.data.formats.recognise import is_plain
     from sodkit.outputs import check_not_read
 
     check_not_read(out, ann)
-    missing = MissingImages(leave_out=skip_missing)
-    annotations = read_annotations(ann, format=format_, images=images, report=missing)
+    plan = _Plan(ann, to, images, format_, skip_missing, copy_images, overwrite, as_json)
+    found = [] if subset is not None or is_plain(ann, format_) else find_subsets(ann)
+    if len(found) < 2:
+        result = _convert(plan, out, subset or (found[0].name if found else None))
+        if as_json:
+            print_json(result)
+        return
+    results = {item.name: _convert(plan, _out_of(out, to, item.name), item.name) for item in found}
+    if as_json:
+        print_json({"out": str(out), "subsets": results})
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is the same for all subsets."""
+
+    ann: Path
+    to: str
+    images: Path | None
+    format: str | None
+    skip_missing: bool
+    copy_images: bool
+    overwrite: bool
+    as_json: bool
+
+
+def _out_of(out: Path, to: str, subset: str) -> Path:
+    """Return where a subset is written: a folder in ``out``, or a file named by the subset."""
+    if to != "coco":
+        return out / subset
+    is_name = out.suffix == ".json"
+    return out.with_name(f"{out.stem}_{subset}.json") if is_name else out / f"{subset}.json"
+
+
+def _convert(plan: _Plan, out: Path, subset: str | None) -> dict[str, Any]:
+    """Convert a source or one subset, and print what was written."""
+    from sodkit.cli.common import note, print_table, progress
+    from sodkit.data.formats import find_images, read_annotations
+    from sodkit.data.formats.conversion import convert as write
+    from sodkit.data.formats.missing_images import MissingImages
+
+    missing = MissingImages(leave_out=plan.skip_missing)
+    annotations = read_annotations(
+        plan.ann, format=plan.format, images=plan.images, report=missing, subset=subset
+    )
     annotations = missing.without(annotations)
-    folder = images or find_images(ann, annotations)
+    folder = plan.images or find_images(plan.ann, annotations, subset=subset)
     with progress("placing images") as report:
         lost = write(
-            annotations, to, out, images=folder, copy=copy_images, overwrite=overwrite,
-            progress=report,
+            annotations, plan.to, out, images=folder, copy=plan.copy_images,
+            overwrite=plan.overwrite, progress=report,
         )  # fmt: skip
     counts = {"images": len(annotations.images), "annotations": len(annotations)}
-    if as_json:
-        places = [str(error.where) for error in missing.errors]
-        print_json({"out": str(out), "format": to, **counts, "left_out": places, "not_held": lost})
-        return
-    print_table("", ("written", "format", *counts), [(out, to, *counts.values())])
-    for error in missing.errors:
-        note(f"left out: {error.where}: {error.what}")
-    for sentence in lost:
-        note(f"{to}: {sentence}")
+    if not plan.as_json:
+        print_table("", ("written", "format", *counts), [(out, plan.to, *counts.values())])
+        for error in missing.errors:
+            note(f"left out: {error.where}: {error.what}")
+        for sentence in lost:
+            note(f"{plan.to}: {sentence}")
+    places = [str(error.where) for error in missing.errors]
+    return {"out": str(out), "format": plan.to, **counts, "left_out": places, "not_held": lost}

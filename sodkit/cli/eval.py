@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from sodkit.cli.options import Changes, Format, Json, Overwrite
+from sodkit.cli.options import Changes, Format, Json, Overwrite, Subset
 
 if TYPE_CHECKING:
     from sodkit.data.records import Annotations, BoxKind, Detections
@@ -43,6 +43,7 @@ def evaluate(
         ),
     ] = "drop",
     format_: Format = None,
+    subset: Subset = None,
     images: Annotated[
         Path | None, typer.Option(help="Where file_name starts: the report shows the worst images.")
     ] = None,
@@ -68,12 +69,14 @@ def evaluate(
 
     Example: sodkit eval test.json pred.json --images photos --out report
     """
-    from sodkit.cli.common import output_folder
+    from sodkit.cli.common import chosen_subset, output_folder
     from sodkit.data.formats import read_annotations
     from sodkit.data.predictions.storage import read_predictions
     from sodkit.data.records import as_boxes
 
-    annotations = as_boxes(read_annotations(ann, format=format_, images=images), boxes)
+    name = chosen_subset(ann, subset, format_)
+    own = read_annotations(ann, format=format_, images=images, subset=name)
+    annotations = as_boxes(own, boxes)
     chosen = choose_protocol(protocol, recipe, overrides or [], annotations.kind)
     files = dict(zip(run_names(predictions), predictions, strict=True))
     with output_folder(out, "eval", REPORT_FILES[: 1 if proposals else 3], overwrite=overwrite):

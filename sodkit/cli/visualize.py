@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from sodkit.cli.options import Ann, Format, Images, Json, Overwrite
+from sodkit.cli.options import Ann, Format, Images, Json, Overwrite, Subset
 
 
 def visualize(
@@ -23,6 +23,7 @@ def visualize(
     zoom: Annotated[int, typer.Option(min=0, help="Zoom-ins of so many smallest objects.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first images.")] = None,
     format_: Format = None,
+    subset: Subset = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -32,17 +33,18 @@ def visualize(
 
     Example: sodkit visualize test.json --images images --predictions pred.json --out pictures
     """
-    from sodkit.cli.common import print_json, print_table, progress
+    from sodkit.cli.common import chosen_subset, print_json, print_table, progress
     from sodkit.data.formats import find_images, read_annotations
     from sodkit.viz.dataset_pictures import visualize as draw
 
-    annotations = read_annotations(ann, format=format_, images=images)
+    name = chosen_subset(ann, subset, format_)
+    annotations = read_annotations(ann, format=format_, images=images, subset=name)
     found = None
     if predictions is not None:
         from sodkit.data.predictions.storage import read_predictions
 
         found = read_predictions(predictions, annotations)
-    folder = images or find_images(ann, annotations)
+    folder = images or find_images(ann, annotations, subset=name)
     with progress("drawing") as report:
         paths = draw(
             annotations, folder, out, detections=found, score=score, ignore=ignore,

@@ -11,6 +11,7 @@ import numpy as np
 
 from sodkit.data.formats import find_images, is_annotations, read_annotations
 from sodkit.data.formats.coco_write import write
+from sodkit.data.formats.subsets import EVALUATED, choose_subset
 from sodkit.data.images.listing import list_images
 from sodkit.data.predictions.dota_zip import check_task1, write_task1
 from sodkit.data.predictions.output_path import image_ids_file, is_among
@@ -46,6 +47,7 @@ def find_targets(
     folder: Path | None = None,
     format_name: str | None = None,
     recursive: bool = False,
+    subset: str | None = None,
     say: Callable[[str], None] = lambda message: None,
 ) -> Targets:
     """Return the images that paths stand for.
@@ -56,7 +58,8 @@ def find_targets(
         folder: where the file names of annotations start; None: found.
         format_name: of the annotations; None: recognised.
         recursive: take the images in subfolders of folders, too.
-        say: called with a sentence about subfolders that are left out.
+        subset: of annotations that hold several; None: val, else test, else train.
+        say: called with a sentence about subfolders that are left out, and the subset that is read.
 
     Raises:
         DataError: a path that is neither, or annotations that cannot be read.
@@ -66,9 +69,12 @@ def find_targets(
     if len(paths) > 1 or not (format_name or is_annotations(first)):
         records, parent = list_images(paths, recursive=recursive, say=say)
         return Targets(records, tuple(trained), parent, tuple(paths), has_ids=False)
-    annotations = read_annotations(first, format=format_name, images=folder)
+    chosen = choose_subset(first, subset, EVALUATED, format_name).name or None
+    if chosen is not None:
+        say(f"{first}: the subset {chosen} is read (--subset takes another)")
+    annotations = read_annotations(first, format=format_name, images=folder, subset=chosen)
     categories = categories_by_name(trained, annotations.categories, str(first))
-    folder = folder or find_images(first, annotations)
+    folder = folder or find_images(first, annotations, subset=chosen)
     return Targets(annotations.images, categories, folder, tuple(paths), has_ids=True)
 
 

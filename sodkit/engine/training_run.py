@@ -11,7 +11,8 @@ import torch
 from sodkit.config import DEFAULT_RECIPES, load_recipe
 from sodkit.data.checking.missing_files import check_images_exist
 from sodkit.data.checking.oddities import oddities
-from sodkit.data.formats import find_images, read_annotations
+from sodkit.data.formats import choose_subset, find_images, read_annotations
+from sodkit.data.formats.subsets import TRAINED, VALIDATED
 from sodkit.data.records import Annotations
 from sodkit.engine.device import pick_device
 from sodkit.engine.log import Row
@@ -63,7 +64,8 @@ def fresh_plan(
     rest = [None if path is None else str(path) for path in (images, val, val_images)]
     paths = DataPaths(str(data), rest[0], rest[1], rest[2], format_name)
     if recipe is None:
-        kind = read_annotations(data, format=format_name, images=images).kind
+        subset = choose_subset(data, None, TRAINED, format_name).name or None
+        kind = read_annotations(data, format=format_name, images=images, subset=subset).kind
         recipe = DEFAULT_RECIPES[kind]
     return RunPlan(load_recipe(recipe, overrides), paths, out, resume=False, overwrite=overwrite)
 
@@ -119,11 +121,13 @@ def execute(
         target = pick_device(device)
         if threads is not None:
             torch.set_num_threads(threads)
-        annotations, images = _read(plan.paths.data, plan.paths.images, plan.paths.format_name)
+        annotations, images = _read(
+            plan.paths.data, plan.paths.images, plan.paths.format_name, TRAINED, say
+        )
         training_set(plan.recipe, annotations, images)  # before an earlier run is replaced
         for sentence in oddities(annotations):
             say(f"{plan.paths.data}: {sentence}")
-        validate = _validator(plan, annotations, target, on_validate)
+        validate = _validator(plan, annotations, target, on_validate, say)
         if not plan.resume:
             clear_run(plan.out)
             write_paths(plan.out, plan.paths)
@@ -151,16 +155,31 @@ def check_same_classes(trained: Annotations, other: Annotations, where: str) -> 
     have, want = ([c.name for c in a.categories] for a in (other, trained))
     if have != want:
         raise DataError(
-            f"its classes are {', '.join(have)}; training has {', '.join(want)}", where=where
+            f"its classes are {', '.join(have)}; training has {', '.join(want)}",
+            where=where,
+            hint="subsets of one root folder share a list: give it as --data and as --val",
         )
 
 
-def _read(path: str, images: str | None, format_name: str | None) -> tuple[Annotations, Path]:
-    """Read annotations; return them with the folder where ``file_name`` starts."""
+def _read(
+    path: str,
+    images: str | None,
+    format_name: str | None,
+    kinds: Sequence[str],
+    say: Callable[[str], None],
+) -> tuple[Annotations, Path]:
+    """Read annotations, of a root folder the subset of one of these kinds.
+
+    Returns:
+        them, and the folder where ``file_name`` starts.
+    """
     source = Path(path)
     folder = None if images is None else Path(images)
-    annotations = read_annotations(source, format=format_name, images=folder)
-    return annotations, folder or find_images(source, annotations)
+    subset = choose_subset(source, None, kinds, format_name).name or None
+    if subset is not None:
+        say(f"{path}: the subset {subset} is read")
+    annotations = read_annotations(source, format=format_name, images=folder, subset=subset)
+    return annotations, folder or find_images(source, annotations, subset=subset)
 
 
 def _validator(
@@ -168,6 +187,7 @@ def _validator(
     trained: Annotations,
     device: torch.device,
     progress: Callable[[int, int], None],
+    say: Callable[[str], None],
 ) -> Validate | None:
     """Return a function that predicts on a run's validation images and returns every AP.
 
@@ -176,7 +196,7 @@ def _validator(
     recipe, paths = plan.recipe, plan.paths
     if paths.val is None:
         return None
-    val, folder = _read(paths.val, paths.val_images, paths.format_name)
+    val, folder = _read(paths.val, paths.val_images, paths.format_name, VALIDATED, say)
     check_same_classes(trained, val, paths.val)
     check_kind(recipe, val)
     check_images_exist(val.images, folder, "--val-images")

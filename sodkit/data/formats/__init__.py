@@ -7,6 +7,7 @@ Each module collects what it reads into ``Collected``, which ``assemble`` checks
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -22,8 +23,15 @@ from sodkit.data.formats.recognise import (
     recognise,
 )
 from sodkit.data.formats.source import Report, stop
-from sodkit.data.formats.subsets import Subset, choose_subset, find_subsets, pick
-from sodkit.data.records import Annotations
+from sodkit.data.formats.subsets import (
+    Subset,
+    choose_subset,
+    find_subsets,
+    join_classes,
+    pick,
+    with_classes,
+)
+from sodkit.data.records import Annotations, Category
 from sodkit.errors import DataError, UsageError
 
 __all__ = [
@@ -90,23 +98,40 @@ def collect_annotations(
         )
     if not os.path.exists(path):  # also of a name that no system takes, unlike Path.exists
         raise DataError("no such file or folder", where=path)
-    key = None
-    if subset is not None:
-        chosen = pick(find_subsets(path), subset, path)
-        path, key = chosen.path, chosen.key
+    if subset is None:
+        return _collect(Subset("", path), format, images, report)
+    found = find_subsets(path)
+    chosen = pick(found, subset, path)
+    own = _collect(chosen, format, images, report)
+    if chosen.key is not None:  # a YAML has one list of classes
+        return own
+    lists = [own.categories if item == chosen else _classes_of(item, images) for item in found]
+    return with_classes(own, join_classes(lists))
+
+
+def _collect(source: Subset, format: str | None, images: Path | None, report: Report) -> Collected:
+    """Read a source, or one subset of it."""
     if format is None:
-        name, path = locate(path)
+        name, path = locate(source.path)
     else:
-        name = format
+        name, path = format, source.path
         path = path / PATCHES if name == "coco" and path.is_dir() else path
     # Imported when used: what the other formats lean on takes longer than reading a small file.
     reader = import_module(f"sodkit.data.formats.{name.replace('-', '_')}")
-    own = {"subset": key} if key is not None else {}
+    own = {} if source.key is None else {"subset": source.key}
     try:
         return cast(Collected, reader.collect(path, images=images, report=report, **own))
     except DataError:
         refuse_json(path)
         raise
+
+
+def _classes_of(subset: Subset, images: Path | None) -> Sequence[Category]:
+    """Return the classes of another subset; none if it cannot be read."""
+    try:
+        return _collect(subset, None, images, lambda error, kind: None).categories
+    except DataError:
+        return ()
 
 
 def find_images(path: Path, annotations: Annotations, *, subset: str | None = None) -> Path:
@@ -121,11 +146,11 @@ def find_images(path: Path, annotations: Annotations, *, subset: str | None = No
         path = pick(find_subsets(path), subset, path).path
     with suppress(DataError):
         path = locate(path)[1]
-    from sodkit.data.formats import yolo
+    from sodkit.data.formats import yolo_yaml
 
-    yaml = path if path.suffix.lower() in yolo.YAML_SUFFIXES else yolo.find_yaml(path)
+    yaml = path if path.suffix.lower() in yolo_yaml.YAML_SUFFIXES else yolo_yaml.find_yaml(path)
     if yaml is not None:
-        root = yolo.read_yaml(yaml).root
+        root = yolo_yaml.read_yaml(yaml).root
         if any(folders.is_file(root / image.file_name) for image in annotations.images[:20]):
             return root
     return folders.find_images(path, annotations)

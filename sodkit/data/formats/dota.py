@@ -7,9 +7,8 @@ may have spaces if it does not begin with a number.
 
 The text does not state an image's name and size: they are those of the image with the same stem.
 
-Classes without a ``classes.txt``: those of DOTA 1.0 or 2.0 if these hold all names that occur, and
-one of the first files has the release's head or half of the classes occur; otherwise the names that
-occur, sorted.
+Classes without a ``classes.txt``: those of DOTA 1.0 or 2.0 if these hold all names that occur,
+otherwise the names that occur, sorted.
 
 Written: numbers as short as they read back the same, ``labelTxt/`` and ``classes.txt``.
 """
@@ -27,9 +26,8 @@ from sodkit.data.formats.labels import (
     ImageFinder,
     Row,
     collect_labels,
-    label_files,
 )
-from sodkit.data.formats.source import Report, number, read_bytes, read_lines, stop
+from sodkit.data.formats.source import Report, number, read_lines, stop
 from sodkit.data.records import REGION, Annotations, ImageRecord
 from sodkit.errors import DataError, UsageError
 from sodkit.files import write_text
@@ -37,8 +35,6 @@ from sodkit.geometry.rotated import obb_to_corners
 
 LABELS = "labelTxt"
 HEADERS = ("imagesource:", "gsd:")
-_HEADS = 20
-"""So many files are looked into for a head."""
 
 _V1 = (
     "plane", "ship", "storage-tank", "baseball-diamond", "tennis-court", "basketball-court",
@@ -62,11 +58,7 @@ def collect(path: Path, *, images: Path | None = None, report: Report = stop) ->
     """
     if (path / LABELS).is_dir():
         path = path / LABELS
-    first = [file for _, file in label_files(path, ".txt")[:_HEADS]]
-    release = any(
-        read_bytes(file)[:12].decode(errors="replace").startswith(HEADERS) for file in first
-    )
-    return collect_labels(path, ".txt", _read, CLASSES, images, report, release=release)
+    return collect_labels(path, ".txt", _read, CLASSES, images, report, sure=True)
 
 
 def _read(

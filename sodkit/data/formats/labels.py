@@ -177,7 +177,7 @@ def collect_labels(
     images: Path | None,
     report: Report,
     *,
-    release: bool = False,
+    sure: bool = False,
 ) -> Collected:
     """Read a folder of label files, or one.
 
@@ -188,7 +188,7 @@ def collect_labels(
         presets: lists of classes, see ``class_names``.
         images: the folder of the images (None: looked for beside ``path``).
         report: called with everything wrong; objects of a missing image are kept.
-        release: the data are surely of the set whose classes ``presets`` are.
+        sure: the form alone shows that the data are of the set whose classes ``presets`` are.
 
     Raises:
         DataError: if there is no label file, or ``report`` raises it.
@@ -210,7 +210,7 @@ def collect_labels(
         files.append(LabelFile(file, stem, record, rows))
     if path.is_dir():
         note_unlabelled(len(finder.names), len(finder.names.keys() - set(stems)), path, report)
-    return gather(path, files, class_names(path, files, presets, release=release), report)
+    return gather(path, files, class_names(path, files, presets, sure=sure), report)
 
 
 def class_names(
@@ -218,12 +218,12 @@ def class_names(
     files: Sequence[LabelFile],
     presets: Sequence[tuple[str, ...]],
     *,
-    release: bool = False,
+    sure: bool = False,
 ) -> tuple[str, ...]:
     """Return the list of classes, without ``ignore``.
 
     It is that of a class list (see ``listed_classes``) in the folder or beside it; else the first
-    of ``presets`` that has all names of the label files and of which half occur (``release``: any
+    of ``presets`` that has all names of the label files and of which half occur (``sure``: any
     number); else those names, sorted.
 
     Fewer names are no sign of a data set: driving data have Pascal VOC's car, person, bus.
@@ -238,7 +238,7 @@ def class_names(
             return listed
     found = {row.name for file in files for row in file.rows if not is_ignore(row.name)}
     for preset in presets:
-        if found <= set(preset) and (release or 2 * len(found) >= len(preset)):
+        if found <= set(preset) and (sure or 2 * len(found) >= len(preset)):
             return preset
     return tuple(sorted(found))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from sodkit.data.formats.folders import child, files_below, is_file, is_hidden
+from sodkit.data.formats.folders import child, files_below, is_file, is_folder, is_hidden
 from sodkit.data.formats.foreign import refuse_json
 from sodkit.data.formats.source import read_bytes
 from sodkit.data.formats.subsets import find_subsets, kind_of
@@ -80,11 +80,11 @@ def is_annotations(path: Path) -> bool:
 
 def is_plain(path: Path, format: str | None) -> bool:
     """Return whether a source holds no subsets, or is a folder whose format is stated."""
-    from sodkit.data.formats import yolo
+    from sodkit.data.formats import yolo_yaml
 
-    if path.is_file():
-        return path.suffix.lower() not in yolo.YAML_SUFFIXES
-    if yolo.find_yaml(path) is not None:
+    if is_file(path):
+        return path.suffix.lower() not in yolo_yaml.YAML_SUFFIXES
+    if yolo_yaml.find_yaml(path) is not None:
         return False
     return format is not None or place_of(path) is not None
 
@@ -103,10 +103,10 @@ def place_of(path: Path, *, loose: bool = False) -> tuple[str, Path] | None:
         path: file or folder.
         loose: take JSON of no sign as SODA-A's, whose reader then says what is wrong.
     """
-    if path.is_file():
+    if is_file(path):
         form = _of_file(path)
         return None if form is None else (form, path)
-    if not path.is_dir():
+    if not is_folder(path):
         return None
     folders = [path, *(child(path, name) for name in _FOLDERS), *_dota_folders(path)]
     for folder in folders:
@@ -153,23 +153,23 @@ def _dota_folders(path: Path) -> list[Path]:
 
 
 def _of_file(path: Path) -> str | None:
-    from sodkit.data.formats import yolo
+    from sodkit.data.formats import yolo_yaml
 
     suffix = path.suffix.lower()
     if suffix in {".json", ".xml"}:
         return "coco" if suffix == ".json" else "voc"
-    if suffix in yolo.YAML_SUFFIXES:
+    if suffix in yolo_yaml.YAML_SUFFIXES:
         return "yolo"
     return _of_text([path]) if suffix == ".txt" else None
 
 
 def _of_folder(path: Path, *, below: bool = False) -> str | None:
     """Return the format of the files right in a folder, or of those in its subfolders."""
-    from sodkit.data.formats import yolo  # not needed for a file, and slow to load
+    from sodkit.data.formats import yolo_yaml  # not needed for a file, and slow to load
 
     if (path / PATCHES).is_file() and not _is_output(path / PATCHES):
         return "coco"
-    if yolo.find_yaml(path) is not None:
+    if yolo_yaml.find_yaml(path) is not None:
         return "yolo"
     if any(kind_of(file.stem.removeprefix("instances_")) for file in _files(path, ".json", False)):
         return None

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sodkit.data.formats.folders import child, is_file, is_hidden
+import numpy as np
+
+from sodkit.data.formats.assemble import Collected
+from sodkit.data.formats.folders import child, is_file, is_folder, is_hidden
+from sodkit.data.records import Category
 from sodkit.errors import DataError, UsageError
 
 TRAINED = ("train",)
@@ -32,11 +36,13 @@ class Subset:
         name: as it is called there, "" of a source without subsets.
         path: where its annotations are.
         key: its name in ``path``, if that holds several subsets (a YOLO YAML).
+        root: the folder or YAML that was asked, None of a source without subsets.
     """
 
     name: str
     path: Path
     key: str | None = None
+    root: Path | None = None
 
 
 def kind_of(name: str) -> str | None:
@@ -52,21 +58,21 @@ def find_subsets(root: Path) -> list[Subset]:
     SODA-A as downloaded (``rawData``, their patches in ``divData``), and folders or files named by
     subset, also as COCO's ``instances_train2017.json``.
     """
-    from sodkit.data.formats import yolo
+    from sodkit.data.formats import yolo_yaml
 
-    named = root.suffix.lower() in yolo.YAML_SUFFIXES and is_file(root)
-    yaml = root if named else yolo.find_yaml(root) if root.is_dir() else None
+    named = root.suffix.lower() in yolo_yaml.YAML_SUFFIXES and is_file(root)
+    yaml = root if named else yolo_yaml.find_yaml(root) if is_folder(root) else None
     if yaml is not None:
-        data = yolo.read_yaml(yaml)
-        there = yolo.subsets_there(data)
-        known = [Subset(key, yaml, key) for key in data.subsets if there.get(key)]
+        data = yolo_yaml.read_yaml(yaml)
+        there = yolo_yaml.subsets_there(data)
+        known = [Subset(key, yaml, key, root) for key in data.subsets if there.get(key)]
         if known:
             return known
-    for base in _BASES if root.is_dir() else ():
+    for base in _BASES if is_folder(root) else ():
         for spot in _SPOTS:
             found = _named_in(child(root / base, spot) if spot else root / base)
             if found:
-                return found
+                return [replace(item, root=root) for item in found]
     return []
 
 
@@ -144,3 +150,29 @@ def choose_subset(
         where=path,
         hint="give the path of the annotations that are meant",
     )
+
+
+def join_classes(lists: Sequence[Sequence[Category]]) -> list[Category]:
+    """Return the classes of all subsets by name, in the order of the first that has each.
+
+    Ids are those of the first, too; an id that is taken becomes the next free one.
+    """
+    joined: dict[str, Category] = {}
+    for item in (item for known in lists for item in sorted(known, key=lambda item: item.id)):
+        taken = {other.id for other in joined.values()}
+        number = item.id if item.id not in taken else max(taken) + 1
+        joined.setdefault(item.name, Category(number, item.name))
+    return list(joined.values())
+
+
+def with_classes(own: Collected, classes: Sequence[Category]) -> Collected:
+    """Return what was collected with a list of classes that has all of its names."""
+    if list(own.categories) == list(classes):
+        return own
+    ids = {item.name: item.id for item in classes}
+    moved = own.category_ids.copy()
+    for item in own.categories:
+        moved[own.category_ids == item.id] = ids[item.name]
+    unknown = ~np.isin(own.category_ids, [item.id for item in own.categories])
+    moved[unknown] = -1 - np.abs(own.category_ids[unknown])
+    return replace(own, categories=list(classes), category_ids=moved)
