@@ -22,6 +22,7 @@ from sodkit.data.formats.recognise import (
     locate,
     recognise,
 )
+from sodkit.data.formats.resolve import resolve_names
 from sodkit.data.formats.source import Report, stop
 from sodkit.data.formats.subsets import (
     Subset,
@@ -120,10 +121,12 @@ def _collect(source: Subset, format: str | None, images: Path | None, report: Re
     reader = import_module(f"sodkit.data.formats.{name.replace('-', '_')}")
     own = {} if source.key is None else {"subset": source.key}
     try:
-        return cast(Collected, reader.collect(path, images=images, report=report, **own))
+        found = cast(Collected, reader.collect(path, images=images, report=report, **own))
     except DataError:
         refuse_json(path)
         raise
+    # Other formats find their images as they are read.
+    return resolve_names(found, path, images, report) if name == "coco" else found
 
 
 def _classes_of(subset: Subset, images: Path | None) -> Sequence[Category]:

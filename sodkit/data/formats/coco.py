@@ -29,6 +29,7 @@ from sodkit.data.formats.source import (
     decode_list,
     read_bytes,
     safe_name,
+    stated_name,
     stop,
 )
 from sodkit.data.records import Category, ImageRecord
@@ -89,7 +90,8 @@ def collect(path: Path, *, images: Path | None = None, report: Report = stop) ->
 
 def _record(image: _Image, index: int, path: Path, folder: Path | None) -> ImageRecord:
     where = f"{path}: images[{index}] (id {image.id})"
-    name = safe_name(image.file_name, where)
+    known = image.width is not None and image.height is not None
+    name = (stated_name if known else safe_name)(image.file_name, where)
     if (image.ori_id is None) != (image.start_coord is None):
         missing = "ori_id" if image.ori_id is None else "start_coord"
         raise DataError(f"a patch without {missing}", where=where)

@@ -162,6 +162,15 @@ def is_foreign(name: str) -> bool:
     return name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name) is not None
 
 
+def stated_name(name: str, where: str) -> str:
+    """Return ``safe_name``, but a path of another machine as it stands: it may be resolved."""
+    return (
+        name
+        if is_foreign(name) and ".." not in name and "\0" not in name
+        else safe_name(name, where)
+    )
+
+
 def safe_name(name: str, where: str) -> str:
     """Return the name of an image file, relative and with forward slashes.
 
