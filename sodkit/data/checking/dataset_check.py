@@ -92,8 +92,8 @@ def check_dataset(
         return _check_source(path, names[0] if names else subset, options, {})
     earlier: dict[bytes, str] = {}
     reports = {name: _check_source(path, name, options, earlier) for name in names}
-    findings = tuple(item for report in reports.values() for item in report.findings)
-    return CheckReport(findings, None, None, reports)
+    findings = dict.fromkeys(item for part in reports.values() for item in part.findings)
+    return CheckReport(tuple(findings), None, None, reports)
 
 
 @dataclass(frozen=True, slots=True)

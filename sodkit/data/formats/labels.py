@@ -25,6 +25,7 @@ from sodkit.data.formats.assemble import (
 )
 from sodkit.data.formats.folders import (
     IMAGE_SUFFIXES,
+    LOWER_SUFFIXES,
     child,
     files_below,
     image_folders,
@@ -54,6 +55,7 @@ NOTES_FILE = "notes.json"
 """Label Studio's list of class names."""
 IMAGE_IDS = ".images.json"
 """Ending of the file that ``predict`` writes beside predictions on plain images: their ids."""
+_SUFFIX_BYTES = [suffix.encode() for suffix in LOWER_SUFFIXES]
 _PROBED = 100
 """So many label files are looked up to find the folder of their images."""
 
@@ -90,7 +92,7 @@ def label_files(path: Path, suffix: str) -> list[tuple[str, Path]]:
     found = [
         (label_stem(file.relative_to(path).as_posix()), file)
         for file in sorted(files_below(path, (suffix,)))
-        if is_label_name(file.name) and not is_output(file)
+        if is_label_name(file.name) and not is_output(file) and not is_list(file)
     ]
     if not found:
         raise DataError(f"no {suffix} file in this folder", where=path)
@@ -101,6 +103,17 @@ def label_stem(name: str) -> str:
     """Return the stem of the image that a label file is of: ``x`` for ``x.txt``, ``x.jpg.txt``."""
     stem = stem_of(name)
     return stem_of(stem) if stem.endswith(IMAGE_SUFFIXES) else stem
+
+
+def is_list(path: Path) -> bool:
+    """Return whether a text named by a subset is a list of images: its first line names one."""
+    if path.stem.casefold() not in {"train", "val", "valid", "test", "trainval"}:
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.readline().strip().lower().endswith(tuple(_SUFFIX_BYTES))
+    except OSError:
+        return False
 
 
 def is_label_name(name: str) -> bool:

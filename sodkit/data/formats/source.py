@@ -164,11 +164,8 @@ def is_foreign(name: str) -> bool:
 
 def stated_name(name: str, where: str) -> str:
     """Return ``safe_name``, but a path of another machine as it stands: it may be resolved."""
-    return (
-        name
-        if is_foreign(name) and ".." not in name and "\0" not in name
-        else safe_name(name, where)
-    )
+    plain = is_foreign(name) and ".." not in name and "\0" not in name
+    return name if plain and len(os.fsencode(name)) <= LONGEST_NAME else safe_name(name, where)
 
 
 def safe_name(name: str, where: str) -> str:

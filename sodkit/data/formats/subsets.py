@@ -144,11 +144,25 @@ def choose_subset(
         alike = [item for item in found if kind_of(item.name) == kind]
         if alike:
             return pick(alike, alike[0].name if len(alike) == 1 else kind)
+        if _names_same(found, kind):
+            return found[0]
     names = ", ".join(item.name for item in found)
     raise DataError(
         f"has no subset {likeliest[0]!r} (has: {names})",
         where=path,
         hint="give the path of the annotations that are meant",
+    )
+
+
+def _names_same(found: Sequence[Subset], kind: str) -> bool:
+    """Return whether a YAML has the images of its only subset as those of another kind, too."""
+    from sodkit.data.formats import yolo_yaml
+
+    if len(found) > 1 or found[0].key is None:
+        return False
+    named = yolo_yaml.read_yaml(found[0].path).subsets
+    return any(
+        kind_of(key) == kind and paths == named[found[0].key] for key, paths in named.items()
     )
 
 

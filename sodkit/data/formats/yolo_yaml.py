@@ -227,6 +227,16 @@ def subsets_there(data: YoloYaml) -> dict[str, bool]:
     }
 
 
+def note_absent(data: YoloYaml, report: Report) -> None:
+    """Report a ``Note`` on every subset that is named and whose images are not there."""
+    there = subsets_there(data)
+    for key, is_there in there.items():
+        if not is_there and any(there.values()):
+            what = f"its images are not there: {', '.join(data.subsets[key])}"
+            hint = "the other subsets are read"
+            report(Note(what, where=f"{data.path}: {key}", hint=hint), "absent")
+
+
 def only_subset(data: YoloYaml) -> str:
     """Return the one subset of a YAML.
 

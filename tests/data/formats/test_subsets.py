@@ -110,7 +110,7 @@ def test_the_same_image_in_two_subsets_is_an_error(yolo: Path) -> None:
     assert list(report.subsets) == ["train", "val"]
     assert report.count("error") == 0
     picture(yolo / "valid" / "images" / "valid.jpg", 10)
-    assert [item.kind for item in check_dataset(yolo).findings] == ["in-two-subsets"]
+    assert [item.kind for item in check_dataset(yolo).findings] == ["absent", "in-two-subsets"]
     assert check_dataset(yolo, subset="val").count("error") == 0
 
 
@@ -118,6 +118,7 @@ def test_train_and_val_of_the_same_images_are_one_subset(yolo: Path) -> None:
     (yolo / "data.yaml").write_text("train: train/images\nval: train/images\nnames: [car]\n")
     assert [item.name for item in find_subsets(yolo)] == ["train"]
     assert len(read_annotations(yolo).images) == 1
+    assert choose_subset(yolo, None, VALIDATED).name == "train"
 
 
 @pytest.mark.parametrize(
