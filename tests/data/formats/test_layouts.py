@@ -164,3 +164,19 @@ def test_xml_of_other_tools_is_no_empty_image(tmp_path: Path) -> None:
     text(tmp_path / "a.xml", "<annotations><image/></annotations>")
     with pytest.raises(DataError, match="CVAT"):
         read_annotations(tmp_path)
+
+
+@pytest.mark.parametrize("place", ["/mnt/d/me/foo/images/train", "D:\\foo\\images\\train", "l.txt"])
+def test_yolo_paths_of_another_machine(tmp_path: Path, place: str) -> None:  # ultralytics#6351
+    for name in "ab":
+        picture(tmp_path / "images" / "train" / f"{name}.jpg")
+        text(tmp_path / "labels" / "train" / f"{name}.txt", LINES)
+    text(tmp_path / "l.txt", "/home/me/foo/images/train/a.jpg\nC:\\foo\\images\\train\\b.jpg\n")
+    text(tmp_path / "data.yaml", f"train: {place}\nnames: [car, person]\n")
+    own = read_annotations(tmp_path / "data.yaml")
+    names = ["images/train/a.jpg", "images/train/b.jpg"]
+    assert [image.file_name for image in own.images] == names
+    assert len(own) == 4
+    text(tmp_path / "data.yaml", "train: /mnt/d/elsewhere\nnames: [car, person]\n")
+    with pytest.raises(DataError, match="of another machine"):
+        read_annotations(tmp_path / "data.yaml")
