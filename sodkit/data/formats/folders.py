@@ -59,16 +59,21 @@ def files_below(folder: Path, suffixes: tuple[str, ...], *, below: bool = True) 
                 yield Path(root) / name
 
 
+def entries(folder: Path) -> list[Path]:
+    """Return what is right in a folder, by name, without hidden names; nothing if unreadable."""
+    try:
+        return [folder / name for name in sorted(os.listdir(folder)) if not is_hidden(name)]
+    except (OSError, ValueError):
+        return []
+
+
 def child(folder: Path, name: str) -> Path:
     """Return a file or folder in ``folder`` by name, or by another case of it if that exists."""
     path = folder / name
     if os.path.lexists(path):
         return path
-    try:
-        near = sorted(item for item in os.listdir(folder) if item.casefold() == name.casefold())
-    except (OSError, ValueError):
-        return path
-    return folder / near[0] if near else path
+    near = (item for item in entries(folder) if item.name.casefold() == name.casefold())
+    return next(near, path)
 
 
 def fitting(stem: str, room: int) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from sodkit.data.formats.folders import child, files_below, is_file, is_folder, is_hidden
+from sodkit.data.formats.folders import child, entries, files_below, is_file, is_folder
 from sodkit.data.formats.foreign import refuse_json
 from sodkit.data.formats.source import read_bytes
 from sodkit.data.formats.subsets import find_subsets, kind_of
@@ -135,12 +135,12 @@ def _dota_folders(path: Path) -> list[Path]:
     Raises:
         DataError: if there are those of several versions.
     """
-    tops = sorted(item for item in path.iterdir() if item.name.casefold().startswith("labeltxt-"))
+    tops = [item for item in entries(path) if item.name.casefold().startswith("labeltxt-")]
     inner = [
         item
         for top in tops
-        for item in ([sub for sub in sorted(top.iterdir()) if sub.is_dir()] or [top])
-        if not is_hidden(item.name) and not item.name.casefold().endswith(_UPRIGHT)
+        for item in ([sub for sub in entries(top) if sub.is_dir()] or [top])
+        if not item.name.casefold().endswith(_UPRIGHT)
     ]
     if len(inner) > 1:
         names = ", ".join(str(item.relative_to(path)) for item in inner)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from sodkit.data.formats.assemble import Collected
-from sodkit.data.formats.folders import child, is_file, is_folder, is_hidden
+from sodkit.data.formats.folders import child, entries, is_file, is_folder
 from sodkit.data.records import Category
 from sodkit.errors import DataError, UsageError
 
@@ -82,7 +82,7 @@ def _named_in(folder: Path) -> list[Subset]:
 
     if not folder.is_dir():
         return []
-    items = sorted(item for item in folder.iterdir() if not is_hidden(item.name))
+    items = entries(folder)
     files = {
         name: item
         for item in items
