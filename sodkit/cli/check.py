@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sodkit.cli.options import Angle, Ann, Area, Difficult, Format, Images, Json, Oriented
+from sodkit.cli.options import Angle, Ann, Area, Difficult, Format, Images, Json, Oriented, Subset
 
 if TYPE_CHECKING:
     from sodkit.data.checking.check_profile import Profile
@@ -25,6 +25,7 @@ def check(
     area: Area = None,
     angle: Angle = None,
     oriented: Oriented = False,
+    subset: Subset = None,
     classes: Annotated[
         str | None,
         typer.Option(help="The right class names: a text file, one a line, or a,b,c."),
@@ -49,13 +50,15 @@ def check(
             ann, images=images, format=format_, classes=_names(classes),
             reading=Reading(difficult, area, angle, oriented),
             look_at_images=not no_images, workers=workers, progress=report_progress,
+            subset=subset,
         )  # fmt: skip
     if as_json:
         print_json(report.as_dict())
     else:
         _print_findings(report, ann, limit)
-        if report.profile is not None:
-            _print_profile(report.profile)
+        for name, part in (report.subsets or {"": report}).items():
+            if part.profile is not None:
+                _print_profile(part.profile, name)
     if report.count("error"):
         raise typer.Exit(BAD_DATA)
 
@@ -93,13 +96,14 @@ def _print_findings(report: CheckReport, ann: Path, limit: int) -> None:
             note(f"{severity} {kind}: {count - limit} more, --limit or --json shows them")
 
 
-def _print_profile(profile: Profile) -> None:
+def _print_profile(profile: Profile, subset: str = "") -> None:
     from sodkit.cli.common import print_table
     from sodkit.data.checking.check_profile import BINS
     from sodkit.data.sizes import SIZE_NAMES
 
     title = (
-        f"{int(profile.counts.sum())} objects ({profile.kind}; {profile.ignored} ignored) and "
+        f"{subset + ': ' if subset else ''}{int(profile.counts.sum())} objects "
+        f"({profile.kind}; {profile.ignored} ignored) and "
         f"{profile.regions} ignore regions on {profile.images} images, "
         f"{profile.empty} of them without object, at most {profile.most} on one"
     )

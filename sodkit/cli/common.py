@@ -182,6 +182,16 @@ def list_left_out(left: LeftOut, folder: Path | None) -> None:
         note(sentence)
 
 
+def chosen_subset(path: Path, wanted: str | None, format: str | None = None) -> str | None:
+    """Return the subset to evaluate on, None without subsets; print which one it is."""
+    from sodkit.data.formats.subsets import EVALUATED, choose_subset
+
+    chosen = choose_subset(path, wanted, EVALUATED, format).name or None
+    if chosen is not None:
+        note(f"{path}: the subset {chosen} is read (--subset takes another)")
+    return chosen
+
+
 def chosen_checkpoint(path: Path) -> Path:
     """Return the checkpoint that a path stands for, and print which one if it is a run's folder."""
     from sodkit.engine.run_folder import checkpoint_in

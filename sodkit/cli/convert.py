@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,7 +19,11 @@ from sodkit.cli.options import (
     Oriented,
     Overwrite,
     SkipBad,
+    Subset,
 )
+
+if TYPE_CHECKING:
+    from sodkit.data.formats import Reading
 
 
 def convert(
@@ -34,6 +39,7 @@ def convert(
     area: Area = None,
     angle: Angle = None,
     oriented: Oriented = False,
+    subset: Subset = None,
     skip_missing: Annotated[
         bool, typer.Option("--skip-missing", help="Leave out labels without an image.")
     ] = False,
@@ -47,37 +53,83 @@ def convert(
 ) -> None:
     """Convert annotations, and say what the target format cannot hold of them.
 
+    Of a root folder or YAML each subset gets an output of its own: OUT/train, or OUT_train.json.
+
     Example: sodkit convert labelTxt --images images --to coco --out train.json
     """
-    from sodkit.cli.common import note, note_reading, print_json, print_table, progress
-    from sodkit.data.formats import Reading, find_images, read_annotations
-    from sodkit.data.formats.conversion import convert as write
-    from sodkit.data.left_out import LEFT_OUT, LeftOut
+    from sodkit.cli.common import print_json
+    from sodkit.data.formats import Reading, find_subsets
+    from sodkit.data.formats.recognise import is_plain
     from sodkit.outputs import check_not_read
 
     check_not_read(out, ann)
-    left = LeftOut(bad=skip_bad, missing=skip_missing or skip_bad)
     reading = Reading(difficult, area, angle, oriented)
-    annotations = read_annotations(
-        ann, format=format_, images=images, report=left.report, reading=reading
+    plan = _Plan(
+        ann, to, images, format_, reading, skip_bad, skip_missing, copy_images, overwrite, as_json
     )
-    note_reading(annotations, ann)
+    found = [] if subset is not None or is_plain(ann, format_) else find_subsets(ann)
+    if len(found) < 2:
+        result = _convert(plan, out, subset or (found[0].name if found else None))
+        if as_json:
+            print_json(result)
+        return
+    results = {item.name: _convert(plan, _out_of(out, to, item.name), item.name) for item in found}
+    if as_json:
+        print_json({"out": str(out), "subsets": results})
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is the same for all subsets."""
+
+    ann: Path
+    to: str
+    images: Path | None
+    format: str | None
+    reading: Reading
+    skip_bad: bool
+    skip_missing: bool
+    copy_images: bool
+    overwrite: bool
+    as_json: bool
+
+
+def _out_of(out: Path, to: str, subset: str) -> Path:
+    """Return where a subset is written: a folder in ``out``, or a file named by the subset."""
+    if to != "coco":
+        return out / subset
+    is_name = out.suffix == ".json"
+    return out.with_name(f"{out.stem}_{subset}.json") if is_name else out / f"{subset}.json"
+
+
+def _convert(plan: _Plan, out: Path, subset: str | None) -> dict[str, Any]:
+    """Convert a source or one subset, and print what was written."""
+    from sodkit.cli.common import note, note_reading, print_table, progress
+    from sodkit.data.formats import find_images, read_annotations
+    from sodkit.data.formats.conversion import convert as write
+    from sodkit.data.left_out import LEFT_OUT, LeftOut
+
+    left = LeftOut(bad=plan.skip_bad, missing=plan.skip_missing or plan.skip_bad)
+    annotations = read_annotations(
+        plan.ann, format=plan.format, images=plan.images, report=left.report,
+        reading=plan.reading, subset=subset,
+    )  # fmt: skip
+    note_reading(annotations, plan.ann)
     annotations = left.without_missing(annotations)
-    folder = images or find_images(ann, annotations)
+    folder = plan.images or find_images(plan.ann, annotations, subset=subset)
     with progress("placing images") as report:
         lost = write(
-            annotations, to, out, images=folder, copy=copy_images, overwrite=overwrite,
-            progress=report,
+            annotations, plan.to, out, images=folder, copy=plan.copy_images,
+            overwrite=plan.overwrite, progress=report,
         )  # fmt: skip
     file = out / LEFT_OUT if out.is_dir() else out.with_suffix(f".{LEFT_OUT}")
     left.write(file)
     counts = {"images": len(annotations.images), "annotations": len(annotations)}
-    if as_json:
-        places = [str(error.where) for error in left.errors]
-        print_json({"out": str(out), "format": to, **counts, "left_out": places, "not_held": lost})
-        return
-    print_table("", ("written", "format", *counts), [(out, to, *counts.values())])
-    for sentence in left.sentences(file):
-        note(sentence)
-    for sentence in lost:
-        note(f"{to}: {sentence}")
+    if not plan.as_json:
+        print_table("", ("written", "format", *counts), [(out, plan.to, *counts.values())])
+        for sentence in left.sentences(file):
+            note(sentence)
+        for sentence in lost:
+            note(f"{plan.to}: {sentence}")
+    places = [str(error.where) for error in left.errors]
+    return {"out": str(out), "format": plan.to, **counts, "left_out": places, "not_held": lost}

@@ -20,9 +20,12 @@ from sodkit.cli.options import (
     Oriented,
     Overwrite,
     SkipBad,
+    Subset,
 )
 
 if TYPE_CHECKING:
+    from sodkit.data.formats import Reading
+    from sodkit.data.left_out import LeftOut
     from sodkit.data.records import Annotations, BoxKind, Detections
     from sodkit.evaluation.compare import Run
     from sodkit.evaluation.evaluate import IgnoreRegions
@@ -63,6 +66,7 @@ def evaluate(
     area: Area = None,
     angle: Angle = None,
     oriented: Oriented = False,
+    subset: Subset = None,
     images: Annotated[
         Path | None, typer.Option(help="Where file_name starts: the report shows the worst images.")
     ] = None,
@@ -93,15 +97,11 @@ def evaluate(
 
     Example: sodkit eval test.json pred.json --images photos --out report
     """
-    from sodkit.cli.common import list_left_out, note_reading, output_folder
-    from sodkit.data.formats import Reading, read_annotations
-    from sodkit.data.left_out import LeftOut
-    from sodkit.data.records import as_boxes
+    from sodkit.cli.common import list_left_out, output_folder
+    from sodkit.data.formats import Reading
 
-    left, reading = LeftOut(bad=skip_bad), Reading(difficult, area, angle, oriented)
-    own = read_annotations(ann, format=format_, images=images, report=left.report, reading=reading)
-    note_reading(own, ann)
-    annotations = as_boxes(left.without_missing(own), boxes)
+    reading = Reading(difficult, area, angle, oriented)
+    annotations, left = _truth(ann, subset, format_, images, reading, boxes, skip_bad)
     chosen = choose_protocol(protocol, recipe, overrides or [], annotations.kind)
     files = dict(zip(run_names(predictions), predictions, strict=True))
     with output_folder(out, "eval", REPORT_FILES[: 2 if proposals else 4], overwrite=overwrite):
@@ -115,6 +115,29 @@ def evaluate(
         options = _Options(ignore_regions, resamples, seed, images, out, as_json)
         finish = _finish_several if len(runs) > 1 else _finish_one
         finish(annotations, runs, options)
+
+
+def _truth(
+    ann: Path,
+    subset: str | None,
+    format: str | None,
+    images: Path | None,
+    reading: Reading,
+    boxes: BoxKind | None,
+    skip_bad: bool,
+) -> tuple[Annotations, LeftOut]:
+    """Read the annotations to evaluate on; return them with what was left out."""
+    from sodkit.cli.common import chosen_subset, note_reading
+    from sodkit.data.formats import read_annotations
+    from sodkit.data.left_out import LeftOut
+    from sodkit.data.records import as_boxes
+
+    left, name = LeftOut(bad=skip_bad), chosen_subset(ann, subset, format)
+    own = read_annotations(
+        ann, format=format, images=images, report=left.report, reading=reading, subset=name
+    )
+    note_reading(own, ann)
+    return as_boxes(left.without_missing(own), boxes), left
 
 
 @dataclass(frozen=True, slots=True)

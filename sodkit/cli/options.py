@@ -49,6 +49,9 @@ Changes = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Set a value of the recipe; repeatable."),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or gpu, cuda:1 or 1, ...")]
+Subset = Annotated[
+    str | None, typer.Option("--subset", help="Of a root folder or YAML: train, val, test ...")
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace what this command wrote to OUT before.")
 ]

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sodkit.cli.options import CheckpointPath, Classes, Device, Format, Json, Overwrite, SkipBad
+from sodkit.cli.options import (
+    CheckpointPath,
+    Classes,
+    Device,
+    Format,
+    Json,
+    Overwrite,
+    SkipBad,
+    Subset,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +39,7 @@ def predict(
         Path | None, typer.Option("--images", help="Where an ANN's file_name starts.")
     ] = None,
     format_: Format = None,
+    subset: Subset = None,
     size: Annotated[
         int | None, typer.Option(min=1, help="Window side (default: recipe's).")
     ] = None,
@@ -82,7 +92,7 @@ def predict(
         loaded = load_checkpoint(chosen_checkpoint(checkpoint), target)
         targets = find_targets(
             images, loaded.categories, folder=image_folder, format_name=format_,
-            recursive=recursive, classes=classes, left=left, say=note,
+            recursive=recursive, subset=subset, classes=classes, left=left, say=note,
         )  # fmt: skip
         check_holds(out, loaded.recipe.boxes, targets, proposals=proposals is not None)
         options = _options(

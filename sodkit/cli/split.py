@@ -100,9 +100,10 @@ def _run(ann: Path, out: Path, plan: SplitPlan, wanted: list[str], as_json: bool
     """Split one source, or the subsets of a root folder, and print the reports."""
     from sodkit.cli.common import print_json, progress
     from sodkit.data.formats import find_subsets
+    from sodkit.data.formats.recognise import is_plain
     from sodkit.tiling.root import choose, split_source, split_subsets
 
-    subsets = [] if plan.format is not None and not wanted else find_subsets(ann)
+    subsets = [] if not wanted and is_plain(ann, plan.format) else find_subsets(ann)
     if not wanted and not subsets:
         with progress("splitting") as report_progress:
             report = split_source(ann, out, plan, progress=report_progress)

@@ -18,6 +18,7 @@ from sodkit.cli.options import (
     Oriented,
     Overwrite,
     SkipBad,
+    Subset,
 )
 
 
@@ -39,6 +40,7 @@ def visualize(
     angle: Angle = None,
     oriented: Oriented = False,
     skip_bad: SkipBad = False,
+    subset: Subset = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -49,6 +51,7 @@ def visualize(
     Example: sodkit visualize test.json --images images --predictions pred.json --out pictures
     """
     from sodkit.cli.common import (
+        chosen_subset,
         list_left_out,
         note,
         note_reading,
@@ -61,8 +64,9 @@ def visualize(
     from sodkit.viz.dataset_pictures import visualize as draw
 
     left, reading = LeftOut(bad=skip_bad), Reading(difficult, area, angle, oriented)
+    name = chosen_subset(ann, subset, format_)
     annotations = read_annotations(
-        ann, format=format_, images=images, report=left.report, reading=reading
+        ann, format=format_, images=images, report=left.report, reading=reading, subset=name
     )
     note_reading(annotations, ann)
     found = None
@@ -70,7 +74,7 @@ def visualize(
         from sodkit.data.predictions.storage import read_predicted
 
         found = read_predicted(predictions, annotations, say=note).detections
-    folder = images or find_images(ann, annotations)
+    folder = images or find_images(ann, annotations, subset=name)
     annotations = left.readable(annotations, folder)
     with progress("drawing") as report:
         paths = draw(

@@ -11,6 +11,7 @@ import numpy as np
 
 from sodkit.data.formats import find_images, is_annotations, read_annotations
 from sodkit.data.formats.coco_write import write
+from sodkit.data.formats.subsets import EVALUATED, choose_subset
 from sodkit.data.images.listing import list_images
 from sodkit.data.left_out import LeftOut
 from sodkit.data.naming import find_class, listed
@@ -60,6 +61,7 @@ def find_targets(
     recursive: bool = False,
     classes: str | None = None,
     left: LeftOut | None = None,
+    subset: str | None = None,
     say: Callable[[str], None] = lambda message: None,
 ) -> Targets:
     """Return the images that paths stand for.
@@ -72,8 +74,9 @@ def find_targets(
         recursive: take the images in subfolders of folders, too.
         classes: names of the classes to predict, with commas between; None: all.
         left: collects images that cannot be read and boxes without size; None: they are errors.
-        say: called with a sentence about subfolders that are left out, and classes that differ in
-            case only.
+        subset: of annotations that hold several; None: val, else test, else train.
+        say: called with a sentence about subfolders that are left out, the subset that is read, and
+            classes that differ in case only.
 
     Raises:
         DataError: a path that is neither, or annotations that cannot be read.
@@ -88,13 +91,18 @@ def find_targets(
         records, parent = list_images(paths, recursive=recursive, say=say, on_bad=left.image)
         left.check_some_left(len(records), len(records) + len(left.errors))
         return Targets(records, tuple(trained), parent, tuple(paths), has_ids=False, labels=labels)
-    annotations = read_annotations(first, format=format_name, images=folder, report=left.report)
+    chosen = choose_subset(first, subset, EVALUATED, format_name).name or None
+    if chosen is not None:
+        say(f"{first}: the subset {chosen} is read (--subset takes another)")
+    annotations = read_annotations(
+        first, format=format_name, images=folder, report=left.report, subset=chosen
+    )
     annotations = left.without_missing(annotations)
     other = annotations.categories
     if classes is not None:
         other = tuple(other[label] for label in chosen_labels(classes, other, str(first)))
     categories = categories_by_name(trained, other, str(first), say)
-    folder = folder or find_images(first, annotations)
+    folder = folder or find_images(first, annotations, subset=chosen)
     return Targets(
         annotations.images, categories, folder, tuple(paths), has_ids=True, labels=labels
     )

@@ -11,7 +11,8 @@ import torch
 from sodkit.config import DEFAULT_RECIPES, load_recipe
 from sodkit.data.checking.missing_files import check_images_exist
 from sodkit.data.checking.oddities import oddities
-from sodkit.data.formats import find_images, read_annotations
+from sodkit.data.formats import choose_subset, find_images, read_annotations
+from sodkit.data.formats.subsets import TRAINED, VALIDATED
 from sodkit.data.left_out import LEFT_OUT, LeftOut
 from sodkit.data.records import Annotations
 from sodkit.engine.device import pick_device
@@ -68,7 +69,10 @@ def fresh_plan(
     paths = DataPaths(str(data), rest[0], rest[1], rest[2], format_name, skip_bad)
     if recipe is None:
         report = LeftOut(bad=skip_bad).report
-        kind = read_annotations(data, format=format_name, images=images, report=report).kind
+        subset = choose_subset(data, None, TRAINED, format_name).name or None
+        kind = read_annotations(
+            data, format=format_name, images=images, report=report, subset=subset
+        ).kind
         recipe = DEFAULT_RECIPES[kind]
     return RunPlan(load_recipe(recipe, overrides), paths, out, resume=False, overwrite=overwrite)
 
@@ -125,11 +129,13 @@ def execute(
         if threads is not None:
             torch.set_num_threads(threads)
         left = LeftOut(bad=plan.paths.skip_bad)
-        annotations, images = _read(plan.paths.data, plan.paths.images, plan.paths, left)
+        annotations, images = _read(
+            plan.paths.data, plan.paths.images, plan.paths, left, TRAINED, say
+        )
         training_set(plan.recipe, annotations, images)  # before an earlier run is replaced
         for sentence in oddities(annotations):
             say(f"{plan.paths.data}: {sentence}")
-        validate = _validator(plan, annotations, target, left, on_validate)
+        validate = _validator(plan, annotations, target, left, on_validate, say)
         if not plan.resume:
             clear_run(plan.out)
             write_paths(plan.out, plan.paths)
@@ -160,20 +166,34 @@ def check_same_classes(trained: Annotations, other: Annotations, where: str) -> 
     have, want = ([c.name for c in a.categories] for a in (other, trained))
     if have != want:
         raise DataError(
-            f"its classes are {', '.join(have)}; training has {', '.join(want)}", where=where
+            f"its classes are {', '.join(have)}; training has {', '.join(want)}",
+            where=where,
+            hint="subsets of one root folder share a list: give it as --data and as --val",
         )
 
 
 def _read(
-    path: str, images: str | None, paths: DataPaths, left: LeftOut
+    path: str,
+    images: str | None,
+    paths: DataPaths,
+    left: LeftOut,
+    kinds: Sequence[str],
+    say: Callable[[str], None],
 ) -> tuple[Annotations, Path]:
-    """Read annotations; return them with the folder where ``file_name`` starts."""
+    """Read annotations, of a root folder the subset of one of these kinds.
+
+    Returns:
+        them, and the folder where ``file_name`` starts.
+    """
     source = Path(path)
     folder = None if images is None else Path(images)
+    subset = choose_subset(source, None, kinds, paths.format_name).name or None
+    if subset is not None:
+        say(f"{path}: the subset {subset} is read")
     annotations = read_annotations(
-        source, format=paths.format_name, images=folder, report=left.report
+        source, format=paths.format_name, images=folder, report=left.report, subset=subset
     )
-    folder = folder or find_images(source, annotations)
+    folder = folder or find_images(source, annotations, subset=subset)
     return left.readable(annotations, folder), folder
 
 
@@ -183,6 +203,7 @@ def _validator(
     device: torch.device,
     left: LeftOut,
     progress: Callable[[int, int], None],
+    say: Callable[[str], None],
 ) -> Validate | None:
     """Return a function that predicts on a run's validation images and returns every AP.
 
@@ -191,7 +212,7 @@ def _validator(
     recipe, paths = plan.recipe, plan.paths
     if paths.val is None:
         return None
-    val, folder = _read(paths.val, paths.val_images, paths, left)
+    val, folder = _read(paths.val, paths.val_images, paths, left, VALIDATED, say)
     check_same_classes(trained, val, paths.val)
     check_kind(recipe, val)
     check_images_exist(val.images, folder, "--val-images")

@@ -11,8 +11,9 @@ from sodkit.data.checking.oddities import oddities
 from sodkit.data.formats import Subset, find_images, read_annotations
 from sodkit.data.formats.reading import AS_STATED, Reading
 from sodkit.data.formats.source import MissingImageError
+from sodkit.data.formats.subsets import pick
 from sodkit.data.left_out import LEFT_OUT, LeftOut, left_out_sentences
-from sodkit.errors import DataError, UsageError
+from sodkit.errors import DataError
 from sodkit.lock import lock_folder
 from sodkit.tiling.conservation import SplitReport
 from sodkit.tiling.settings import Profile, SplitSettings, split_settings
@@ -64,30 +65,31 @@ def choose(found: Sequence[Subset], wanted: Sequence[str]) -> list[Subset]:
     Raises:
         UsageError: if one that is wanted is not there.
     """
-    names = [item.name for item in found]
-    for name in wanted:
-        if name not in names:
-            raise UsageError(
-                f"there is no subset {name!r}", where="--subset", hint="found: " + ", ".join(names)
-            )
-    return [item for item in found if not wanted or item.name in wanted]
+    chosen = [pick(found, name) for name in wanted]
+    return [item for item in found if not wanted or item in chosen]
 
 
 def split_source(
-    path: Path, out_dir: Path, plan: SplitPlan, name: str = "", progress: Progress | None = None
+    path: Path,
+    out_dir: Path,
+    plan: SplitPlan,
+    name: str = "",
+    progress: Progress | None = None,
+    subset: str | None = None,
 ) -> SplitReport:
-    """Read annotations, find their images and split them.
+    """Read annotations, or the subset of a root folder, find their images and split them.
 
     Raises:
         DataError, UsageError, SodkitError: as ``read_annotations`` and ``split_dataset``.
     """
     left = LeftOut(bad=plan.skip_bad)
     own = read_annotations(
-        path, format=plan.format, images=plan.images, report=left.report, reading=plan.reading
-    )
+        path, format=plan.format, images=plan.images, report=left.report, reading=plan.reading,
+        subset=subset,
+    )  # fmt: skip
     for sentence in oddities(own):
         plan.say(f"{path}: {sentence}")
-    folder = find_images(path, own) if plan.images is None else plan.images
+    folder = find_images(path, own, subset=subset) if plan.images is None else plan.images
     boxes = [error for error in left.errors if not isinstance(error, MissingImageError)]
     for sentence in left_out_sentences([f"{error.where}: {error.what}" for error in boxes]):
         plan.say(sentence)
@@ -112,5 +114,8 @@ def split_subsets(
     """
     with lock_folder(out_dir):
         for subset in subsets:
-            report = split_source(subset.path, out_dir / subset.name, plan, subset.name, progress)
+            report = split_source(
+                subset.root or subset.path, out_dir / subset.name, plan, subset.name, progress,
+                subset=None if subset.root is None else subset.name,
+            )  # fmt: skip
             yield subset, report

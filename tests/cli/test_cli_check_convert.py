@@ -86,3 +86,46 @@ def test_bad_boxes_are_left_out_of_a_conversion(tmp_path: Path) -> None:
     assert "left out: 1" in result.stderr
     assert "no size" in (tmp_path / "out.left_out.csv").read_text()
     assert len(json.loads(out.read_text())["annotations"]) == 1
+
+
+@pytest.fixture
+def yolo(tmp_path: Path) -> Path:
+    for subset, value in (("train", 10), ("val", 200)):
+        image = np.full((64, 96, 3), value, np.uint8)
+        write_image(tmp_path / "images" / subset / f"{subset}.png", image)
+        labels = tmp_path / "labels" / subset
+        labels.mkdir(parents=True)
+        (labels / f"{subset}.txt").write_text("0 .5 .5 .5 .5\n" * (1 + (value > 100)))
+    data = "train: images/train\nval: images/val\nnames: [car]\n"
+    (tmp_path / "data.yaml").write_text(data)
+    return tmp_path
+
+
+def test_convert_writes_each_subset(yolo: Path) -> None:
+    result = call("convert", yolo, "--to", "coco", "--out", yolo / "out.json", "--json")
+    assert result.exit_code == 0, result.output
+    subsets = json.loads(result.stdout)["subsets"]
+    assert {name: part["annotations"] for name, part in subsets.items()} == {"train": 1, "val": 2}
+    assert (yolo / "out_train.json").is_file()
+    assert (yolo / "out_val.json").is_file()
+    one = call("convert", yolo, "--subset", "val", "--to", "voc", "--out", yolo / "voc", "--json")
+    assert json.loads(one.stdout)["annotations"] == 2
+    assert (yolo / "voc" / "Annotations").is_dir()
+
+
+def test_a_command_names_the_subset_it_reads(yolo: Path) -> None:
+    result = call("visualize", yolo / "data.yaml", "--out", yolo / "pictures")
+    assert result.exit_code == 0, result.output
+    assert "the subset val is read" in result.stderr
+    absent = call("visualize", yolo, "--subset", "test", "--out", yolo / "more")
+    assert absent.exit_code == 2
+    assert "no subset 'test'" in absent.stderr
+
+
+def test_check_looks_at_every_subset(yolo: Path) -> None:
+    result = call("check", yolo)
+    assert result.exit_code == 0, result.output
+    assert "train: 1 objects" in result.stdout
+    assert "val: 2 objects" in result.stdout
+    only = json.loads(call("check", yolo, "--subset", "val", "--json").stdout)
+    assert only["profile"]["images"] == 1

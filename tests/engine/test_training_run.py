@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sodkit.config import dump_recipe
 from sodkit.data.formats.coco_write import write
+from sodkit.data.formats.subsets import TRAINED, VALIDATED
+from sodkit.data.images.decoding import write_image
+from sodkit.data.left_out import LeftOut
 from sodkit.data.records import Annotations
-from sodkit.engine.training_run import RunPlan, execute, fresh_plan, resumed_plan
+from sodkit.engine.paths import DataPaths
+from sodkit.engine.training_run import RunPlan, _read, execute, fresh_plan, resumed_plan
 from sodkit.errors import DataError, UsageError
 from sodkit.lock import LOCK, check_no_writer
 from sodkit.settings import Recipe
@@ -75,3 +80,22 @@ def test_broken_images_are_left_out_and_listed(recipe: Recipe, ann: Path, tmp_pa
     assert said[0].startswith("left out: 1")
     assert broken.name in (out / "left_out.csv").read_text()
     assert resumed_plan(out, [], out=None).paths.skip_bad
+
+
+def test_a_yaml_trains_on_train_and_validates_on_val(tmp_path: Path) -> None:
+    for subset, value in (("train", 10), ("val", 200)):
+        path = tmp_path / "images" / subset / f"{subset}.png"
+        path.parent.mkdir(parents=True)
+        write_image(path, np.full((64, 96, 3), value, np.uint8))
+        label = tmp_path / "labels" / subset / f"{subset}.txt"
+        label.parent.mkdir(parents=True)
+        label.write_text("0 .5 .5 .5 .5\n")
+    yaml = tmp_path / "data.yaml"
+    yaml.write_text("train: images/train\nval: images/val\nnames: [car]\n")
+    said: list[str] = []
+    for kinds, name in ((TRAINED, "train"), (VALIDATED, "val")):
+        paths = DataPaths(str(yaml), None, None, None, None)
+        own, folder = _read(str(yaml), None, paths, LeftOut(bad=False), kinds, said.append)
+        assert [image.file_name for image in own.images] == [f"images/{name}/{name}.png"]
+        assert folder == tmp_path
+        assert said[-1].endswith(f"the subset {name} is read")

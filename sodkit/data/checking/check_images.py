@@ -35,6 +35,7 @@ def image_findings(
     *,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    earlier: dict[bytes, str] | None = None,
 ) -> Iterator[Finding]:
     """Yield what is wrong with image files, in the order of the images.
 
@@ -43,13 +44,22 @@ def image_findings(
         folder: where their file names start.
         workers: threads, None: one a core.
         progress: called with (done, total).
+        earlier: digests of the images of other subsets, with their paths; those of these are added.
     """
+    others = {} if earlier is None else dict(earlier)
     seen: dict[bytes, str] = {}
     count = workers or os.cpu_count() or 1
     looks = map_in_order(lambda image: _look(image, folder), images, count)
     for done, (image, look) in enumerate(zip(images, looks, strict=True), start=1):
         yield from look.findings
         if look.digest is not None:
+            if look.digest in others:
+                what = f"the same image as {others[look.digest]} of another subset"
+                hint = "take it out of one of them: what was trained on measures nothing"
+                where = str(folder / image.file_name)
+                yield Finding("error", "in-two-subsets", what, where, hint)
+            if earlier is not None:
+                earlier.setdefault(look.digest, str(folder / image.file_name))
             twin = seen.setdefault(look.digest, image.file_name)
             if twin != image.file_name:
                 what = f"the same file as {twin}, byte by byte"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from sodkit.data.formats.source import Note
 from sodkit.errors import DataError
 
 Severity = Literal["error", "warning"]
@@ -22,8 +23,9 @@ class Finding:
 
     @classmethod
     def of(cls, error: DataError, kind: str) -> Finding:
-        """Return an error that reading would have raised."""
-        return cls("error", kind, error.what, error.where or "", error.hint)
+        """Return an error that reading would have raised, or a warning of its ``Note``."""
+        severity: Severity = "warning" if isinstance(error, Note) else "error"
+        return cls(severity, kind, error.what, error.where or "", error.hint)
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for JSON."""

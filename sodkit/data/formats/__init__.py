@@ -7,22 +7,33 @@ Each module collects what it reads into ``Collected``, which ``assemble`` checks
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import cast
 
+from sodkit.data.formats import folders
 from sodkit.data.formats.assemble import Collected, assemble
-from sodkit.data.formats.folders import find_images
+from sodkit.data.formats.foreign import refuse_json
 from sodkit.data.formats.reading import AS_STATED, Reading
 from sodkit.data.formats.recognise import (
     PATCHES,
-    Subset,
-    find_subsets,
     is_annotations,
+    locate,
     recognise,
 )
+from sodkit.data.formats.resolve import resolve_names
 from sodkit.data.formats.source import Report, stop
-from sodkit.data.records import Annotations
+from sodkit.data.formats.subsets import (
+    Subset,
+    choose_subset,
+    find_subsets,
+    join_classes,
+    pick,
+    with_classes,
+)
+from sodkit.data.records import Annotations, Category
 from sodkit.errors import DataError, UsageError
 
 __all__ = [
@@ -31,6 +42,7 @@ __all__ = [
     "WRITTEN",
     "Reading",
     "Subset",
+    "choose_subset",
     "collect_annotations",
     "find_images",
     "find_subsets",
@@ -54,6 +66,7 @@ def read_annotations(
     images: Path | None = None,
     report: Report = stop,
     reading: Reading = AS_STATED,
+    subset: str | None = None,
 ) -> Annotations:
     """Read a file or folder of annotations.
 
@@ -65,12 +78,15 @@ def read_annotations(
             the images are in none of the usual places.
         report: called with everything wrong that reading can go on without; the default raises it.
         reading: what the user decides where the source can mean two things.
+        subset: of a root folder or YAML; None: it holds only one.
 
     Raises:
         DataError: if it is missing, of no known format or wrong, with the place.
-        UsageError: if ``format`` is unknown.
+        UsageError: if ``format`` is unknown, or there is no such subset.
     """
-    found = collect_annotations(path, format=format, images=images, report=report, reading=reading)
+    found = collect_annotations(
+        path, format=format, images=images, report=report, reading=reading, subset=subset
+    )
     return assemble(found, report, reading)
 
 
@@ -81,6 +97,7 @@ def collect_annotations(
     images: Path | None = None,
     report: Report = stop,
     reading: Reading = AS_STATED,
+    subset: str | None = None,
 ) -> Collected:
     """Read a file or folder of annotations as it stands, without the rules of all formats.
 
@@ -92,10 +109,68 @@ def collect_annotations(
         )
     if not os.path.exists(path):  # also of a name that no system takes, unlike Path.exists
         raise DataError("no such file or folder", where=path)
-    name = format or recognise(path)
-    if name == "coco" and path.is_dir():
-        path = path / PATCHES
+    if subset is None:
+        return _collect(Subset("", path), format, images, report, reading)
+    found = find_subsets(path)
+    chosen = pick(found, subset, path)
+    own = _collect(chosen, format, images, report, reading)
+    if chosen.key is not None:  # a YAML has one list of classes
+        return own
+    lists = [
+        own.categories if item == chosen else _classes_of(item, images, reading) for item in found
+    ]
+    return with_classes(own, join_classes(lists))
+
+
+def _collect(
+    source: Subset, format: str | None, images: Path | None, report: Report, reading: Reading
+) -> Collected:
+    """Read a source, or one subset of it."""
+    if format is None:
+        name, path = locate(source.path)
+    else:
+        name, path = format, source.path
+        path = path / PATCHES if name == "coco" and path.is_dir() else path
     # Imported when used: what the other formats lean on takes longer than reading a small file.
     reader = import_module(f"sodkit.data.formats.{name.replace('-', '_')}")
+    own = {} if source.key is None else {"subset": source.key}
     options = {"reading": reading} if name == "coco" else {}
-    return cast(Collected, reader.collect(path, images=images, report=report, **options))
+    try:
+        found = cast(
+            Collected, reader.collect(path, images=images, report=report, **own, **options)
+        )
+    except DataError:
+        refuse_json(path)
+        raise
+    # Other formats find their images as they are read.
+    return resolve_names(found, path, images, report) if name == "coco" else found
+
+
+def _classes_of(subset: Subset, images: Path | None, reading: Reading) -> Sequence[Category]:
+    """Return the classes of another subset; none if it cannot be read."""
+    try:
+        return _collect(subset, None, images, lambda error, kind: None, reading).categories
+    except DataError:
+        return ()
+
+
+def find_images(path: Path, annotations: Annotations, *, subset: str | None = None) -> Path:
+    """Return the folder in which the images of ``annotations``, read from ``path``, are.
+
+    Args:
+        path: as it was read.
+        annotations: what was read from it.
+        subset: as it was read.
+    """
+    if subset is not None:
+        path = pick(find_subsets(path), subset, path).path
+    with suppress(DataError):
+        path = locate(path)[1]
+    from sodkit.data.formats import yolo_yaml
+
+    yaml = path if path.suffix.lower() in yolo_yaml.YAML_SUFFIXES else yolo_yaml.find_yaml(path)
+    if yaml is not None:
+        root = yolo_yaml.read_yaml(yaml).root
+        if any(folders.is_file(root / image.file_name) for image in annotations.images[:20]):
+            return root
+    return folders.find_images(path, annotations)

@@ -36,6 +36,7 @@ from sodkit.data.formats.source import (
     decode_list,
     read_bytes,
     safe_name,
+    stated_name,
     stop,
 )
 from sodkit.data.records import Category, ImageRecord, Note
@@ -170,7 +171,8 @@ def _without_roots(source: Collected, categories: list[_Category]) -> Collected:
 
 def _record(image: _Image, index: int, path: Path, folder: Path | None) -> ImageRecord:
     where = f"{path}: images[{index}] (id {image.id})"
-    name = safe_name(image.file_name, where)
+    known = image.width is not None and image.height is not None
+    name = (stated_name if known else safe_name)(image.file_name, where)
     if (image.ori_id is None) != (image.start_coord is None):
         missing = "ori_id" if image.ori_id is None else "start_coord"
         raise DataError(f"a patch without {missing}", where=where)

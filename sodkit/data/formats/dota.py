@@ -62,7 +62,7 @@ def collect(path: Path, *, images: Path | None = None, report: Report = stop) ->
     """
     if (path / LABELS).is_dir():
         path = path / LABELS
-    found = collect_labels(path, ".txt", _read, CLASSES, images, report)
+    found = collect_labels(path, ".txt", _read, CLASSES, images, report, sure=True)
     later = any(item.name == _LATER for item in found.categories)
     return replace(found, difficult="keep" if later else "ignore")
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from sodkit.data.records import Annotations
 
-_LOWER = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-IMAGE_SUFFIXES = (*_LOWER, *(suffix.upper() for suffix in _LOWER))
+LOWER_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (*LOWER_SUFFIXES, *(suffix.upper() for suffix in LOWER_SUFFIXES))
 """Suffixes of image files, likeliest first."""
 
 IMAGE_FOLDERS = (
-    "images", "Images", "JPEGImages", "AllImages", "image_2", "train_images", "JPEGImages-trainval",
+    "images", "JPEGImages", "AllImages", "image_2", "train_images", "JPEGImages-trainval",
     "JPEGImages-test",
 )  # fmt: skip
 """Names of folders of images: the usual ones, then HRSC2016's, KITTI's, xView's and DIOR's."""
@@ -24,6 +24,9 @@ DEEPER = ("Oriented Bounding Boxes", "Horizontal Bounding Boxes")
 
 LONGEST_NAME = 255
 """Bytes that file systems take for a name."""
+
+_PROBED = 20
+"""So many images are looked up to find their folder."""
 
 
 def is_file(path: Path) -> bool:
@@ -40,6 +43,46 @@ def is_folder(path: Path) -> bool:
         return path.is_dir()
     except OSError:
         return False
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder is no data: its name begins with a dot (``._*``, too)."""
+    return name.startswith(".")
+
+
+def files_below(folder: Path, suffixes: tuple[str, ...], *, below: bool = True) -> Iterator[Path]:
+    """Yield the files of a folder with one of these suffixes, whatever their case, by name.
+
+    Hidden files and folders are left out. Links to folders are not followed, so that a loop of them
+    cannot trap.
+
+    Args:
+        folder: where to look.
+        suffixes: in lower case.
+        below: look into subfolders, too.
+    """
+    for root, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if below and not is_hidden(name))
+        for name in sorted(files):
+            if name.lower().endswith(suffixes) and not is_hidden(name):
+                yield Path(root) / name
+
+
+def entries(folder: Path) -> list[Path]:
+    """Return what is right in a folder, by name, without hidden names; nothing if unreadable."""
+    try:
+        return [folder / name for name in sorted(os.listdir(folder)) if not is_hidden(name)]
+    except (OSError, ValueError):
+        return []
+
+
+def child(folder: Path, name: str) -> Path:
+    """Return a file or folder in ``folder`` by name, or by another case of it if that exists."""
+    path = folder / name
+    if os.path.lexists(path):
+        return path
+    near = (item for item in entries(folder) if item.name.casefold() == name.casefold())
+    return next(near, path)
 
 
 def fitting(stem: str, room: int) -> str:
@@ -63,49 +106,49 @@ def fitting(stem: str, room: int) -> str:
 def image_folders(path: Path) -> list[Path]:
     """Return the folders that may hold the images of an annotation file or folder, in order.
 
-    Beside it, in one of ``IMAGE_FOLDERS`` beside it, or in a folder of that name
-    beside the one that holds it, also by subset: ``Annotations/train`` goes with ``Images/train``.
+    Beside it, in one of ``IMAGE_FOLDERS`` beside it or in a folder one or two above, also by
+    subset: ``Annotations/train`` goes with ``Images/train``, and
+    ``annotations/instances_train2017.json`` with ``train2017`` or ``images/train2017``.
     """
     path = path.absolute()
     folder = path if path.is_dir() else path.parent
-    names = IMAGE_FOLDERS
-    beside = [folder, *(folder / name for name in names), folder.parent]
-    subset = path.stem if path.is_file() else path.name
-    above = [folder.parent / name for name in names]
-    if subset in DEEPER:
-        above += [folder.parent.parent / name for name in names]
-    by_subset = [folder.parent / name / subset for name in names]
+    subset = (path.stem if path.is_file() else path.name).removeprefix("instances_")
+    above, top = folder.parent, folder.parent.parent
+    found = [folder, *_image_places(folder), above, *_image_places(above)]
+    found += [place / subset for place in (*_image_places(folder), *_image_places(above))]
     if path.is_dir():
-        by_subset += [folder.parent.parent / name / subset for name in names]
-    return [*beside, *above, *by_subset]
+        found += [place / subset for place in _image_places(top)]
+    else:
+        found += [folder / subset, above / subset]
+    return list(dict.fromkeys([*found, *_image_places(top)]))
+
+
+def _image_places(folder: Path) -> list[Path]:
+    """Return the folders of images in a folder, whatever their case."""
+    return [child(folder, name) for name in IMAGE_FOLDERS]
 
 
 def find_images(path: Path, annotations: Annotations) -> Path:
     """Return the folder in which the images of ``annotations``, read from ``path``, are.
 
-    It is the first of ``image_folders`` with the first image in it; the one beside ``path`` if none
-    has it (then reading an image says what is missing).
+    It is the first of ``image_folders`` with one of the first images in it; the one beside ``path``
+    if none has any (then reading an image says what is missing).
     """
     folders = image_folders(path)
-    if not annotations.images:
-        return folders[0]
-    name = annotations.images[0].file_name
-    return next((folder for folder in folders if is_file(folder / name)), folders[0])
+    names = [image.file_name for image in annotations.images[:_PROBED]]
+    holds = (folder for folder in folders if any(is_file(folder / name) for name in names))
+    return next(holds, folders[0])
 
 
 def images_below(folder: Path) -> dict[str, str]:
     """Return the images in a folder and its subfolders: names by stem, both relative to it.
 
-    Links to folders are not followed, so that a loop of them cannot trap. Of two images of one stem
-    the first by name counts.
+    Of two images of one stem the first by name counts.
     """
     found: dict[str, str] = {}
-    for root, folders, files in os.walk(folder):
-        folders.sort()
-        for file in sorted(files):
-            if file.endswith(IMAGE_SUFFIXES):
-                name = (Path(root) / file).relative_to(folder).as_posix()
-                found.setdefault(stem_of(name), name)
+    for path in files_below(folder, LOWER_SUFFIXES):
+        name = path.relative_to(folder).as_posix()
+        found.setdefault(stem_of(name), name)
     return found
 
 

@@ -13,26 +13,45 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from sodkit.data.formats.assemble import DIFFICULT, Collected, box_corners, polygons_from_lists
 from sodkit.data.formats.folders import (
     IMAGE_SUFFIXES,
+    LOWER_SUFFIXES,
+    child,
+    files_below,
     image_folders,
     images_below,
     is_file,
+    is_folder,
     numbers,
+    stem_of,
 )
 from sodkit.data.formats.reading import is_ignore
-from sodkit.data.formats.source import MissingImageError, Report, closest, read_lines
+from sodkit.data.formats.source import (
+    MissingImageError,
+    Note,
+    Report,
+    closest,
+    decode_json,
+    read_bytes,
+    read_lines,
+)
 from sodkit.data.images.decoding import image_size
 from sodkit.data.records import CROWD, IGNORED, Category, ImageRecord
 from sodkit.errors import DataError
 from sodkit.geometry.rotated import obb_to_corners
 
 CLASSES_FILE = "classes.txt"
+CLASS_FILES = (CLASSES_FILE, "predefined_classes.txt", "labels.txt")
+"""Lists of class names, one a line, likeliest first; then any ``*.names``."""
+NOTES_FILE = "notes.json"
+"""Label Studio's list of class names."""
 IMAGE_IDS = ".images.json"
 """Ending of the file that ``predict`` writes beside predictions on plain images: their ids."""
+_SUFFIX_BYTES = [suffix.encode() for suffix in LOWER_SUFFIXES]
 _PROBED = 100
 """So many label files are looked up to find the folder of their images."""
 
@@ -89,13 +108,35 @@ def label_files(path: Path, suffix: str) -> list[tuple[str, Path]]:
     if path.is_file():
         return [(path.stem, path)]
     found = [
-        (str(file.relative_to(path).with_suffix("").as_posix()), file)
-        for file in sorted(path.rglob(f"*{suffix}"))
-        if file.name != CLASSES_FILE and not is_output(file)
+        (label_stem(file.relative_to(path).as_posix()), file)
+        for file in sorted(files_below(path, (suffix,)))
+        if is_label_name(file.name) and not is_output(file) and not is_list(file)
     ]
     if not found:
         raise DataError(f"no {suffix} file in this folder", where=path)
     return found
+
+
+def label_stem(name: str) -> str:
+    """Return the stem of the image that a label file is of: ``x`` for ``x.txt``, ``x.jpg.txt``."""
+    stem = stem_of(name)
+    return stem_of(stem) if stem.endswith(IMAGE_SUFFIXES) else stem
+
+
+def is_list(path: Path) -> bool:
+    """Return whether a text named by a subset is a list of images: its first line names one."""
+    if path.stem.casefold() not in {"train", "val", "valid", "test", "trainval"}:
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.readline().strip().lower().endswith(tuple(_SUFFIX_BYTES))
+    except OSError:
+        return False
+
+
+def is_label_name(name: str) -> bool:
+    """Return whether a file of a label's suffix may be one: no class list, no README."""
+    return name.lower() not in (*CLASS_FILES, NOTES_FILE) and not name.lower().startswith("readme")
 
 
 def is_output(path: Path) -> bool:
@@ -166,6 +207,8 @@ def collect_labels(
     presets: Sequence[tuple[str, ...]],
     images: Path | None,
     report: Report,
+    *,
+    sure: bool = False,
 ) -> Collected:
     """Read a folder of label files, or one.
 
@@ -176,6 +219,7 @@ def collect_labels(
         presets: lists of classes, see ``class_names``.
         images: the folder of the images (None: looked for beside ``path``).
         report: called with everything wrong; objects of a missing image are kept.
+        sure: the form alone shows that the data are of the set whose classes ``presets`` are.
 
     Raises:
         DataError: if there is no label file, or ``report`` raises it.
@@ -195,29 +239,85 @@ def collect_labels(
             report(error, "form")
             continue
         files.append(LabelFile(file, stem, record, rows))
-    return gather(path, files, class_names(path, files, presets), report)
+    if path.is_dir():
+        note_unlabelled(len(finder.names), len(finder.names.keys() - set(stems)), path, report)
+    return gather(path, files, class_names(path, files, presets, sure=sure), report)
 
 
 def class_names(
-    path: Path, files: Sequence[LabelFile], presets: Sequence[tuple[str, ...]]
+    path: Path,
+    files: Sequence[LabelFile],
+    presets: Sequence[tuple[str, ...]],
+    *,
+    sure: bool = False,
 ) -> tuple[str, ...]:
     """Return the list of classes.
 
-    It is that of ``classes.txt`` in the folder or beside it; else the first of ``presets`` that has
-    all names of the label files; else those names, sorted; both without those of ignore regions.
+    It is that of a class list (see ``listed_classes``) in the folder or beside it; else the first
+    of ``presets`` that has all names of the label files and of which half occur (``sure``: any
+    number); else those names, sorted; both without those of ignore regions.
+
+    Fewer names are no sign of a data set: driving data have Pascal VOC's car, person, bus.
 
     Raises:
-        DataError: if ``classes.txt`` is not text or names a class twice.
+        DataError: if a class list is not text or names a class twice.
     """
     folder = path.parent if path.is_file() else path
     for place in (folder, folder.parent):
-        if (place / CLASSES_FILE).is_file():
-            return read_class_list(place / CLASSES_FILE)
+        listed = listed_classes(place)
+        if listed is not None:
+            return listed
     found = {row.name for file in files for row in file.rows if not is_ignore(row.name)}
     for preset in presets:
-        if found <= set(preset):
+        if found <= set(preset) and (sure or 2 * len(found) >= len(preset)):
             return preset
     return tuple(sorted(found))
+
+
+class _Named(msgspec.Struct):
+    id: int
+    name: str
+
+
+class _Notes(msgspec.Struct):
+    categories: list[_Named]
+
+
+def listed_classes(place: Path) -> tuple[str, ...] | None:
+    """Return the class names that a file in this folder lists, None if there is none.
+
+    The files are ``CLASS_FILES``, darknet's ``*.names`` and Label Studio's ``notes.json``.
+
+    Raises:
+        DataError: if such a file is broken or names a class twice.
+    """
+    names = list(files_below(place, (".names",), below=False)) if is_folder(place) else []
+    for file in (*(child(place, name) for name in CLASS_FILES), *names):
+        if is_file(file):
+            return read_class_list(file)
+    notes = place / NOTES_FILE
+    if not is_file(notes):
+        return None
+    items = sorted(decode_json(read_bytes(notes), _Notes, notes).categories, key=lambda i: i.id)
+    return tuple(item.name for item in items if not is_ignore(item.name))
+
+
+def note_unlabelled(images: int, without: int, looked: Path, report: Report) -> None:
+    """Report images without a label file: all of them is an error, more than a tenth a ``Note``.
+
+    Args:
+        images: number of images.
+        without: how many have no label file.
+        looked: where label files were looked for.
+        report: called with what is wrong.
+    """
+    if images and without == images:
+        what = f"none of the {images} images has a label file"
+        hint = f"label files are looked for in {looked}, by the names of the images"
+        report(DataError(what, where=looked, hint=hint), "no-labels")
+    elif without * 10 > images:
+        what = f"{without} of {images} images ({without / images:.0%}) have no label file"
+        report(Note(what, where=looked, hint="is that meant?"), "no-labels")
 
 
 def read_class_list(path: Path) -> tuple[str, ...]:

@@ -1,38 +1,30 @@
-"""Which format a path is of, and the subsets of a data set's root folder."""
+"""Which format a path is of, and where in a folder its annotations are."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import msgspec
+
+from sodkit.data.formats.folders import child, entries, files_below, is_file, is_folder
+from sodkit.data.formats.foreign import refuse_json
 from sodkit.data.formats.source import read_bytes
+from sodkit.data.formats.subsets import find_subsets, kind_of
 from sodkit.errors import DataError
+from sodkit.json_text import FAULTS
 
 PATCHES = "annotations.json"
 """The annotation file in a folder written by ``sodkit split``."""
 
-SUBSETS = ("train", "val", "valid", "test")
-"""Names of subsets that are looked for."""
-
-_BASES = ("rawData", "", "divData")
-"""Folders below a root, likeliest first: SODA's originals come before its patches."""
-
-_LAYOUTS = (
-    "Annotations/{}.json",
-    "annotations/{}.json",
-    "{}.json",
-    "Annotations/{}",
-    "annotations/{}",
-    "{}/Annotations",
-    "{}/annotations",
-    "{}/labelTxt",
-    "labelTxt/{}",
-    "{}/labels",
-    "labels/{}",
-    "{}",
-)
+_FOLDERS = (
+    "Annotations", "annfiles", "labelTxt", "labels", "obj_train_data", "labelXml", "labelXmls",
+    "label_2",
+)  # fmt: skip
+"""Folders of annotations in a data set's folder, whatever their case."""
+_UPRIGHT = ("reclabeltxt", "_hbb")
+"""Ends of DOTA's folders with the same objects as upright boxes."""
 _SNIFFED = 20
 """So many label files are looked into; most may be empty."""
 
@@ -41,28 +33,37 @@ _HEAD = 1 << 16
 """So many bytes of a file of JSON are looked into."""
 
 
-@dataclass(frozen=True, slots=True)
-class Subset:
-    """A subset of a data set: its name and where its annotations are."""
-
-    name: str
-    path: Path
-
-
 def recognise(path: Path) -> str:
     """Return the format of an existing file or folder of annotations.
 
     Raises:
         DataError: if it is none that is known, or the root of several subsets.
     """
-    found = _of_file(path) if path.is_file() else _of_folder(path)
+    return locate(path)[0]
+
+
+def locate(path: Path) -> tuple[str, Path]:
+    """Return the format of annotations, and the file or folder that they are in.
+
+    Raises:
+        DataError: if it is none that is known, or the root of several subsets.
+    """
+    found = place_of(path)
     if found is not None:
         return found
     subsets = find_subsets(path)
+    if len(subsets) == 1:
+        return locate(subsets[0].path)
     if subsets:
-        names = ", ".join(str(item.path.relative_to(path)) for item in subsets)
-        raise DataError("holds several subsets", where=path, hint=f"give one of them: {names}")
-    found = _of_folder(path, below=True) if path.is_dir() else None
+        names = ", ".join(item.name for item in subsets)
+        raise DataError(
+            f"holds several subsets: {names}",
+            where=path,
+            hint=f"choose one by --subset, or give one of them: {subsets[0].path}",
+        )
+    refuse_json(path)
+    form = _of_folder(path, below=True) if path.is_dir() else None
+    found = place_of(path, loose=True) if form is None else (form, path)
     if found is not None:
         return found
     raise DataError(
@@ -79,37 +80,89 @@ def is_annotations(path: Path) -> bool:
     if not os.path.exists(path):  # also of a name that no system takes, unlike Path.exists
         return False
     try:
-        recognise(path)
+        locate(path)
     except DataError:
-        return False
+        return bool(find_subsets(path))
     return True
 
 
-def find_subsets(root: Path) -> list[Subset]:
-    """Return the subsets below a root folder, none if it is not such a root.
+def is_plain(path: Path, format: str | None) -> bool:
+    """Return whether a source holds no subsets, or is a folder whose format is stated."""
+    from sodkit.data.formats import yolo_yaml
 
-    Understood are SODA-D and SODA-A as downloaded (``rawData``, their patches in ``divData``), a
-    YOLO YAML's folder with ``labels``, and folders or files named by subset.
+    if is_file(path):
+        return path.suffix.lower() not in yolo_yaml.YAML_SUFFIXES
+    if yolo_yaml.find_yaml(path) is not None:
+        return False
+    return format is not None or place_of(path) is not None
+
+
+def is_source(path: Path) -> bool:
+    """Return whether a file may be annotations: it is none that ``predict`` wrote."""
+    return is_file(path) and not _is_output(path)
+
+
+def place_of(path: Path, *, loose: bool = False) -> tuple[str, Path] | None:
+    """Return the format and place of annotations in a file or folder, None if there are none.
+
+    The place is the folder itself or one of ``_FOLDERS`` in it; of COCO the file.
+
+    Args:
+        path: file or folder.
+        loose: take JSON of no sign as SODA-A's, whose reader then says what is wrong.
     """
-    if not root.is_dir():
-        return []
-    for base in _BASES:
-        folder = root / base
-        for layout in _LAYOUTS if folder.is_dir() else ():
-            paths = [(name, folder / layout.format(name)) for name in SUBSETS]
-            found = [Subset(name, path) for name, path in paths if _is_source(path)]
-            if found:
-                return found
-    return []
+    if is_file(path):
+        form = _of_file(path)
+        return None if form is None else (form, path)
+    if not is_folder(path):
+        return None
+    folders = [path, *(child(path, name) for name in _FOLDERS), *_dota_folders(path)]
+    for folder in folders:
+        form = _of_folder(folder) if folder.is_dir() else None
+        if form == "coco":
+            return form, _coco_file(folder)
+        if form is not None:
+            return form, folder
+    for folder in folders if loose else ():
+        if folder.is_dir() and _files(folder, ".json", False):
+            return "soda-a", folder
+    return None
 
 
-def _is_source(path: Path) -> bool:
-    if path.is_file():
-        return not _is_output(path)
-    return path.is_dir() and _of_folder(path) is not None
+def _coco_file(folder: Path) -> Path:
+    """Return the one COCO file in a folder."""
+    patches = folder / PATCHES
+    if patches.is_file() and not _is_output(patches):
+        return patches
+    return next(file for file in _files(folder, ".json", False) if _json_kind(file) == "coco")
+
+
+def _dota_folders(path: Path) -> list[Path]:
+    """Return the folders of labels in DOTA as unpacked: ``labelTxt-v1.0/labelTxt``.
+
+    Raises:
+        DataError: if there are those of several versions.
+    """
+    tops = [item for item in entries(path) if item.name.casefold().startswith("labeltxt-")]
+    inner = [
+        item
+        for top in tops
+        for item in ([sub for sub in entries(top) if sub.is_dir()] or [top])
+        if not item.name.casefold().endswith(_UPRIGHT)
+    ]
+    if len(inner) > 1:
+        names = ", ".join(str(item.relative_to(path)) for item in inner)
+        raise DataError(
+            "holds several folders of labels",
+            where=path,
+            hint=f"give one of them as ANN, with --images: {names}",
+        )
+    return inner
 
 
 def _of_file(path: Path) -> str | None:
+    from sodkit.data.formats import yolo_yaml
+
     suffix = path.suffix.lower()
     if suffix == ".geojson":
         return "xview"
@@ -117,7 +170,7 @@ def _of_file(path: Path) -> str | None:
         return "bdd100k"
     if suffix in {".json", ".xml"}:
         return "coco" if suffix == ".json" else "voc"
-    if suffix in {".yaml", ".yml"}:
+    if suffix in yolo_yaml.YAML_SUFFIXES:
         return "yolo"
     return _of_text([path]) if suffix == ".txt" else None
 
@@ -131,39 +184,55 @@ def _is_bdd(path: Path) -> bool:
 
 def _of_folder(path: Path, *, below: bool = False) -> str | None:
     """Return the format of the files right in a folder, or of those in its subfolders."""
-    from sodkit.data.formats import (  # not needed for a file, and slow to load
-        dota,
-        kitti,
-        visdrone,
-        voc,
-        yolo,
-    )
+    from sodkit.data.formats import yolo_yaml  # not needed for a file, and slow to load
 
     if (path / PATCHES).is_file() and not _is_output(path / PATCHES):
         return "coco"
-    if yolo.find_yaml(path) is not None:
+    if yolo_yaml.find_yaml(path) is not None:
         return "yolo"
-    named = [path / f"{name}.json" for name in SUBSETS]
-    if any(file.is_file() and not _is_output(file) for file in named):
+    if any(kind_of(file.stem.removeprefix("instances_")) for file in _files(path, ".json", False)):
         return None
-    if _files(path, ".json", below):
-        return "soda-a"
-    if any(_files(folder, ".xml", below) for folder in (path, *(path / x for x in voc.FOLDERS))):
+    kinds = {_json_kind(file) for file in _files(path, ".json", below)}
+    if kinds & {"coco", "soda-a"}:
+        return "soda-a" if "soda-a" in kinds else "coco"
+    if _files(path, ".xml", below):
         return "voc"
-    inner = (dota.LABELS, yolo.LABELS, visdrone.LABELS, kitti.LABELS)
-    for folder in (path, *(path / name for name in inner)):
-        found = _of_text(_files(folder, ".txt", below))
-        if found is not None:
-            return found
-    return None
+    return _of_text(_files(path, ".txt", below))
+
+
+class _Json(msgspec.Struct):
+    annotations: msgspec.Raw
+    images: msgspec.Raw = msgspec.Raw()
+    categories: msgspec.Raw = msgspec.Raw()
+
+
+def _json_kind(path: Path) -> str | None:
+    """Return whether a JSON is COCO's or one of SODA-A's, None if it has no annotations.
+
+    COCO's annotations have a box or segmentation, SODA-A's corners alone. Without annotations,
+    images with ids are COCO's.
+    """
+    try:
+        content = msgspec.json.decode(read_bytes(path), type=_Json)
+    except (DataError, *FAULTS):
+        return None
+    head = bytes(memoryview(content.annotations)[:4096])
+    if b'"poly"' in head and b'"bbox"' not in head:
+        return "soda-a"
+    if not head.startswith(b"["):
+        return None
+    if any(key in head for key in (b'"bbox"', b'"segmentation"', b'"image_id"')):
+        return "coco"
+    images = bytes(memoryview(content.images)[:4096])
+    return "coco" if content.categories and b'"id"' in images else "soda-a"
 
 
 def _files(folder: Path, suffix: str, below: bool) -> list[Path]:
     """Return some files of a suffix in a folder, or also in its subfolders."""
-    from sodkit.data.formats.labels import CLASSES_FILE, is_output
+    from sodkit.data.formats.labels import is_label_name, is_output
 
-    found = folder.rglob(f"*{suffix}") if below else folder.glob(f"*{suffix}")
-    own = (path for path in found if path.name != CLASSES_FILE and not is_output(path))
+    found = files_below(folder, (suffix,), below=below)
+    own = (path for path in found if is_label_name(path.name) and not is_output(path))
     return list(islice(own, _SNIFFED))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
 import math
 import os
 import re
@@ -32,6 +33,10 @@ Report = Callable[[DataError, str], None]
 """Called with something wrong: the error, and a short name of its kind."""
 
 
+class Note(DataError):  # noqa: N818 - it is no failure
+    """Something odd that is read all the same: a ``Report`` shows it and never raises it."""
+
+
 class MissingImageError(DataError):
     """Annotations whose image is not there; ``stem`` is the name it should have, without suffix."""
 
@@ -45,7 +50,10 @@ SKIPPED = ("no-size", "not-finite", "outside", "bad-polygon")
 
 
 def stop(error: DataError, kind: str) -> None:
-    """Raise what is wrong: the ``Report`` of ordinary reading."""
+    """Raise what is wrong, log a ``Note``: the ``Report`` of ordinary reading."""
+    if isinstance(error, Note):
+        logging.getLogger("sodkit").warning("note: %s", error)
+        return
     skipped = kind in SKIPPED or isinstance(error, (MissingImageError, ImageError))
     raise advised(error) if skipped else error
 
@@ -170,6 +178,17 @@ def _id_text(raw: bytes) -> str:
     return "" if value is None else f" (id {value})"
 
 
+def is_foreign(name: str) -> bool:
+    """Return whether a path is absolute, on this system or on Windows."""
+    return name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name) is not None
+
+
+def stated_name(name: str, where: str) -> str:
+    """Return ``safe_name``, but a path of another machine as it stands: it may be resolved."""
+    plain = is_foreign(name) and ".." not in name and "\0" not in name
+    return name if plain and len(os.fsencode(name)) <= LONGEST_NAME else safe_name(name, where)
+
+
 def safe_name(name: str, where: str) -> str:
     """Return the name of an image file, relative and with forward slashes.
 
@@ -184,7 +203,13 @@ def safe_name(name: str, where: str) -> str:
     parts = PurePosixPath(clean).parts
     if not parts or "\0" in clean:
         raise DataError(f"{name!r} is not a file name", where=where)
-    if clean.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", clean):
+    if is_foreign(clean):
+        raise DataError(
+            f"the file name {name!r} is a path of another machine",
+            where=where,
+            hint="give the folder of the images by --images, or write the name as it is there",
+        )
+    if ".." in parts:
         raise DataError(
             f"the file name {name!r} leads out of the images folder",
             where=where,

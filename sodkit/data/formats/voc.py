@@ -12,8 +12,8 @@ them so, though VOC itself counts pixels from 1.
 What is not stated is taken from the image with the file's stem. A file with a document type is
 refused: it could define entities without end.
 
-Classes without a ``classes.txt``: those of Pascal VOC if these hold all names that occur, otherwise
-the names that occur, sorted.
+Classes without a ``classes.txt``: those of Pascal VOC if these hold all names that occur and half
+of them do, otherwise the names that occur, sorted.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from sodkit.data.formats import xml_layouts
 from sodkit.data.formats.assemble import IGNORE_NAME, Collected
 from sodkit.data.formats.dota import short
 from sodkit.data.formats.folders import DEEPER, stem_of
+from sodkit.data.formats.foreign import refuse_xml
 from sodkit.data.formats.labels import (
     CLASSES_FILE,
     ImageFinder,
@@ -82,6 +83,9 @@ def _read(
 ) -> tuple[list[Row], Callable[[ImageFinder, str, int], ImageRecord]]:
     root = _parse(path)
     layout = layout_of(root)
+    empty = layout is None or not any(True for _ in items(root, layout))
+    nested = [child.name for child in root.children if child.children]
+    refuse_xml(path, root.name, root.line, nested, empty=empty)
     if layout is None:
         known = ", ".join(f"{item.root!r} ({item.title})" for item in LAYOUTS)
         raise DataError(

@@ -8,9 +8,9 @@ no objects.
 
 Class names come from a YAML (``names``, a list or a mapping; ``path``; ``train``, ``val``,
 ``test``: folders of images, lists of them, or text files of image paths), else from
-``classes.txt``, else they are the numbers. What is read is either the YAML or the folder that holds
-it (all its subsets together), or a folder of label files (one subset). The labels of ``images/...``
-are in ``labels/...``, or beside the images.
+a list of names (``classes.txt``, ``*.names``, ...), else they are the numbers. What is read is one
+subset of a YAML or of darknet's ``obj.data``, or a folder of label files. The labels of
+``images/...`` are in ``labels/...``, or beside the images.
 
 The class ``ignore`` holds ignore regions; there is no flag for an ignored object.
 """
@@ -18,43 +18,37 @@ The class ``ignore`` holds ignore regions; there is no flag for an ignored objec
 from __future__ import annotations
 
 import math
-import os
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from sodkit.data.formats.assemble import Collected
-from sodkit.data.formats.folders import images_below, is_file, is_folder, numbers, stem_of
+from sodkit.data.formats.folders import child, files_below, is_file, is_folder, numbers, stem_of
 from sodkit.data.formats.labels import (
-    CLASSES_FILE,
     ImageFinder,
     LabelFile,
     Row,
     gather,
     label_files,
-    read_class_list,
+    listed_classes,
+    note_unlabelled,
 )
 from sodkit.data.formats.reading import is_ignore
-from sodkit.data.formats.source import (
-    MissingImageError,
-    Report,
-    number,
-    read_bytes,
-    read_lines,
-    safe_name,
-    stop,
+from sodkit.data.formats.source import MissingImageError, Report, number, read_lines, stop
+from sodkit.data.formats.yolo_yaml import (
+    YAML_SUFFIXES,
+    YoloYaml,
+    find_yaml,
+    note_absent,
+    only_subset,
+    read_yaml,
+    subset_images,
 )
 from sodkit.data.images.decoding import image_size
 from sodkit.data.records import ImageRecord, Note
 from sodkit.errors import DataError
-from sodkit.yaml_text import YamlError, parse_yaml
 
 LABELS = "labels"
 IMAGES = "images"
-YAML = "data.yaml"
-SUBSETS = ("train", "val", "test")
 
 _OBB = 8
 """Coordinates of an oriented object."""
@@ -63,38 +57,31 @@ _LEAST, _MOST = -1.0, 2.0
 """Fractions beyond these are pixels by mistake."""
 
 
-@dataclass(frozen=True, slots=True)
-class YoloYaml:
-    """A data set's YAML: the folder that its paths start at, class names and images by subset."""
-
-    path: Path
-    root: Path
-    names: tuple[str, ...]
-    subsets: dict[str, tuple[str, ...]]
-
-
-def collect(path: Path, *, images: Path | None = None, report: Report = stop) -> Collected:
-    """Read a YOLO data set: a YAML, the folder that holds one, or a folder of label files.
+def collect(
+    path: Path, *, images: Path | None = None, report: Report = stop, subset: str | None = None
+) -> Collected:
+    """Read a subset of a YOLO data set: by a YAML, ``obj.data``, their folder, or label files.
 
     Args:
         path: the file or folder.
         images: where file names start: the root of the YAML's paths, or the folder of the images
             (None: the YAML says, or looked for beside ``path``).
         report: called with every line that is wrong, and every label file without image.
+        subset: key of the YAML; None: its only one.
 
     Raises:
-        DataError: anything missing or wrong, with the file and line.
+        DataError: anything missing or wrong, with the file and line; or several subsets.
     """
-    found = path if path.suffix.lower() in {".yaml", ".yml"} else find_yaml(path)
+    found = path if path.suffix.lower() in YAML_SUFFIXES else find_yaml(path)
     if found is not None:
-        data, labels = read_yaml(found), found.parent / LABELS
+        data, labels = read_yaml(found), child(found.parent, LABELS)
         # Images that lie elsewhere than the YAML says: found by the names of the labels.
         known = _any_there(data, images) if images is not None else bool(data.subsets)
         if known or not labels.is_dir():
-            return _collect_yaml(data, images, report)
-        path = labels
-    if (path / LABELS).is_dir():
-        path = path / LABELS
+            return _collect_yaml(data, images, report, subset)
+        path = labels / subset if subset is not None and is_folder(labels / subset) else labels
+    if child(path, LABELS).is_dir():
+        path = child(path, LABELS)
     return _collect_labels(path, images, report)
 
 
@@ -106,26 +93,34 @@ def _any_there(data: YoloYaml, root: Path) -> bool:
     )
 
 
-def _collect_yaml(data: YoloYaml, images: Path | None, report: Report) -> Collected:
-    if not data.subsets:
-        raise DataError("names no images: train, val or test is missing", where=data.path)
+def _collect_yaml(
+    data: YoloYaml, images: Path | None, report: Report, subset: str | None
+) -> Collected:
+    subset = only_subset(data) if subset is None else subset
+    if subset not in data.subsets:
+        known = ", ".join(data.subsets) or "none"
+        raise DataError(f"names no images of the subset {subset!r} (has: {known})", where=data.path)
     root = (images or data.root).absolute()
-    names = []
-    for subset in data.subsets:
-        names += [image.relative_to(root).as_posix() for image in subset_images(data, subset, root)]
-    names = list(dict.fromkeys(names))
+    note_absent(data, report)
+    found = subset_images(data, subset, root, report)
+    names = list(dict.fromkeys(image.relative_to(root).as_posix() for image in found))
     ids = numbers([stem_of(name) for name in names])
-    files = []
+    finder, files, without = LabelFinder(root), [], 0
     for name in names:
-        label = _label_of(root, name)
+        label = finder.find(name)
+        without += label is None
         try:
             size = image_size(root / name)
             record = ImageRecord(ids[stem_of(name)], name, *size)
-            rows = _rows(label, size, data.names, report) if is_file(label) else []
+            rows = [] if label is None else _rows(label, size, data.names, report)
         except DataError as error:
             report(error, "form")
             continue
-        files.append(LabelFile(label, stem_of(name), record, rows))
+        files.append(LabelFile(label or root / name, stem_of(name), record, rows))
+    if not names:
+        report(DataError("holds no image", where=f"{data.path}: {subset}"), "form")
+    else:
+        note_unlabelled(len(names), without, finder.places(names[0])[0], report)
     return _gathered(data.path, files, data.names, report)
 
 
@@ -150,6 +145,8 @@ def _collect_labels(path: Path, images: Path | None, report: Report) -> Collecte
             report(error, "form")
             continue
         files.append(LabelFile(label, stem, record, rows))
+    if path.is_dir():
+        note_unlabelled(len(stems), len(stems) - len(labels), path, report)
     if not names:
         most = max((int(row.name) for file in files for row in file.rows), default=-1)
         names = tuple(str(number) for number in range(most + 1))
@@ -250,151 +247,50 @@ def _class_name(token: str, names: tuple[str, ...]) -> str:
     return names[int(value)] if names else str(int(value))
 
 
-def find_yaml(folder: Path) -> Path | None:
-    """Return the YAML in a folder that names classes, None if there is none."""
-    if not folder.is_dir():
-        return None
-    found = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
-    found.sort(key=lambda path: path.name != YAML)
-    return next((path for path in found if _has_names(path)), None)
-
-
-def _has_names(path: Path) -> bool:
-    try:
-        return any(line.startswith(("names:", "'names'", '"names"')) for line in read_lines(path))
-    except DataError:
-        return False
-
-
 def _names_near(path: Path) -> tuple[str, ...]:
     """Return the class names for a folder of label files: from a YAML or list in it or above."""
     folder = path.absolute() if path.is_dir() else path.absolute().parent
     for place in (folder, *list(folder.parents)[:3]):
-        if (place / CLASSES_FILE).is_file():
-            return read_class_list(place / CLASSES_FILE)
+        listed = listed_classes(place)
+        if listed is not None:
+            return listed
         found = find_yaml(place)
         if found is not None:
             return read_yaml(found).names
     return ()
 
 
-def read_yaml(path: Path) -> YoloYaml:
-    """Read a data set's YAML.
+class LabelFinder:
+    """Finds the label files of images: in ``labels`` for ``images``, or beside them."""
 
-    Raises:
-        DataError: if it is broken, or has no usable ``names``.
-    """
-    try:
-        content = parse_yaml(read_bytes(path))
-    except YamlError as error:
-        raise DataError(
-            f"broken YAML: {error}", where=f"{path}:{error.line}", hint=error.hint
-        ) from error
-    if not isinstance(content, dict):
-        raise DataError("the YAML is no mapping", where=path)
-    base = content.get("path", ".")
-    if not isinstance(base, str):
-        raise DataError("is not a path", where=f"{path}: path")
-    root = path.absolute().parent / base
-    # A path made on another machine: the folder of the YAML itself is the next best.
-    root = root.resolve() if is_folder(root) else path.absolute().parent
-    subsets = {key: _paths(content[key], path, key) for key in SUBSETS if content.get(key)}
-    return YoloYaml(path, root, _names(content, path), subsets)
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._listings: dict[Path, dict[str, Path]] = {}
 
+    def places(self, name: str) -> list[Path]:
+        """Return the folders where the label file of an image may be, likeliest first."""
+        parts = Path(name).parent.parts
+        spots = [i for i, part in enumerate(parts) if part.casefold() == IMAGES]
+        found = []
+        if spots:
+            above = self._root.joinpath(*parts[: spots[-1]])
+            found.append(child(above, LABELS).joinpath(*parts[spots[-1] + 1 :]))
+        if self._root.name.casefold() == IMAGES:
+            found.append(child(self._root.parent, LABELS).joinpath(*parts))
+        return [*found, self._root.joinpath(*parts)]
 
-def _names(content: dict[Any, Any], path: Path) -> tuple[str, ...]:
-    names = content.get("names")
-    where = f"{path}: names"
-    if isinstance(names, dict):
-        if sorted(map(str, names)) != sorted(str(i) for i in range(len(names))):
-            raise DataError("the numbers of the classes must be 0, 1, 2 ...", where=where)
-        by_number = {int(key): value for key, value in names.items()}
-        names = [by_number[i] for i in range(len(by_number))]
-    if not isinstance(names, list) or not names:
-        raise DataError("must be a list of class names, or numbers with names", where=where)
-    for name in names:
-        if isinstance(name, bool) or not isinstance(name, str | int):
-            what = f"YAML reads a class name as {_kind(name)}, not as a text"
-            raise DataError(what, where=where, hint="put the class names in quotes")
-    texts = tuple(str(name) for name in names)
-    twice = next((name for name, count in Counter(texts).items() if count > 1), None)
-    if twice is not None:
-        raise DataError(f"the class name {twice!r} occurs twice", where=where)
-    count = content.get("nc", len(texts))
-    if count != len(texts):
-        raise DataError(f"nc is {count}, but there are {len(texts)} names", where=where)
-    return texts
-
-
-def _kind(value: object) -> str:
-    """Say what YAML made of a class name."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return f"the number {value}" if isinstance(value, float) else "a list or mapping"
-
-
-def _paths(value: object, path: Path, key: str) -> tuple[str, ...]:
-    values = value if isinstance(value, list) else [value]
-    if not all(isinstance(item, str) and "\0" not in item for item in values):
-        raise DataError("is not a path or a list of paths", where=f"{path}: {key}")
-    return tuple(values)
-
-
-def subset_images(data: YoloYaml, subset: str, root: Path) -> Iterator[Path]:
-    """Yield the images of a subset, absolute, below ``root``.
-
-    Raises:
-        DataError: if a folder or list is missing or leads out of the data set.
-    """
-    for value in data.subsets[subset]:
-        where = f"{data.path}: {subset}"
-        place = _inside(value, root, where)
-        if is_folder(place):
-            yield from (place / name for name in sorted(images_below(place).values()))
-        elif is_file(place):
-            for line, text in enumerate(read_lines(place), start=1):
-                if text.strip():
-                    yield _listed(text.strip(), root, f"{place}:{line}")
-        else:
-            raise DataError(
-                f"no such folder of images: {value}",
-                where=where,
-                hint=f"put the images into {place}, or say by --images where they are",
-            )
-
-
-def _listed(value: str, root: Path, where: str) -> Path:
-    """Return the image that a line of a list names."""
-    image = _inside(value, root, where)
-    if image == root:
-        raise DataError(f"{value!r} is the data set's folder, not an image", where=where)
-    return image
-
-
-def _inside(value: str, root: Path, where: str) -> Path:
-    """Return a path below the root; ``../train/images`` of exported data means the root's own."""
-    place = Path(os.path.normpath(root / value))
-    if place.is_relative_to(root) and (is_file(place) or is_folder(place)):
-        return place
-    own = value
-    while own.startswith("../"):
-        own = own.removeprefix("../")
-    if own != value or Path(value).is_absolute():
-        return root / safe_name(own, where)
-    return root / safe_name(os.path.normpath(value), where)
-
-
-def _label_of(root: Path, name: str) -> Path:
-    """Return the label file of an image: in ``labels`` for ``images``, or beside it."""
-    parts = Path(stem_of(name) + ".txt").parts
-    spots = [i for i, part in enumerate(parts[:-1]) if part == IMAGES]
-    if spots:
-        swapped = [*parts[: spots[-1]], LABELS, *parts[spots[-1] + 1 :]]
-        if is_file(root.joinpath(*swapped)):
-            return root.joinpath(*swapped)
-    if root.name == IMAGES and is_file((root.parent / LABELS).joinpath(*parts)):
-        return (root.parent / LABELS).joinpath(*parts)
-    return root.joinpath(*parts)
+    def find(self, name: str) -> Path | None:
+        """Return the label file of an image, ``x.txt`` or ``x.jpg.txt``, None if it has none."""
+        last = Path(name).name
+        for folder in self.places(name):
+            if folder not in self._listings:
+                files = files_below(folder, (".txt",), below=False)
+                self._listings[folder] = {f.stem: f for f in files}
+            known = self._listings[folder]
+            label = known.get(stem_of(last)) or known.get(last)
+            if label is not None:
+                return label
+        return None
 
 
 def is_label_line(text: str) -> bool:

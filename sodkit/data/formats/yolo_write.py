@@ -19,7 +19,8 @@ from sodkit.arrays import FloatArray
 from sodkit.data.formats.assemble import IGNORE_NAME
 from sodkit.data.formats.dota import four_corners
 from sodkit.data.formats.folders import is_file, stem_of
-from sodkit.data.formats.yolo import IMAGES, LABELS, YAML
+from sodkit.data.formats.yolo import IMAGES, LABELS
+from sodkit.data.formats.yolo_yaml import YAML
 from sodkit.data.records import REGION, Annotations
 from sodkit.errors import DataError
 from sodkit.files import write_text

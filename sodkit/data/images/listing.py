@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from sodkit.data.formats.folders import IMAGE_SUFFIXES, is_folder
+from sodkit.data.formats.folders import LOWER_SUFFIXES, files_below, is_folder, is_hidden
 from sodkit.data.images.decoding import image_size
 from sodkit.data.records import ImageRecord
 from sodkit.errors import DataError
@@ -75,7 +75,7 @@ def _images_in(folder: Path, recursive: bool, say: Callable[[str], None]) -> lis
 
 def _right_in(folder: Path) -> list[Path]:
     """Return the image files right in ``folder``, sorted."""
-    return sorted(path for path in folder.iterdir() if path.suffix in IMAGE_SUFFIXES)
+    return list(files_below(folder, LOWER_SUFFIXES, below=False))
 
 
 def _subfolders(folder: Path, say: Callable[[str], None]) -> Iterator[Path]:
@@ -86,7 +86,7 @@ def _subfolders(folder: Path, say: Callable[[str], None]) -> Iterator[Path]:
             path = Path(place) / name
             if any((path / mark).is_file() for mark in OUTPUT_MARKS):
                 say(f"{path} is left out: a command of sodkit wrote it")
-            elif not name.startswith(".") and not path.is_symlink():
+            elif not is_hidden(name) and not path.is_symlink():
                 kept.append(name)
         names[:] = kept
         yield from (Path(place) / name for name in kept)
