@@ -67,6 +67,10 @@ class ImageError(DataError):
     """
 
 
+class ImageSizeError(ImageError):
+    """An image has another size than its annotations say."""
+
+
 class ModelError(SodkitError):
     """Weights or a checkpoint that do not fit."""
 

@@ -45,9 +45,7 @@ def predict(
     ] = None,
     stride: Annotated[int | None, typer.Option(min=1, help="Stride (default: recipe's).")] = None,
     no_split: Annotated[bool, typer.Option("--no-split", help="Whole images at once.")] = False,
-    score: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Least score kept (recipe's: 0.05).")
-    ] = None,
+    score: Annotated[float | None, typer.Option(min=0, max=1, help="Least score (0.05).")] = None,
     nms: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="NMS IoU inside a patch (recipe's: 0.5, oriented 0.1)."),
@@ -103,8 +101,8 @@ def predict(
         )  # fmt: skip
         found, targets = _detect(loaded, targets, target, options, left)
         ids = write_found(out, found, targets, proposals=proposals is not None)
-        left.write(out.with_suffix(f".{LEFT_OUT}"))
-    for sentence in left.sentences(out.with_suffix(f".{LEFT_OUT}")):
+        left.write(path := out.with_suffix(f".{LEFT_OUT}"))
+    for sentence in left.sentences(path):
         note(sentence)
     if ids is not None:
         note(f"image ids: {ids}; to look: sodkit visualize {ids} --images {targets.folder} "

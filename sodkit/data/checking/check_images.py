@@ -10,11 +10,11 @@ from pathlib import Path
 
 from sodkit.data.checking.findings import Finding
 from sodkit.data.formats.folders import is_file
-from sodkit.data.images.decoding import read_image, read_raw
+from sodkit.data.images.decoding import JPEG_END, JPEG_START, read_image, read_raw
 from sodkit.data.images.deep import described
 from sodkit.data.images.image_size import orientation, read_header
 from sodkit.data.records import ImageRecord
-from sodkit.errors import DataError
+from sodkit.errors import DataError, ImageSizeError
 from sodkit.threads import map_in_order
 
 _TURNED = 5
@@ -84,9 +84,13 @@ def _look(image: ImageRecord, folder: Path) -> _Look:
             what = described(read_raw(path))
             hint = "scale all images alike to 8 bits, if the depth differs between them"
             findings.append(Finding("warning", "bits", what, str(path), hint))
-        digest = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
+        data = path.read_bytes()
+        if data.startswith(JPEG_START) and not data.rstrip(b"\0").endswith(JPEG_END):
+            what = "the JPEG lacks its end: what is missing is read as grey"
+            findings.append(Finding("warning", "cut-off", what, str(path)))
+        digest = hashlib.blake2b(data, digest_size=16).digest()
     except DataError as error:
-        kind = "size" if "its annotation says" in error.what else "unreadable"
+        kind = "size" if isinstance(error, ImageSizeError) else "unreadable"
         return _Look((Finding.of(error, kind),), None)
     except OSError as error:
         what = f"cannot be read: {error.strerror}"

@@ -37,7 +37,7 @@ def collect(path: Path, *, images: Path | None = None, report: Report = stop) ->
     """
     if (path / LABELS).is_dir():
         path = path / LABELS
-    return collect_labels(path, ".txt", _read, (CLASSES,), images, report)
+    return collect_labels(path, ".txt", _read, (CLASSES,), images, report, sure=True)
 
 
 def _read(

@@ -42,7 +42,7 @@ def collect(path: Path, *, images: Path | None = None, report: Report = stop) ->
     """
     if (path / LABELS).is_dir():
         path = path / LABELS
-    found = collect_labels(path, ".txt", _read, (CLASSES,), images, report)
+    found = collect_labels(path, ".txt", _read, (CLASSES,), images, report, sure=True)
     return replace(found, release="VisDrone")
 
 

@@ -17,7 +17,7 @@ from sodkit.data.images.decode_into import decode_into
 from sodkit.data.images.deep import to_8_bits
 from sodkit.data.images.image_size import LONGEST_WRITTEN, PNG, header_size, read_header
 from sodkit.data.images.png_chunks import pixel_chunks
-from sodkit.errors import DataError, DataWarning, ImageError
+from sodkit.errors import DataError, DataWarning, ImageError, ImageSizeError
 from sodkit.files import write_bytes
 
 RgbImage = npt.NDArray[np.uint8]
@@ -162,8 +162,8 @@ def _check(path: Path, size: tuple[int, int] | None) -> int | None:
     return header.bits
 
 
-def _wrong_size(path: Path, have: tuple[int, int], want: tuple[int, int]) -> ImageError:
-    return ImageError(
+def _wrong_size(path: Path, have: tuple[int, int], want: tuple[int, int]) -> ImageSizeError:
+    return ImageSizeError(
         f"the image has {have[0]} x {have[1]} px, its annotation says {want[0]} x {want[1]}",
         where=path,
         hint="correct width and height in the annotations, or give the right --images folder",

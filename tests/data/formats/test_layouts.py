@@ -145,7 +145,6 @@ def test_mmrotate(tmp_path: Path) -> None:
         ({"a.jpg123": {"filename": "a.jpg", "regions": []}}, "VIA"),
         ([{"image": "a.jpg", "annotations": [{"label": "car"}]}], "CreateML"),
         ({"types": ["p1"], "imgs": {}}, "TT100K"),
-        ([{"name": "a.jpg", "labels": [{"box2d": {}}]}], "BDD100K"),
     ],
 )
 def test_json_of_other_tools_is_named(tmp_path: Path, content: object, name: str) -> None:
@@ -157,7 +156,7 @@ def test_json_of_other_tools_is_named(tmp_path: Path, content: object, name: str
 
 
 def test_xml_of_other_tools_is_no_empty_image(tmp_path: Path) -> None:
-    item = "<objects><object><points><point>1,2</point></points></object></objects>"
+    item = "<targets><target><box>1,2,3,4</box></target></targets>"
     text(tmp_path / "a.xml", f"<annotation>{item}</annotation>")
     with pytest.raises(DataError, match="no 'object' where Pascal VOC has its objects"):
         read_annotations(tmp_path)
