@@ -48,8 +48,9 @@ def resolve_names(own: Collected, path: Path, images: Path | None, report: Repor
         return own
     for folder in folders:
         if is_folder(folder):
-            # A folder beside the annotations may be a home folder: only right in it.
-            below = images is not None or folder not in (path.parent, path.parent.parent)
+            # The folder above the annotations may be a home folder: only right in it.
+            own_folder = path.absolute().parent
+            below = images is not None or folder not in (own_folder, own_folder.parent)
             found = _meant(names, folder, files_below(folder, LOWER_SUFFIXES, below=below))
             if found:
                 return _renamed(own, path, found, report)

@@ -60,3 +60,14 @@ def test_nothing_is_guessed(tmp_path: Path) -> None:
     picture(tmp_path / "images" / "2.bmp")
     own = read_annotations(save(tmp_path, "2.png"))
     assert [image.file_name for image in own.images] == ["2.png"]
+
+
+def test_files_of_other_data_sets_are_not_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is searched above the annotations' folder, also where the path is relative."""
+    (tmp_path / "own").mkdir()
+    save(tmp_path / "own", "00001.jpg")
+    picture(tmp_path / "other" / "images" / "00001.jpg")
+    monkeypatch.chdir(tmp_path / "own")
+    assert read_annotations(Path("ann.json")).images[0].file_name == "00001.jpg"
