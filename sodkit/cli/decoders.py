@@ -27,6 +27,8 @@ _OPENCV = re.compile(r"\[ ?(WARN|ERROR):[^]]*\] \S+ \S+:\d+ \S+ ?")
 """How a line of OpenCV's log starts."""
 _HARMLESS = re.compile(r"Unknown field with tag|can't read (data|header)")
 """Private tags, which a GeoTIFF has; and what an error of ours says already."""
+_FURTHER = (">", "  ", "Apparently should be")
+"""How the further lines of a message start: OpenCV's, then libtiff's."""
 _END = b"\0end of the command\n"
 _SHOWN = 5
 
@@ -84,7 +86,7 @@ def _forward(source: int, terminal: int, gathered: Counter[str]) -> None:
             own, end, _ = data.partition(_END.rstrip(b"\n"))
             line = own.decode(errors="replace").rstrip("\n")
             what = message_of(line)
-            goes_on = in_message and (not line.strip() or line.startswith((">", "    ")))
+            goes_on = in_message and (not line.strip() or line.startswith(_FURTHER))
             in_message = what is not None or goes_on
             if what:
                 gathered[what] += 1

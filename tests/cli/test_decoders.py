@@ -83,3 +83,22 @@ def test_a_damaged_jpeg_as_a_user_sees_it(tmp_path: Path, more: str) -> None:
     assert any(line.startswith("error: ") and "c.jpg" in line for line in lines)
     assert lines[-1] == "  2 x Corrupt JPEG data: premature end of data segment"
     assert len(lines) == 4 + bool(more), lines
+
+
+@pytest.mark.parametrize(
+    "further",
+    ["Apparently should be 1,1.", "  Value 1 of NumberOfInks differs from SamplesPerPixel 3"],
+)
+def test_further_lines_of_a_message_stay_with_it(further: str) -> None:
+    """libtiff writes some messages on two lines; what follows them gets through."""
+    write = f"import os; os.write(2, {(LOG + 'odd' + chr(10) + further + chr(10)).encode()!r});"
+    program = (
+        f"from sodkit.cli.decoders import decoders_quiet\nwith decoders_quiet():\n    {write}"
+        " os.write(2, b'from C\\n')"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert further not in run.stderr
+    assert "from C" in run.stderr
+    assert "1 x odd" in run.stderr

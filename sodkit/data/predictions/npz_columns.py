@@ -169,5 +169,5 @@ def _integers(column: npt.NDArray[np.generic], name: str, path: Path) -> IntArra
 
 
 def _floats(column: npt.NDArray[np.generic]) -> FloatArray:
-    with np.errstate(over="ignore"):  # of a longer type: infinite, which is refused later
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite or NaN, which is refused later
         return column.astype(np.float64)

@@ -257,3 +257,11 @@ def test_nothing_in_it_runs(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no numbers but object"):
         read(path)
     assert not target.exists()
+
+
+@pytest.mark.skipif(np.longdouble(0).itemsize != 16, reason="numpy has no numbers of 16 bytes here")
+def test_longer_floats_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    """Bits that are no number warn when they are cast; the warning must not get through."""
+    odd = np.frombuffer(bytes.fromhex("dd9abf3f0000e03f5f633937dd9abf3f") * 3, np.longdouble)
+    with pytest.raises(DataError, match="not a finite number"):
+        read(archive(tmp_path / "p.npz", score=saved(odd)))
