@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ import numpy as np
 from sodkit import json_columns
 from sodkit.data.checking.dataset_check import check_dataset
 from sodkit.data.checking.oddities import oddities
-from sodkit.data.formats import coco_write, find_images, read_annotations
+from sodkit.data.formats import choose_subset, coco_write, find_images, read_annotations
 from sodkit.data.formats.conversion import convert
+from sodkit.data.formats.subsets import TRAINED
 from sodkit.data.images.listing import list_images
 from sodkit.data.records import Annotations
 from sodkit.errors import SodkitError
@@ -23,14 +25,18 @@ from . import made
 from .reader import Files, Reader
 from .released import releases
 
+logging.getLogger("sodkit").addHandler(logging.NullHandler())
+"""Notes on how a source is read are meant; without a handler Python prints them."""
+
 
 def _read(path: Path) -> Annotations:
     """Read as ``split`` and ``train`` do, after a check, which goes on where reading stops."""
     report = check_dataset(path, look_at_images=False)
     json.dumps(report.as_dict(), allow_nan=False)
-    own = read_annotations(path)
+    subset = choose_subset(path, None, TRAINED).name or None
+    own = read_annotations(path, subset=subset)
     oddities(own)
-    find_images(path, own)
+    find_images(path, own, subset=subset)
     return own
 
 

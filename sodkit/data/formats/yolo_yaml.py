@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,9 @@ YAML = "data.yaml"
 DARKNET = ".data"
 YAML_SUFFIXES = (".yaml", ".yml", DARKNET)
 SUBSETS = ("train", "val", "test")
+
+_DEEPEST = 32
+"""So many parts of a path of another machine are looked at: a folder is listed for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,16 +207,23 @@ def _place(value: str, root: Path) -> Path | None:
     direct = Path(os.path.normpath(root / value))
     if direct.is_relative_to(root) and (is_file(direct) or is_folder(direct)):
         return direct
-    parts = [part for part in parts if part not in {"", "."}]
+    parts = [part for part in parts if part not in {"", "."}][-_DEEPEST:]
     for start in range(len(parts)):
-        place = root
-        if ".." in parts[start:]:
-            continue
-        for part in parts[start:]:
-            place = child(place, part)
-        if is_file(place) or is_folder(place):
-            return place
+        if ".." not in parts[start:]:
+            place = _below(root, parts[start:])
+            if place is not None:
+                return place
     return None
+
+
+def _below(root: Path, parts: Sequence[str]) -> Path | None:
+    """Return the file or folder at these parts of a path, None if there is none."""
+    place = root
+    for part in parts:
+        place = child(place, part)
+        if not (is_file(place) or is_folder(place)):
+            return None
+    return place
 
 
 def subsets_there(data: YoloYaml) -> dict[str, bool]:

@@ -71,3 +71,12 @@ def test_files_of_other_data_sets_are_not_looked_at(
     picture(tmp_path / "other" / "images" / "00001.jpg")
     monkeypatch.chdir(tmp_path / "own")
     assert read_annotations(Path("ann.json")).images[0].file_name == "00001.jpg"
+
+
+def test_a_line_of_very_many_folders_is_no_path(tmp_path: Path) -> None:
+    """It is looked up by its last parts only: each of them lists a folder."""
+    picture(tmp_path / "images" / "a.jpg")
+    (tmp_path / "train.txt").write_text("nowhere/" * 50_000 + "images/a.jpg\n")
+    (tmp_path / "data.yaml").write_text("train: train.txt\nnames: [car]\n")
+    with pytest.raises(DataError, match="none of the 1 images has a label file"):
+        read_annotations(tmp_path / "data.yaml")
