@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable
 from contextlib import redirect_stderr
 from pathlib import Path
@@ -15,7 +16,7 @@ from sodkit.cli.decoders import decoders_quiet
 from sodkit.data.checking.check_images import image_findings
 from sodkit.data.images.decoding import image_size, read_image
 from sodkit.data.records import ImageRecord
-from sodkit.errors import SodkitError
+from sodkit.errors import DataWarning, SodkitError
 
 from . import made
 from .reader import Files, Reader
@@ -88,7 +89,8 @@ def _named(suffix: str, make: Callable[[], list[bytes]]) -> Reader:
 
     def call(folder: Path) -> None:
         # As in a command: what the decoders write past Python is summed up, anything else is not.
-        with redirect_stderr(io.StringIO()), decoders_quiet():
+        with redirect_stderr(io.StringIO()), decoders_quiet(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataWarning)  # of a JPEG that is cut off
             _look(folder, name)
 
     return Reader(suffix, valid, call)

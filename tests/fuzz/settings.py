@@ -12,6 +12,8 @@ from torch import nn
 
 from sodkit.config import builtin_names, dump_recipe, load_recipe
 from sodkit.data.formats import coco_write
+from sodkit.data.formats.subsets import TRAINED, VALIDATED
+from sodkit.data.left_out import LeftOut
 from sodkit.engine import log
 from sodkit.engine import training_run as run
 from sodkit.engine.checkpoint import Progress, save_state
@@ -83,9 +85,12 @@ def _absolute(content: dict[str, str | None]) -> dict[str, str | None]:
 def _resume(folder: Path) -> None:
     """Read what ``train --resume`` reads before it trains."""
     plan = run.resumed_plan(folder, [], out=None)
-    run._read(plan.paths.data, plan.paths.images, plan.paths.format_name)
+    left = LeftOut(bad=plan.paths.skip_bad)
+    run._read(plan.paths.data, plan.paths.images, plan.paths, left, TRAINED, lambda _: None)
     if plan.paths.val is not None:
-        run._read(plan.paths.val, plan.paths.val_images, plan.paths.format_name)
+        run._read(
+            plan.paths.val, plan.paths.val_images, plan.paths, left, VALIDATED, lambda _: None
+        )
 
 
 def _logs() -> tuple[Files, ...]:

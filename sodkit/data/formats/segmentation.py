@@ -146,6 +146,7 @@ def starts_with_corners(text: bytes) -> bool:
     return bool(turned(np.array(corners).reshape(-1, 4, 2)).any())
 
 
+@np.errstate(over="ignore", invalid="ignore")  # corners beyond all images are refused later
 def turned(corners: FloatArray) -> BoolArray:
     """Return (N,) true for (N, 4, 2) corners that are no upright box's, by more than a pixel."""
     box = np.stack([corners.min(axis=1), corners.max(axis=1)], axis=1)
@@ -153,10 +154,11 @@ def turned(corners: FloatArray) -> BoolArray:
     return np.asarray((away > 1).any(axis=(1, 2)))
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def rectangular(corners: FloatArray) -> BoolArray:
     """Return (N,) true for (N, 4, 2) corners of a rectangle, nearly."""
     first, second = corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1]
     middle = np.abs(corners[:, 0] + corners[:, 2] - corners[:, 1] - corners[:, 3]).max(axis=1) / 2
-    one, other = np.linalg.norm(first, axis=1), np.linalg.norm(second, axis=1)
+    one, other = np.hypot(*first.T), np.hypot(*second.T)
     slack = np.maximum(1, _BENT * np.maximum(one, other))
     return np.asarray((np.abs(one - other) <= slack) & (middle <= slack))
