@@ -15,15 +15,21 @@ def _switch(value: object) -> object:
 Switch = Annotated[bool, BeforeValidator(_switch)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Endless = Annotated[float, Field(ge=0, allow_inf_nan=True)]
 Count = Annotated[int, Field(ge=1)]
 Four = tuple[float, float, float, float]
 BoxKind = Literal["horizontal", "oriented"]
 
 
 class Settings(BaseModel):
-    """Base of all settings: unknown keys, wrong types, NaN and infinity are errors; frozen."""
+    """Base of all settings: unknown keys, wrong types, NaN and infinity are errors; frozen.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    Only ``Endless`` may be infinite, and is written as ``Infinity``.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, ser_json_inf_nan="constants"
+    )
 
 
 class TrainTest(Settings):

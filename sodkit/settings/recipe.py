@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sodkit.settings.base import BoxKind, Count, Positive, Settings, Share, Switch
+from sodkit.settings.base import BoxKind, Count, Endless, Positive, Settings, Share, Switch
 from sodkit.settings.detectors import Model
 from sodkit.settings.two_stage import Cfinet
 
@@ -72,7 +72,7 @@ class Evaluation(Settings):
     protocol: Literal["soda-d", "soda-a", "coco"] | None = Field(
         None, description="null: soda-a for oriented boxes, else soda-d"
     )
-    areas: dict[str, tuple[float, float]] | None = Field(
+    areas: dict[str, tuple[Endless, Endless]] | None = Field(
         None,
         description="px^2 by name, both ends included; AP, AP50, AP75 and AR@N are of the first",
     )

@@ -74,7 +74,8 @@ def plot_sizes(annotations: Annotations, path: Path) -> None:
     axes.hist(sides, bins=np.linspace(0, 1.5 * top, 68), color="#44546a")
     axes.set(xlabel="√area in px (larger ones in the last bar)", ylabel="objects")
     axes.set_xlim(0, 1.5 * top)
-    axes.legend(frameon=False, fontsize=9)
+    # Not where it fits best: looking for that takes long, and matplotlib then warns.
+    axes.legend(frameon=False, fontsize=9, loc="upper right")
     _tidy(axes)
     figure.suptitle(f"Sizes of {len(area):,} objects", fontsize=11)
     _save(figure, path)
@@ -112,7 +113,7 @@ def _plot_positives(axes: Any, quality: AnchorQuality) -> None:
     axes.invert_yaxis()
     axes.set(xlabel="mean positive anchors an object")
     axes.margins(x=0.1)
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend(frameon=False, fontsize=9, loc="lower right")
     _tidy(axes)
 
 

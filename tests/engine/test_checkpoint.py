@@ -97,7 +97,7 @@ def setting(key: str, value: object) -> Callable[[dict[str, Any]], None]:
         ),
         (
             setting("recipe.schedule.lr", float("nan")),
-            r"recipe\.schedule\.lr: expected greater than 0, found NaN",
+            r"recipe\.schedule\.lr: expected a finite number, found NaN",
         ),
         (setting("recipe.model.fpn.channels", 10**13), "its recipe cannot be built"),
         (setting("categories", {"a": 1}), "categories: .*found"),

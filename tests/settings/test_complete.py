@@ -55,6 +55,15 @@ def test_keys_without_effect_are_errors(setting, message):
         load_recipe("cfinet-r50-soda-d", [setting])
 
 
+def test_only_a_range_of_areas_may_be_endless():
+    """COCO's range "all" has no upper end; areas that are no numbers are refused there, too."""
+    recipe = load_recipe("cfinet-r50-soda-d", ["evaluation.areas={all: [0.0, .inf]}"])
+    assert recipe.evaluation.areas == {"all": (0.0, float("inf"))}
+    for wrong in ("[0.0, .nan]", "[-.inf, 9.0]"):
+        with pytest.raises(UsageError, match="areas"):
+            load_recipe("cfinet-r50-soda-d", [f"evaluation.areas={{all: {wrong}}}"])
+
+
 @pytest.mark.parametrize("value", [".inf", "-.inf", ".nan"])
 @pytest.mark.parametrize("key", ["schedule.lr", "model.imitation.weight", "merge.nms"])
 def test_numbers_are_finite(key, value):
