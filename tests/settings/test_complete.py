@@ -48,6 +48,7 @@ def test_alternatives_can_be_chosen():
         ("model.roi.box.angle_std=0.1", r"angle_std: unknown key of upright"),
         ("model.imitation.weight=x", r"model\.imitation\.weight: .*number"),
         ("seed.x=1", "seed: .*valid integer"),
+        ("model.roi.pool=10000000000", "model.roi.pool: .*less than or equal to 1000000"),
     ],
 )
 def test_keys_without_effect_are_errors(setting, message):
