@@ -86,6 +86,12 @@ def setting(key: str, value: object) -> Callable[[dict[str, Any]], None]:
     return change
 
 
+def too_large(content: dict[str, Any]) -> None:
+    """Ask for more weights than numbers can count."""
+    for key in ("pool", "hidden"):
+        setting(f"recipe.model.roi.{key}", 10**6)(content)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -99,7 +105,8 @@ def setting(key: str, value: object) -> Callable[[dict[str, Any]], None]:
             setting("recipe.schedule.lr", float("nan")),
             r"recipe\.schedule\.lr: expected a finite number, found NaN",
         ),
-        (setting("recipe.model.fpn.channels", 10**13), "its recipe cannot be built"),
+        (too_large, "its recipe cannot be built"),
+        (setting("recipe.model.fpn.channels", 10**13), "channels: expected less than or equal"),
         (setting("categories", {"a": 1}), "categories: .*found"),
         (setting("categories", []), "categories: "),
         (setting("categories", [[3, "a", 1]]), r"categories\[0\]"),
