@@ -7,14 +7,12 @@ Data sets of the same text with classes of their own are read, too.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from sodkit.data.formats.assemble import Collected
-from sodkit.data.formats.labels import ImageFinder, Row, collect_labels
-from sodkit.data.formats.source import Report, number, read_lines, stop
-from sodkit.data.records import ImageRecord
-from sodkit.errors import DataError
+from sodkit.data.formats.labels import Row, collect_labels
+from sodkit.data.formats.line_text import finite, reader_of_lines
+from sodkit.data.formats.source import Report, stop
 
 LABELS = "label_2"
 
@@ -37,21 +35,9 @@ def collect(path: Path, *, images: Path | None = None, report: Report = stop) ->
     """
     if (path / LABELS).is_dir():
         path = path / LABELS
-    return collect_labels(path, ".txt", _read, (CLASSES,), images, report, sure=True)
-
-
-def _read(
-    path: Path, report: Report
-) -> tuple[list[Row], Callable[[ImageFinder, str, int], ImageRecord]]:
-    rows = []
-    for line, text in enumerate(read_lines(path), start=1):
-        if not text.strip():
-            continue
-        try:
-            rows.append(_row(text, line))
-        except ValueError as error:
-            report(DataError(str(error), where=f"{path}:{line}"), "form")
-    return rows, lambda finder, stem, number: finder.record(stem, number, path)
+    return collect_labels(
+        path, ".txt", reader_of_lines(_row), (CLASSES,), images, report, sure=True
+    )
 
 
 def _row(text: str, line: int) -> Row:
@@ -63,12 +49,7 @@ def _row(text: str, line: int) -> Row:
     name, *tokens = text.split()
     if len(tokens) + 1 not in _COUNTS:
         raise ValueError(f"the line has {len(tokens) + 1} values, KITTI has 15: type, 14 numbers")
-    values = []
-    for position, token in enumerate(tokens, start=2):
-        try:
-            values.append(number(token))
-        except ValueError:
-            raise ValueError(f"value {position} is not a finite number: {token!r}") from None
+    values = finite(tokens, start=2)
     left, top, right, bottom = values[3:7]
     return Row(line, name, xywh=(left, top, right - left, bottom - top))
 

@@ -196,7 +196,8 @@ class ImageFinder:
         return ImageRecord(number, name, *image_size(self.folder / name))
 
 
-Reader = Callable[[Path, Report], tuple[list[Row], Callable[[ImageFinder, str, int], ImageRecord]]]
+ImageOf = Callable[[ImageFinder, str, int], ImageRecord]
+Reader = Callable[[Path, Report], tuple[list[Row], ImageOf]]
 """Reads a label file: its objects, and how to find its image (the folder, the stem, the id)."""
 
 

@@ -8,15 +8,13 @@ size, of which the release has a few, are left out with a note.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from sodkit.data.formats.assemble import Collected
-from sodkit.data.formats.labels import ImageFinder, Row, collect_labels
-from sodkit.data.formats.source import Report, number, read_lines, stop
-from sodkit.data.records import ImageRecord
-from sodkit.errors import DataError
+from sodkit.data.formats.labels import Row, collect_labels
+from sodkit.data.formats.line_text import finite, reader_of_lines
+from sodkit.data.formats.source import Report, stop
 
 LABELS = "annotations"
 
@@ -42,22 +40,9 @@ def collect(path: Path, *, images: Path | None = None, report: Report = stop) ->
     """
     if (path / LABELS).is_dir():
         path = path / LABELS
-    found = collect_labels(path, ".txt", _read, (CLASSES,), images, report, sure=True)
+    read = reader_of_lines(_row)
+    found = collect_labels(path, ".txt", read, (CLASSES,), images, report, sure=True)
     return replace(found, release="VisDrone")
-
-
-def _read(
-    path: Path, report: Report
-) -> tuple[list[Row], Callable[[ImageFinder, str, int], ImageRecord]]:
-    rows = []
-    for line, text in enumerate(read_lines(path), start=1):
-        if not text.strip():
-            continue
-        try:
-            rows.append(_row(text, line))
-        except ValueError as error:
-            report(DataError(str(error), where=f"{path}:{line}"), "form")
-    return rows, lambda finder, stem, number: finder.record(stem, number, path)
 
 
 def _row(text: str, line: int) -> Row:
@@ -72,12 +57,7 @@ def _row(text: str, line: int) -> Row:
             f"the line has {len(tokens)} values, VisDrone has 8: left, top, width, height, score, "
             "category, truncation, occlusion"
         )
-    values = []
-    for position, token in enumerate(tokens, start=1):
-        try:
-            values.append(number(token))
-        except ValueError:
-            raise ValueError(f"value {position} is not a finite number: {token!r}") from None
+    values = finite(tokens)
     x, y, w, h, score, category = values[:6]
     if category not in range(len(NAMES)):
         raise ValueError(f"the category is 0 to {len(NAMES) - 1}, not {tokens[5]!r}")
