@@ -18,6 +18,7 @@ from sodkit.cli.options import (
     Oriented,
     Overwrite,
     SkipBad,
+    Subset,
 )
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def analyze_anchors(
     angle: Angle = None,
     oriented: Oriented = False,
     skip_bad: SkipBad = False,
+    subset: Subset = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -61,6 +63,7 @@ def analyze_anchors(
     from sodkit.analysis.anchor_study import analyze_anchors as analyze
     from sodkit.analysis.anchor_study import quality_as_dict
     from sodkit.cli.common import (
+        chosen_subset,
         list_left_out,
         note_reading,
         output_folder,
@@ -69,11 +72,13 @@ def analyze_anchors(
     )
     from sodkit.config import DEFAULT_RECIPES, load_recipe
     from sodkit.data.formats import Reading, read_annotations
+    from sodkit.data.formats.subsets import TRAINED
     from sodkit.data.left_out import LeftOut
 
     left, reading = LeftOut(bad=skip_bad), Reading(difficult, area, angle, oriented)
+    name = chosen_subset(ann, subset, format_, TRAINED)
     annotations = read_annotations(
-        ann, format=format_, images=images, report=left.report, reading=reading
+        ann, format=format_, images=images, report=left.report, reading=reading, subset=name
     )
     note_reading(annotations, ann)
     annotations = left.without_missing(annotations)

@@ -182,11 +182,16 @@ def list_left_out(left: LeftOut, folder: Path | None) -> None:
         note(sentence)
 
 
-def chosen_subset(path: Path, wanted: str | None, format: str | None = None) -> str | None:
-    """Return the subset to evaluate on, None without subsets; print which one it is."""
-    from sodkit.data.formats.subsets import EVALUATED, choose_subset
+def chosen_subset(
+    path: Path,
+    wanted: str | None,
+    format: str | None = None,
+    likeliest: Sequence[str] = ("val", "test", "train"),
+) -> str | None:
+    """Return the subset to read, None without subsets; print which one it is."""
+    from sodkit.data.formats.subsets import choose_subset
 
-    chosen = choose_subset(path, wanted, EVALUATED, format).name or None
+    chosen = choose_subset(path, wanted, likeliest, format).name or None
     if chosen is not None:
         note(f"{path}: the subset {chosen} is read (--subset takes another)")
     return chosen

@@ -77,3 +77,12 @@ def test_no_objects_exits_with_3(app, tmp_path):
 
 def test_missing_file_exits_with_3(app, tmp_path):
     assert run(app, tmp_path / "none.json").exit_code == 3
+
+
+def test_a_root_is_analysed_by_the_subset_for_training(app, ann, tmp_path):
+    for subset in ("train", "val"):
+        (tmp_path / f"{subset}.json").write_bytes(ann.read_bytes())
+    result = run(app, tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "the subset train is read" in result.stderr
+    assert "the subset val is read" in run(app, tmp_path, "--subset", "val").stderr
