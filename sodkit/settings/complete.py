@@ -5,6 +5,7 @@ Of settings that are alternatives, ``kind`` names one: defaults of another kind 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any, get_args
@@ -23,6 +24,9 @@ _FAULTS = 5
 
 _LONGEST = 60
 """Characters that a message shows of a text."""
+
+_ALTERNATIVE = re.compile(r"constrained-\w+|literal\[.*\]|float|int|str|bool|none")
+"""What pydantic puts behind the key of a value that may be of several types: the type it tried."""
 
 
 def complete(data: Data, settings: type[Settings] = Recipe) -> Data:
@@ -134,8 +138,11 @@ def _known(data: Data, parents: list[str], kind: Any) -> set[str]:
 
 def explain(error: ValidationError) -> str:
     """Return which keys of a recipe are wrong, and how; for unknown ones the closest known key."""
-    faults = error.errors(include_url=False)
-    lines = [_line(item) for item in faults[:_FAULTS]]
+    faults: dict[tuple[str, ...], list[ErrorDetails]] = {}
+    for item in error.errors(include_url=False):
+        path, _ = _walk(item["loc"])
+        faults.setdefault(tuple(path), []).append(item)
+    lines = [_line(items) for items in list(faults.values())[:_FAULTS]]
     more = len(faults) - len(lines)
     return "; ".join(lines) + (f"; and {more} more" if more else "")
 
@@ -145,7 +152,14 @@ def shortened(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
-def _line(item: ErrorDetails) -> str:
+def _line(items: list[ErrorDetails]) -> str:
+    """Return one key's faults: of a value of alternative types each type has its own."""
+    key, what = _fault(items[0])
+    return ", or ".join([f"{key}: {what}", *(item["msg"] for item in items[1:])])
+
+
+def _fault(item: ErrorDetails) -> tuple[str, str]:
+    """Return a key, and what is wrong with its value."""
     path, node = _walk(item["loc"])
     key = ".".join(map(shortened, path))
     if item["type"] == "extra_forbidden":
@@ -153,15 +167,18 @@ def _line(item: ErrorDetails) -> str:
         close = get_close_matches(path[-1], known, n=1)
         of = f" of {kind}" if node and (kind := kind_of(node)) else ""
         hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
-        return f"{key}: unknown key{of} ({hint})"
+        return key, f"unknown key{of} ({hint})"
     if item["type"] == "union_tag_invalid":
         context = item["ctx"]
-        return f"{key}.kind: {context['tag']!r} is none of {context['expected_tags']}"
-    return f"{key}: {item['msg']}"
+        return f"{key}.kind", f"{context['tag']!r} is none of {context['expected_tags']}"
+    return key, item["msg"]
 
 
 def _walk(loc: tuple[int | str, ...]) -> tuple[list[str], type[Settings] | None]:
-    """Return the keys of a place without pydantic's names of kinds, and the settings around it."""
+    """Return the keys of a place, and the settings around it.
+
+    Pydantic's names of the kinds of a union, and of a value's alternative types, are left out.
+    """
     path: list[str] = []
     node: type[Settings] | None = Recipe
     members: list[type[Settings]] = []
@@ -169,6 +186,8 @@ def _walk(loc: tuple[int | str, ...]) -> tuple[list[str], type[Settings] | None]
     for part in map(str, loc):
         if chosen := next((m for m in members if kind_of(m) == part), None):
             node, members = chosen, []
+            continue
+        if _ALTERNATIVE.fullmatch(part):
             continue
         path.append(part)
         around = node

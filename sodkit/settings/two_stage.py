@@ -96,8 +96,9 @@ class Crpn(Settings):
     fine: FineMatching = FineMatching()
     regression_weight: float = Field(9.0, description="alpha_1")
     classification_weight: float = Field(0.9, description="alpha_2")
-    coarse_normalizer: Positive = Field(
-        200.0, description="coarse loss sums are divided by anchors / this (release)"
+    coarse_normalizer: Positive | Literal["positives"] = Field(
+        200.0,
+        description="the coarse loss is divided by anchors / this (release), or by positives",
     )
     nms_pre: TrainTest = TrainTest(train=2000, test=1000)
     nms_train: Share = 0.8

@@ -198,6 +198,30 @@ def test_positives_at_the_first_two_anchors_count():
     assert (gradient[rows[rows < len(gradient)]].abs().sum(1) > 0).all()
 
 
+@pytest.mark.parametrize(
+    ("normalizer", "growth"), [("positives", 1.0), ("200", 3.0)], ids=["positives", "release"]
+)
+def test_coarse_loss_of_a_denser_image(normalizer, growth):
+    """By positives it is a mean: three times the same object in place of one changes nothing."""
+    model = build("cfinet", f"model.crpn.coarse_normalizer={normalizer}")
+    torch.nn.init.zeros_(model.crpn.coarse_reg.weight)
+    one = golden.target([[64, 64, 76, 76]])
+    three = golden.target([[64, 64, 76, 76], [32, 64, 44, 76], [64, 32, 76, 44]])
+    few, many = (
+        model.crpn.coarse_loss(model.crpn.coarse(golden.pyramid(model, b.images), b), b).item()
+        for b in (batch(one), batch(three))
+    )
+    assert few > 0
+    assert many == pytest.approx(few * growth, rel=0.02)
+
+
+def test_coarse_loss_by_positives_of_an_empty_image():
+    model = build("cfinet", "model.crpn.coarse_normalizer=positives")
+    images = batch(NONE)
+    coarse = model.crpn.coarse(golden.pyramid(model, images.images), images)
+    assert model.crpn.coarse_loss(coarse, images).item() == 0
+
+
 @pytest.mark.parametrize("variant", ["cfinet", "release", "faster-rcnn"])
 def test_bfloat16(variant):
     model = build(variant)

@@ -45,6 +45,10 @@ def test_alternatives_can_be_chosen():
         ("model.rpn.nms_test=0.5", r"model\.rpn: unknown key of cfinet.*crpn"),
         ("model.kind=yolo", r"model\.kind: 'yolo' is none of 'cfinet', 'faster-rcnn'"),
         ("model.crpn.assignment.positive=0.5", r"positive: unknown key of dynamic"),
+        (
+            "model.crpn.coarse_normalizer=x",
+            r"crpn\.coarse_normalizer: .*valid number, or Input should be 'positives'",
+        ),
         ("model.roi.box.angle_std=0.1", r"angle_std: unknown key of upright"),
         ("model.imitation.weight=x", r"model\.imitation\.weight: .*number"),
         ("seed.x=1", "seed: .*valid integer"),

@@ -142,13 +142,22 @@ class Crpn(nn.Module):
         )
 
     def coarse_loss(self, coarse: Coarse, batch: Batch) -> Tensor:
-        """IoU loss of all positive anchors; the sum is over anchors / ``coarse_normalizer``."""
+        """IoU loss of all positive anchors, weighted.
+
+        The release divides the sum by its number of anchors, whatever the objects: the loss grows
+        with their density. Divided by positives it is a mean, as the losses of the fine stage are.
+        """
         grid, deltas = torch.cat(coarse.anchors), torch.cat(coarse.deltas, 1)
         total = deltas.new_zeros((), dtype=torch.float32)
+        positives = 0
         for image, target in enumerate(batch.targets):
             gt = self.match_coarse(grid, target, batch.scales[image]).gt
             rows = torch.nonzero(gt >= 0)[:, 0]
             boxes = coders.decode(grid[rows], deltas[image, rows], self.config.coarse_stds)
             total = total + losses.iou_loss(boxes, target.boxes[gt[rows]])
+            positives += len(rows)
+        total = total * self.config.regression_weight
+        if self.config.coarse_normalizer == "positives":
+            return total / max(1, positives)
         count = deltas.shape[0] * deltas.shape[1]
-        return total * self.config.regression_weight * self.config.coarse_normalizer / count
+        return total * self.config.coarse_normalizer / count
