@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sodkit.data.formats.source import Note
+from sodkit.data.formats.source import Oddity
 from sodkit.errors import DataError
 
 Severity = Literal["error", "warning"]
@@ -23,8 +23,8 @@ class Finding:
 
     @classmethod
     def of(cls, error: DataError, kind: str) -> Finding:
-        """Return an error that reading would have raised, or a warning of its ``Note``."""
-        severity: Severity = "warning" if isinstance(error, Note) else "error"
+        """Return an error that reading would have raised, or a warning of its ``Oddity``."""
+        severity: Severity = "warning" if isinstance(error, Oddity) else "error"
         return cls(severity, kind, error.what, error.where or "", error.hint)
 
     def as_dict(self) -> dict[str, Any]:

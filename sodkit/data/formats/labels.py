@@ -32,7 +32,7 @@ from sodkit.data.formats.folders import (
 from sodkit.data.formats.reading import is_ignore
 from sodkit.data.formats.source import (
     MissingImageError,
-    Note,
+    Oddity,
     Report,
     closest,
     decode_json,
@@ -304,7 +304,7 @@ def listed_classes(place: Path) -> tuple[str, ...] | None:
 
 
 def note_unlabelled(images: int, without: int, looked: Path, report: Report) -> None:
-    """Report images without a label file: all of them is an error, more than a tenth a ``Note``.
+    """Report images without a label file: all of them is an error, more than a tenth an ``Oddity``.
 
     Args:
         images: number of images.
@@ -318,7 +318,7 @@ def note_unlabelled(images: int, without: int, looked: Path, report: Report) -> 
         report(DataError(what, where=looked, hint=hint), "no-labels")
     elif without * 10 > images:
         what = f"{without} of {images} images ({without / images:.0%}) have no label file"
-        report(Note(what, where=looked, hint="is that meant?"), "no-labels")
+        report(Oddity(what, where=looked, hint="is that meant?"), "no-labels")
 
 
 def read_class_list(path: Path) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Image names that are paths of another machine, or have another suffix than the file has.
 
-Each is taken as the one file that it can mean, and a ``Note`` says so; of two nothing is guessed.
+Each is taken as the one file that it can mean, and an ``Oddity`` says so: nothing is guessed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sodkit.data.formats.folders import (
     is_folder,
     stem_of,
 )
-from sodkit.data.formats.source import Note, Report, is_foreign
+from sodkit.data.formats.source import Oddity, Report, is_foreign
 from sodkit.data.records import ImageRecord
 from sodkit.errors import DataError
 
@@ -36,8 +36,8 @@ def resolve_names(own: Collected, path: Path, images: Path | None, report: Repor
         own: what was collected; names may be absolute.
         path: where it was read from.
         images: the folder of the images, None: the usual ones.
-        report: called with a ``Note`` on names taken otherwise, and an error on absolute ones that
-            fit no file; those images stay, by their last name.
+        report: called with an ``Oddity`` on names taken otherwise, and an error on absolute ones
+            that fit no file; those images stay, by their last name.
     """
     names = [image.file_name for image in own.images]
     strange = any(is_foreign(name) for name in names)
@@ -117,5 +117,5 @@ def _renamed(own: Collected, path: Path, found: dict[str, str], report: Report) 
     if changed:
         first, new = changed[0]
         what = f"{len(changed)} image names are taken as the one file that fits"
-        report(Note(what, where=path, hint=f"first: {first} is {new}"), "renamed")
+        report(Oddity(what, where=path, hint=f"first: {first} is {new}"), "renamed")
     return replace(own, images=renamed) if changed or lost else own

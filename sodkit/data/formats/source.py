@@ -33,7 +33,7 @@ Report = Callable[[DataError, str], None]
 """Called with something wrong: the error, and a short name of its kind."""
 
 
-class Note(DataError):  # noqa: N818 - it is no failure
+class Oddity(DataError):  # noqa: N818 - it is no failure
     """Something odd that is read all the same: a ``Report`` shows it and never raises it."""
 
 
@@ -50,8 +50,8 @@ SKIPPED = ("no-size", "not-finite", "outside", "bad-polygon")
 
 
 def stop(error: DataError, kind: str) -> None:
-    """Raise what is wrong, log a ``Note``: the ``Report`` of ordinary reading."""
-    if isinstance(error, Note):
+    """Raise what is wrong, log an ``Oddity``: the ``Report`` of ordinary reading."""
+    if isinstance(error, Oddity):
         logging.getLogger("sodkit").warning("note: %s", error)
         return
     skipped = kind in SKIPPED or isinstance(error, (MissingImageError, ImageError))

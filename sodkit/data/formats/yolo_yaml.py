@@ -12,7 +12,7 @@ from typing import Any
 from sodkit.data.formats.folders import child, files_below, images_below, is_file, is_folder
 from sodkit.data.formats.labels import read_class_list
 from sodkit.data.formats.source import (
-    Note,
+    Oddity,
     Report,
     is_foreign,
     read_bytes,
@@ -144,7 +144,8 @@ def subset_images(data: YoloYaml, subset: str, root: Path, report: Report = stop
     """Yield the images of a subset, absolute, below ``root``.
 
     A path that is not there is taken as its longest end that is below ``root``: exported data begin
-    with ``../``, and other machines have other folders above. ``report`` is called with a ``Note``.
+    with ``../``, and other machines have other folders above. ``report`` is called with an
+    ``Oddity``.
 
     Raises:
         DataError: if a folder or list is missing or leads out of the data set.
@@ -166,7 +167,7 @@ def subset_images(data: YoloYaml, subset: str, root: Path, report: Report = stop
         if moved:
             what = f"{moved} images are named by paths of another machine or folder"
             hint = "the ends of the paths are taken"
-            report(Note(what, where=place, hint=f"{hint}, below {root}"), "moved")
+            report(Oddity(what, where=place, hint=f"{hint}, below {root}"), "moved")
 
 
 def _not_there(value: str, root: Path, where: str) -> DataError:
@@ -238,13 +239,13 @@ def subsets_there(data: YoloYaml) -> dict[str, bool]:
 
 
 def note_absent(data: YoloYaml, report: Report) -> None:
-    """Report a ``Note`` on every subset that is named and whose images are not there."""
+    """Report an ``Oddity`` on every subset that is named and whose images are not there."""
     there = subsets_there(data)
     for key, is_there in there.items():
         if not is_there and any(there.values()):
             what = f"its images are not there: {', '.join(data.subsets[key])}"
             hint = "the other subsets are read"
-            report(Note(what, where=f"{data.path}: {key}", hint=hint), "absent")
+            report(Oddity(what, where=f"{data.path}: {key}", hint=hint), "absent")
 
 
 def only_subset(data: YoloYaml) -> str:
