@@ -154,7 +154,7 @@ def _train(options: argparse.Namespace, recipe: Recipe, out: Path) -> None:
     resume = (out / STATE).is_file()
     finished = resume and len(log.read_text("utf-8").splitlines()) > recipe.schedule.epochs
     if not finished:
-        paths = DataPaths(str(patches), None, None, None, None)
+        paths = DataPaths(str(patches))
         plan = RunPlan(recipe, paths, out, resume=resume)
         execute(plan, workers=options.workers, threads=options.threads)
 

@@ -104,7 +104,7 @@ def _run(options: argparse.Namespace, job: Job) -> list[float]:
     recipe = _recipe(job, len(sodkit.read_annotations(patches).images))
     resume = (out / "checkpoints" / "state.safetensors").is_file()
     if not (out / "done").is_file():
-        paths = sodkit.DataPaths(str(patches), None, None, None, None)
+        paths = sodkit.DataPaths(str(patches))
         plan = sodkit.RunPlan(recipe, paths, out, resume=resume, overwrite=not resume)
         sodkit.execute(plan, device="cpu", workers=0, threads=options.threads)
         (out / "done").touch()

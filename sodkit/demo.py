@@ -146,7 +146,7 @@ def _run_demo(
     )  # fmt: skip
 
     say(f"training {recipe.name}: {recipe.description}")
-    paths = DataPaths(str(patches), None, None, None, None)
+    paths = DataPaths(str(patches))
     execute(
         RunPlan(recipe, paths, run, resume=False, overwrite=plan.overwrite), device=plan.device,
         on_step=on_step, on_epoch=on_epoch,

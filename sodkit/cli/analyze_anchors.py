@@ -12,6 +12,7 @@ from sodkit.cli.options import (
     Ann,
     Area,
     Changes,
+    Classes,
     Difficult,
     Format,
     Json,
@@ -49,6 +50,7 @@ def analyze_anchors(
     oriented: Oriented = False,
     skip_bad: SkipBad = False,
     subset: Subset = None,
+    classes: Classes = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -62,26 +64,16 @@ def analyze_anchors(
     """
     from sodkit.analysis.anchor_study import analyze_anchors as analyze
     from sodkit.analysis.anchor_study import quality_as_dict
-    from sodkit.cli.common import (
-        chosen_subset,
-        list_left_out,
-        note_reading,
-        output_folder,
-        print_json,
-        progress,
-    )
+    from sodkit.cli.common import list_left_out, note, output_folder, print_json, progress
     from sodkit.config import DEFAULT_RECIPES, load_recipe
-    from sodkit.data.formats import Reading, read_annotations
+    from sodkit.data.formats import Reading
     from sodkit.data.formats.subsets import TRAINED
     from sodkit.data.left_out import LeftOut
+    from sodkit.data.opening import Source, of_one_subset, open_source
 
     left, reading = LeftOut(bad=skip_bad), Reading(difficult, area, angle, oriented)
-    name = chosen_subset(ann, subset, format_, TRAINED)
-    annotations = read_annotations(
-        ann, format=format_, images=images, report=left.report, reading=reading, subset=name
-    )
-    note_reading(annotations, ann)
-    annotations = left.without_missing(annotations)
+    source = Source(ann, format_, images, subset, reading, classes)
+    annotations = open_source(of_one_subset(source, note, TRAINED), left, note)
     loaded = load_recipe(recipe or DEFAULT_RECIPES[annotations.kind], overrides or ())
     with output_folder(out, "analyze-anchors", ANCHOR_FILES, overwrite=overwrite):
         list_left_out(left, out)

@@ -21,7 +21,6 @@ from sodkit.errors import DataWarning, SodkitError, UsageError
 
 if TYPE_CHECKING:
     from sodkit.data.left_out import LeftOut
-    from sodkit.data.records import Annotations
 
 INTERRUPTED = 130
 LINE_SECONDS = 30.0
@@ -115,12 +114,6 @@ def note(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def note_reading(annotations: Annotations, path: Path) -> None:
-    """Print how annotations were read where a user may expect otherwise."""
-    for item in annotations.notes:
-        note(f"{path}: {item.what}")
-
-
 MOST_ROWS = 500
 """Rows of a table: rich takes a minute for the 80 000 classes that a wrong label file can have."""
 
@@ -180,21 +173,6 @@ def list_left_out(left: LeftOut, folder: Path | None) -> None:
         left.write(path)
     for sentence in left.sentences(path):
         note(sentence)
-
-
-def chosen_subset(
-    path: Path,
-    wanted: str | None,
-    format: str | None = None,
-    likeliest: Sequence[str] = ("val", "test", "train"),
-) -> str | None:
-    """Return the subset to read, None without subsets; print which one it is."""
-    from sodkit.data.formats.subsets import choose_subset
-
-    chosen = choose_subset(path, wanted, likeliest, format).name or None
-    if chosen is not None:
-        note(f"{path}: the subset {chosen} is read (--subset takes another)")
-    return chosen
 
 
 def chosen_checkpoint(path: Path) -> Path:

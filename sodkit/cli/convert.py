@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,6 +12,7 @@ from sodkit.cli.options import (
     Angle,
     Ann,
     Area,
+    Classes,
     Difficult,
     Format,
     Images,
@@ -23,7 +24,7 @@ from sodkit.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from sodkit.data.formats import Reading
+    from sodkit.data.opening import Source
 
 
 def convert(
@@ -40,6 +41,7 @@ def convert(
     angle: Angle = None,
     oriented: Oriented = False,
     subset: Subset = None,
+    classes: Classes = None,
     skip_missing: Annotated[
         bool, typer.Option("--skip-missing", help="Leave out labels without an image.")
     ] = False,
@@ -60,13 +62,13 @@ def convert(
     from sodkit.cli.common import print_json
     from sodkit.data.formats import Reading, find_subsets
     from sodkit.data.formats.recognise import is_plain
+    from sodkit.data.opening import Source
     from sodkit.outputs import check_not_read
 
     check_not_read(out, ann)
     reading = Reading(difficult, area, angle, oriented)
-    plan = _Plan(
-        ann, to, images, format_, reading, skip_bad, skip_missing, copy_images, overwrite, as_json
-    )
+    source = Source(ann, format_, images, subset, reading, classes)
+    plan = _Plan(source, to, skip_bad, skip_missing, copy_images, overwrite, as_json)
     found = [] if subset is not None or is_plain(ann, format_) else find_subsets(ann)
     if len(found) < 2:
         result = _convert(plan, out, subset or (found[0].name if found else None))
@@ -82,11 +84,8 @@ def convert(
 class _Plan:
     """What is the same for all subsets."""
 
-    ann: Path
+    source: Source
     to: str
-    images: Path | None
-    format: str | None
-    reading: Reading
     skip_bad: bool
     skip_missing: bool
     copy_images: bool
@@ -104,19 +103,15 @@ def _out_of(out: Path, to: str, subset: str) -> Path:
 
 def _convert(plan: _Plan, out: Path, subset: str | None) -> dict[str, Any]:
     """Convert a source or one subset, and print what was written."""
-    from sodkit.cli.common import note, note_reading, print_table, progress
-    from sodkit.data.formats import find_images, read_annotations
+    from sodkit.cli.common import note, print_table, progress
     from sodkit.data.formats.conversion import convert as write
     from sodkit.data.left_out import LEFT_OUT, LeftOut
+    from sodkit.data.opening import open_source
 
     left = LeftOut(bad=plan.skip_bad, missing=plan.skip_missing or plan.skip_bad)
-    annotations = read_annotations(
-        plan.ann, format=plan.format, images=plan.images, report=left.report,
-        reading=plan.reading, subset=subset,
-    )  # fmt: skip
-    note_reading(annotations, plan.ann)
-    annotations = left.without_missing(annotations)
-    folder = plan.images or find_images(plan.ann, annotations, subset=subset)
+    source = replace(plan.source, subset=subset)
+    annotations = open_source(source, left, note)
+    folder = source.folder(annotations)
     with progress("placing images") as report:
         lost = write(
             annotations, plan.to, out, images=folder, copy=plan.copy_images,

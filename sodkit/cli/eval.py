@@ -24,8 +24,8 @@ from sodkit.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from sodkit.data.formats import Reading
     from sodkit.data.left_out import LeftOut
+    from sodkit.data.opening import Source
     from sodkit.data.records import Annotations, BoxKind, Detections
     from sodkit.evaluation.compare import Run
     from sodkit.evaluation.evaluate import IgnoreRegions
@@ -57,9 +57,7 @@ def evaluate(
     ] = False,
     ignore_regions: Annotated[
         Literal["drop", "absorb"],
-        typer.Option(
-            help="drop: as if not there; absorb: detections inside do not count as wrong."
-        ),
+        typer.Option(help="drop: as if not there; absorb: detections inside are not wrong."),
     ] = "drop",
     format_: Format = None,
     difficult: Difficult = None,
@@ -99,53 +97,42 @@ def evaluate(
     """
     from sodkit.cli.common import list_left_out, output_folder
     from sodkit.data.formats import Reading
+    from sodkit.data.opening import Source
 
-    reading = Reading(difficult, area, angle, oriented)
-    annotations, left = _truth(ann, subset, format_, images, reading, boxes, skip_bad)
+    how = Reading(difficult, area, angle, oriented)
+    source = Source(ann, format_, images, subset, how, classes)
+    annotations, left = _truth(source, boxes, skip_bad=skip_bad)
     chosen = choose_protocol(protocol, recipe, overrides or [], annotations.kind)
     files = dict(zip(run_names(predictions), predictions, strict=True))
     with output_folder(out, "eval", REPORT_FILES[: 2 if proposals else 4], overwrite=overwrite):
         list_left_out(left, out)
-        part = _Part(ann, classes, boxes, proposals, only_predicted)
+        part = _Part(source, boxes, proposals, only_predicted)
         annotations, found = _read(annotations, files, chosen, part)
         if proposals:
             _evaluate_proposals(annotations, found.items(), chosen, out, as_json)
             return
         runs = [_run(name, annotations, own, chosen, ignore_regions) for name, own in found.items()]
-        options = _Options(ignore_regions, resamples, seed, images, out, as_json)
         finish = _finish_several if len(runs) > 1 else _finish_one
-        finish(annotations, runs, options)
+        finish(annotations, runs, _Options(ignore_regions, resamples, seed, images, out, as_json))
 
 
-def _truth(
-    ann: Path,
-    subset: str | None,
-    format: str | None,
-    images: Path | None,
-    reading: Reading,
-    boxes: BoxKind | None,
-    skip_bad: bool,
-) -> tuple[Annotations, LeftOut]:
+def _truth(source: Source, boxes: BoxKind | None, *, skip_bad: bool) -> tuple[Annotations, LeftOut]:
     """Read the annotations to evaluate on; return them with what was left out."""
-    from sodkit.cli.common import chosen_subset, note_reading
-    from sodkit.data.formats import read_annotations
+    from sodkit.cli.common import note
     from sodkit.data.left_out import LeftOut
+    from sodkit.data.opening import of_one_subset, open_source
     from sodkit.data.records import as_boxes
 
-    left, name = LeftOut(bad=skip_bad), chosen_subset(ann, subset, format)
-    own = read_annotations(
-        ann, format=format, images=images, report=left.report, reading=reading, subset=name
-    )
-    note_reading(own, ann)
-    return as_boxes(left.without_missing(own), boxes), left
+    left = LeftOut(bad=skip_bad)
+    own = open_source(of_one_subset(source, note), left, note, all_classes=True)
+    return as_boxes(own, boxes), left
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
     """What of the annotations and predictions is evaluated, see the options."""
 
-    ann: Path
-    classes: str | None
+    source: Source
     boxes: BoxKind | None
     proposals: bool
     only_predicted: bool
@@ -166,8 +153,9 @@ def _read(
     from sodkit.evaluation.doubts import doubts
 
     labels = None
-    if part.classes is not None:
-        labels = chosen_labels(part.classes, annotations.categories, str(part.ann), note)
+    if part.source.classes is not None:
+        where = str(part.source.path)
+        labels = chosen_labels(part.source.classes, annotations.categories, where, note)
     found, images = {}, []
     for name, path in files.items():
         own = read_predicted(

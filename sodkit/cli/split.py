@@ -10,6 +10,7 @@ import typer
 from sodkit.cli.options import (
     Angle,
     Area,
+    Classes,
     Difficult,
     Format,
     Images,
@@ -21,6 +22,7 @@ from sodkit.cli.options import (
 from sodkit.tiling.settings import Ignore, ImageFormat, Profile, Truncated
 
 if TYPE_CHECKING:
+    from sodkit.data.opening import Source
     from sodkit.tiling.conservation import SplitReport
     from sodkit.tiling.root import SplitPlan
 
@@ -39,6 +41,7 @@ def split(
     area: Area = None,
     angle: Angle = None,
     oriented: Oriented = False,
+    classes: Classes = None,
     profile: Annotated[
         Profile | None, typer.Option(help="A release's rules; other options change them.")
     ] = None,
@@ -84,6 +87,7 @@ def split(
     """
     from sodkit.cli.common import note
     from sodkit.data.formats import Reading
+    from sodkit.data.opening import Source
     from sodkit.tiling.root import SplitPlan, settings_by_subset
 
     settings = settings_by_subset(
@@ -92,21 +96,23 @@ def split(
         empty=_empty(empty), format=image_format, quality=quality,
     )  # fmt: skip
     reading = Reading(difficult, area, angle, oriented)
-    plan = SplitPlan(settings, format_, images, workers, overwrite, skip_bad, note, reading=reading)
-    _run(ann, out, plan, subset or [], as_json)
+    source = Source(ann, format_, images, None, reading, classes)
+    plan = SplitPlan(settings, workers, overwrite, skip_bad, note)
+    _run(source, out, plan, subset or [], as_json)
 
 
-def _run(ann: Path, out: Path, plan: SplitPlan, wanted: list[str], as_json: bool) -> None:
+def _run(source: Source, out: Path, plan: SplitPlan, wanted: list[str], as_json: bool) -> None:
     """Split one source, or the subsets of a root folder, and print the reports."""
     from sodkit.cli.common import print_json, progress
     from sodkit.data.formats import find_subsets
     from sodkit.data.formats.recognise import is_plain
     from sodkit.tiling.root import choose, split_source, split_subsets
 
-    subsets = [] if not wanted and is_plain(ann, plan.format) else find_subsets(ann)
+    plain = not wanted and is_plain(source.path, source.format)
+    subsets = [] if plain else find_subsets(source.path)
     if not wanted and not subsets:
         with progress("splitting") as report_progress:
-            report = split_source(ann, out, plan, progress=report_progress)
+            report = split_source(source, out, plan, progress=report_progress)
         if as_json:
             print_json({"out": str(out), **report.as_dict()})
         else:
@@ -114,7 +120,8 @@ def _run(ann: Path, out: Path, plan: SplitPlan, wanted: list[str], as_json: bool
         return
     reports: dict[str, Any] = {}
     with progress("splitting") as report_progress:
-        for item, report in split_subsets(choose(subsets, wanted), out, plan, report_progress):
+        chosen = choose(subsets, wanted)
+        for item, report in split_subsets(source, chosen, out, plan, report_progress):
             reports[item.name] = report.as_dict()
             if not as_json:
                 _print_report(report, out / item.name)

@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sodkit.cli.options import Changes, Device, Format, Json, Overwrite, SkipBad
+from sodkit.cli.options import (
+    Angle,
+    Area,
+    Changes,
+    Classes,
+    Device,
+    Difficult,
+    Format,
+    Json,
+    Oriented,
+    Overwrite,
+    SkipBad,
+)
 from sodkit.errors import SodkitError
 
 if TYPE_CHECKING:
@@ -48,6 +60,11 @@ def train(
         int | None, typer.Option(min=1, help="Short for --set schedule.epochs=N.")
     ] = None,
     format_: Format = None,
+    difficult: Difficult = None,
+    area: Area = None,
+    angle: Angle = None,
+    oriented: Oriented = False,
+    classes: Classes = None,
     device: Device = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 2,
     threads: Annotated[
@@ -63,20 +80,24 @@ def train(
     """
     from sodkit.cli.common import note, print_json, print_table
     from sodkit.cli.train_view import train_view
+    from sodkit.data.formats import Reading
+    from sodkit.engine.paths import DataPaths
     from sodkit.engine.training_run import execute, fresh_plan, resumed_plan
     from sodkit.errors import UsageError
 
     changes = [*(overrides or ()), *([f"schedule.epochs={epochs}"] if epochs else [])]
-    plan: RunPlan
     if resume is not None:
         if overwrite:
             raise UsageError("--resume continues a run: leave --overwrite away")
         plan = resumed_plan(resume, changes, out=out)
     else:
-        plan = fresh_plan(
-            recipe, changes, data=data, images=images, val=val, val_images=val_images, out=out,
-            format_name=format_, overwrite=overwrite, skip_bad=skip_bad,
+        if data is None or out is None:
+            raise UsageError("--data and --out are needed", hint="or --resume RUN goes on with one")
+        paths = DataPaths(
+            str(data), _text(images), _text(val), _text(val_images), format_, skip_bad,
+            Reading(difficult, area, angle, oriented), classes,
         )  # fmt: skip
+        plan = fresh_plan(recipe, changes, paths=paths, out=out, overwrite=overwrite)
     with _way_on(plan), train_view() as view:
         result = execute(
             plan, device=device, workers=workers, threads=threads, on_start=view.start,
@@ -88,6 +109,10 @@ def train(
         rows = [(name, f"{value:.4g}") for name, value in result.items() if value is not None]
         print_table(f"run {plan.out}", ("last epoch", ""), rows)
     note(f"next: {next_command(plan.out, plan.paths)}")
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from sodkit.cli.options import (
     Angle,
     Ann,
     Area,
+    Classes,
     Difficult,
     Format,
     Images,
@@ -41,6 +42,7 @@ def visualize(
     oriented: Oriented = False,
     skip_bad: SkipBad = False,
     subset: Subset = None,
+    classes: Classes = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -50,31 +52,30 @@ def visualize(
 
     Example: sodkit visualize test.json --images images --predictions pred.json --out pictures
     """
-    from sodkit.cli.common import (
-        chosen_subset,
-        list_left_out,
-        note,
-        note_reading,
-        print_json,
-        print_table,
-        progress,
-    )
-    from sodkit.data.formats import Reading, find_images, read_annotations
+    from sodkit.cli.common import list_left_out, note, print_json, print_table, progress
+    from sodkit.data.formats import Reading
     from sodkit.data.left_out import LeftOut
+    from sodkit.data.opening import Source, of_one_subset, open_source
+    from sodkit.data.restriction import chosen_labels, only_labels
     from sodkit.viz.dataset_pictures import visualize as draw
 
     left, reading = LeftOut(bad=skip_bad), Reading(difficult, area, angle, oriented)
-    name = chosen_subset(ann, subset, format_)
-    annotations = read_annotations(
-        ann, format=format_, images=images, report=left.report, reading=reading, subset=name
-    )
-    note_reading(annotations, ann)
+    source = of_one_subset(Source(ann, format_, images, subset, reading, classes), note)
+    annotations = open_source(source, left, note, all_classes=True)
     found = None
     if predictions is not None:
         from sodkit.data.predictions.storage import read_predicted
 
-        found = read_predicted(predictions, annotations, say=note).detections
-    folder = images or find_images(ann, annotations, subset=name)
+        some = classes is not None
+        found = read_predicted(
+            predictions, annotations, drop_other_classes=some, say=note
+        ).detections
+    if classes is not None:
+        count = len(annotations.categories)
+        labels = chosen_labels(classes, annotations.categories, str(ann), note)
+        found = None if found is None else only_labels(found, labels, count)
+        annotations = only_labels(annotations, labels, count)
+    folder = source.folder(annotations)
     annotations = left.readable(annotations, folder)
     with progress("drawing") as report:
         paths = draw(

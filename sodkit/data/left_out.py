@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -100,15 +99,11 @@ class LeftOut:
 
     def sentences(self, path: Path | None = None) -> list[str]:
         """Return the count and the first ten, for people; ``path``: where the list is."""
-        return left_out_sentences([f"{error.where}: {error.what}" for error in self.errors], path)
-
-
-def left_out_sentences(items: Sequence[str], path: Path | None = None) -> list[str]:
-    """Return how many things were left out, the first ten, and where the list of all is."""
-    if not items:
-        return []
-    end = "" if path is None else f"; all are in {path}"
-    return [f"left out: {len(items)}{end}", *(f"  {item}" for item in items[:_NAMED])]
+        if not self.errors:
+            return []
+        end = "" if path is None else f"; all are in {path}"
+        first = (f"  {error.where}: {error.what}" for error in self.errors[:_NAMED])
+        return [f"left out: {len(self.errors)}{end}", *first]
 
 
 def _fault(image: ImageRecord, folder: Path) -> DataError | None:

@@ -51,6 +51,11 @@ def stem(name: str) -> str:
     return name.removesuffix(end) if end.lower() in IMAGE_SUFFIXES else name
 
 
+def class_names(text: str) -> tuple[str, ...]:
+    """Return the names that an option gives with commas between."""
+    return tuple(name for part in text.split(",") if (name := part.strip()))
+
+
 def find_class(name: str, known: Sequence[str]) -> int | None:
     """Return the index of a class by its name, or by the only name that differs in case alone."""
     if name in known:

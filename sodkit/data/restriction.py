@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from sodkit.arrays import IntArray
-from sodkit.data.naming import find_class, listed
+from sodkit.data.naming import class_names, find_class, listed
 from sodkit.data.records import REGION, Annotations, Category, Detections
 from sodkit.errors import UsageError
 
@@ -62,7 +62,9 @@ def chosen_labels(
     """
     known = [category.name for category in categories]
     labels = set()
-    for name in (part.strip() for part in wanted.split(",")):
+    if not class_names(wanted):
+        raise UsageError("--classes names no class", where=where)
+    for name in class_names(wanted):
         label = find_class(name, known)
         if label is None:
             raise UsageError(

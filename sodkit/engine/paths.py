@@ -9,6 +9,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from sodkit.data.formats.reading import AS_STATED, Angle, Area, Difficult, Reading
+from sodkit.data.opening import Source
 from sodkit.engine.metadata import parse
 from sodkit.engine.run_folder import RUN
 from sodkit.errors import UsageError
@@ -27,14 +29,22 @@ class DataPaths:
         val, val_images: the same of the images to evaluate on, None: no evaluation.
         format_name: the annotations' format, None: recognised.
         skip_bad: leave out boxes without size and images that cannot be read.
+        reading, classes: see ``data.opening.Source``.
     """
 
     data: str
-    images: str | None
-    val: str | None
-    val_images: str | None
-    format_name: str | None
+    images: str | None = None
+    val: str | None = None
+    val_images: str | None = None
+    format_name: str | None = None
     skip_bad: bool = False
+    reading: Reading = AS_STATED
+    classes: str | None = None
+
+    def source(self, path: str, images: str | None) -> Source:
+        """Return the data to train on, or to evaluate on, as a source."""
+        folder = None if images is None else Path(images)
+        return Source(Path(path), self.format_name, folder, None, self.reading, self.classes)
 
 
 class _Paths(Settings):
@@ -44,11 +54,21 @@ class _Paths(Settings):
     val_images: Text | None
 
 
+class _Reading(Settings):
+    difficult: Difficult | None = None
+    area: Area | None = None
+    angle: Angle | None = None
+    oriented: bool = False
+    classes: tuple[str, ...] = ()
+
+
 class _RunFile(_Paths):
     """``run.json``: the paths as they were given, and where they led."""
 
     format_name: Text | None
     skip_bad: bool = False
+    reading: _Reading = _Reading()
+    classes: Text | None = None
     absolute: _Paths
 
 
@@ -88,7 +108,10 @@ def read_paths(run: Path) -> DataPaths:
         key: given[key] if _only_first_exists(given[key], absolute[key]) else absolute[key]
         for key in absolute
     }
-    return DataPaths(**there, format_name=found.format_name, skip_bad=found.skip_bad)
+    return DataPaths(
+        **there, format_name=found.format_name, skip_bad=found.skip_bad,
+        reading=Reading(**found.reading.model_dump()), classes=found.classes,
+    )  # fmt: skip
 
 
 def _only_first_exists(first: str | None, second: str | None) -> bool:

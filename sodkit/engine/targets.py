@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from sodkit.data.formats import find_images, is_annotations, read_annotations
+from sodkit.data.formats import is_annotations
 from sodkit.data.formats.coco_write import write
-from sodkit.data.formats.subsets import EVALUATED, choose_subset
 from sodkit.data.images.listing import list_images
 from sodkit.data.left_out import LeftOut
 from sodkit.data.naming import find_class, listed
+from sodkit.data.opening import Source, of_one_subset, open_source
 from sodkit.data.predictions.dota_zip import check_task1, write_task1
 from sodkit.data.predictions.output_path import image_ids_file, is_among
 from sodkit.data.predictions.storage import write_predictions
@@ -91,21 +91,16 @@ def find_targets(
         records, parent = list_images(paths, recursive=recursive, say=say, on_bad=left.image)
         left.check_some_left(len(records), len(records) + len(left.errors))
         return Targets(records, tuple(trained), parent, tuple(paths), has_ids=False, labels=labels)
-    chosen = choose_subset(first, subset, EVALUATED, format_name).name or None
-    if chosen is not None:
-        say(f"{first}: the subset {chosen} is read (--subset takes another)")
-    annotations = read_annotations(
-        first, format=format_name, images=folder, report=left.report, subset=chosen
-    )
-    annotations = left.without_missing(annotations)
+    source = of_one_subset(Source(first, format_name, folder, subset, classes=classes), say)
+    annotations = open_source(source, left, say, all_classes=True)
     other = annotations.categories
     if classes is not None:
         other = tuple(other[label] for label in chosen_labels(classes, other, str(first)))
     categories = categories_by_name(trained, other, str(first), say)
-    folder = folder or find_images(first, annotations, subset=chosen)
     return Targets(
-        annotations.images, categories, folder, tuple(paths), has_ids=True, labels=labels
-    )
+        annotations.images, categories, source.folder(annotations), tuple(paths),
+        has_ids=True, labels=labels,
+    )  # fmt: skip
 
 
 def categories_by_name(

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from sodkit.config import DEFAULT_RECIPES, load_recipe
 from sodkit.data.checking.missing_files import check_images_exist
 from sodkit.data.checking.oddities import oddities
-from sodkit.data.formats import choose_subset, find_images, read_annotations
 from sodkit.data.formats.subsets import TRAINED, VALIDATED
 from sodkit.data.left_out import LEFT_OUT, LeftOut
-from sodkit.data.records import Annotations
+from sodkit.data.naming import find_class, listed
+from sodkit.data.opening import of_one_subset, open_source
+from sodkit.data.records import REGION, Annotations
 from sodkit.engine.device import pick_device
 from sodkit.engine.log import Row
 from sodkit.engine.paths import DataPaths, read_paths, write_paths
@@ -44,36 +46,22 @@ def fresh_plan(
     recipe: str | None,
     overrides: Sequence[str],
     *,
-    data: Path | None,
-    images: Path | None,
-    val: Path | None,
-    val_images: Path | None,
-    out: Path | None,
-    format_name: str | None,
+    paths: DataPaths,
+    out: Path,
     overwrite: bool = False,
-    skip_bad: bool = False,
 ) -> RunPlan:
     """Plan a new run; recipe None takes the one of ``DEFAULT_RECIPES`` that fits the data.
 
-    With ``skip_bad``, boxes without size and images that cannot be read are left out.
-
     Raises:
-        UsageError: a path is missing, or ``out`` is taken.
+        UsageError: ``out`` is taken.
         DataError: no recipe is named and the data cannot be read.
     """
-    if data is None or out is None:
-        raise UsageError("--data and --out are needed", hint="or --resume RUN to continue a run")
     check_no_writer(out)
     check_run_folder(out, overwrite=overwrite)
-    rest = [None if path is None else str(path) for path in (images, val, val_images)]
-    paths = DataPaths(str(data), rest[0], rest[1], rest[2], format_name, skip_bad)
     if recipe is None:
-        report = LeftOut(bad=skip_bad).report
-        subset = choose_subset(data, None, TRAINED, format_name).name or None
-        kind = read_annotations(
-            data, format=format_name, images=images, report=report, subset=subset
-        ).kind
-        recipe = DEFAULT_RECIPES[kind]
+        left = LeftOut(bad=paths.skip_bad)
+        source = of_one_subset(paths.source(paths.data, paths.images), _nothing, TRAINED)
+        recipe = DEFAULT_RECIPES[open_source(source, left, _nothing).kind]
     return RunPlan(load_recipe(recipe, overrides), paths, out, resume=False, overwrite=overwrite)
 
 
@@ -161,15 +149,26 @@ def execute(
     return rows[-1]
 
 
-def check_same_classes(trained: Annotations, other: Annotations, where: str) -> None:
-    """Raise DataError unless both know the same classes, by name and order."""
-    have, want = ([c.name for c in a.categories] for a in (other, trained))
-    if have != want:
+def with_classes_of(trained: Annotations, other: Annotations, where: str) -> Annotations:
+    """Return annotations with the list of classes that is trained on; those are matched by name.
+
+    Raises:
+        DataError: a class of theirs is not trained.
+    """
+    names = [category.name for category in trained.categories]
+    found = [find_class(category.name, names) for category in other.categories]
+    unknown = [c.name for c, label in zip(other.categories, found, strict=True) if label is None]
+    if unknown:
         raise DataError(
-            f"its classes are {', '.join(have)}; training has {', '.join(want)}",
-            where=where,
-            hint="subsets of one root folder share a list: give it as --data and as --val",
-        )
+            f"has classes that are not trained on: {listed(unknown, 20)}", where=where,
+            hint=f"--classes {','.join(names)} leaves them out, if the names are spelt alike",
+        )  # fmt: skip
+    table = np.array([*found, REGION], np.int64)  # the last is taken by REGION, which is -1
+    return replace(other, categories=trained.categories, labels=table[other.labels])
+
+
+def _nothing(message: str) -> None:
+    """Say nothing: what is read here is read once more."""
 
 
 def _read(
@@ -185,15 +184,9 @@ def _read(
     Returns:
         them, and the folder where ``file_name`` starts.
     """
-    source = Path(path)
-    folder = None if images is None else Path(images)
-    subset = choose_subset(source, None, kinds, paths.format_name).name or None
-    if subset is not None:
-        say(f"{path}: the subset {subset} is read")
-    annotations = read_annotations(
-        source, format=paths.format_name, images=folder, report=left.report, subset=subset
-    )
-    folder = folder or find_images(source, annotations, subset=subset)
+    source = of_one_subset(paths.source(path, images), say, kinds, option="")
+    annotations = open_source(source, left, say)
+    folder = source.folder(annotations)
     return left.readable(annotations, folder), folder
 
 
@@ -213,7 +206,7 @@ def _validator(
     if paths.val is None:
         return None
     val, folder = _read(paths.val, paths.val_images, paths, left, VALIDATED, say)
-    check_same_classes(trained, val, paths.val)
+    val = with_classes_of(trained, val, paths.val)
     check_kind(recipe, val)
     check_images_exist(val.images, folder, "--val-images")
     protocol = protocol_of(recipe.evaluation, val.kind)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from sodkit.data.checking.oddities import oddities
-from sodkit.data.formats import Subset, find_images, read_annotations
-from sodkit.data.formats.reading import AS_STATED, Reading
+from sodkit.data.formats import Subset
 from sodkit.data.formats.source import MissingImageError
 from sodkit.data.formats.subsets import pick
-from sodkit.data.left_out import LEFT_OUT, LeftOut, left_out_sentences
+from sodkit.data.left_out import LEFT_OUT, LeftOut
+from sodkit.data.opening import Source, open_source
 from sodkit.errors import DataError
 from sodkit.lock import lock_folder
 from sodkit.tiling.conservation import SplitReport
@@ -26,23 +26,17 @@ class SplitPlan:
 
     Attributes:
         settings: the rules, by the subset's name ("" of a single source).
-        format: of the annotations.
-        images: where file names start.
         workers: threads.
         overwrite: replace an earlier split of other settings.
         skip_bad: leave out images that are missing or cannot be read.
         say: called with a sentence about annotations that look wrong and are split all the same.
-        reading: what the user decides where annotations can mean two things.
     """
 
     settings: Callable[[str], SplitSettings]
-    format: str | None = None
-    images: Path | None = None
     workers: int | None = None
     overwrite: bool = False
     skip_bad: bool = False
     say: Callable[[str], None] = lambda message: None
-    reading: Reading = AS_STATED
 
 
 def settings_by_subset(
@@ -70,34 +64,30 @@ def choose(found: Sequence[Subset], wanted: Sequence[str]) -> list[Subset]:
 
 
 def split_source(
-    path: Path,
+    source: Source,
     out_dir: Path,
     plan: SplitPlan,
     name: str = "",
     progress: Progress | None = None,
-    subset: str | None = None,
 ) -> SplitReport:
-    """Read annotations, or the subset of a root folder, find their images and split them.
+    """Read annotations, find their images and split them.
 
     Raises:
         DataError, UsageError, SodkitError: as ``read_annotations`` and ``split_dataset``.
     """
     left = LeftOut(bad=plan.skip_bad)
-    own = read_annotations(
-        path, format=plan.format, images=plan.images, report=left.report, reading=plan.reading,
-        subset=subset,
-    )  # fmt: skip
+    own = open_source(source, left, plan.say, all_images=True)
     for sentence in oddities(own):
-        plan.say(f"{path}: {sentence}")
-    folder = find_images(path, own, subset=subset) if plan.images is None else plan.images
-    boxes = [error for error in left.errors if not isinstance(error, MissingImageError)]
-    for sentence in left_out_sentences([f"{error.where}: {error.what}" for error in boxes]):
+        plan.say(f"{source.path}: {sentence}")
+    folder = source.folder(own)
+    left.errors = [error for error in left.errors if not isinstance(error, MissingImageError)]
+    for sentence in left.sentences():
         plan.say(sentence)
     report = split_dataset(
         own, folder, out_dir, plan.settings(name),
         workers=plan.workers, overwrite=plan.overwrite, skip_bad=plan.skip_bad, progress=progress,
     )  # fmt: skip
-    left.errors = boxes + [
+    left.errors += [
         DataError(bad.reason, where=folder / bad.file_name) for bad in report.bad_images
     ]
     left.write(out_dir / LEFT_OUT)
@@ -105,7 +95,11 @@ def split_source(
 
 
 def split_subsets(
-    subsets: Sequence[Subset], out_dir: Path, plan: SplitPlan, progress: Progress | None = None
+    source: Source,
+    subsets: Sequence[Subset],
+    out_dir: Path,
+    plan: SplitPlan,
+    progress: Progress | None = None,
 ) -> Iterator[tuple[Subset, SplitReport]]:
     """Split each subset into a folder of its name, yielding its report as it is done.
 
@@ -114,8 +108,7 @@ def split_subsets(
     """
     with lock_folder(out_dir):
         for subset in subsets:
-            report = split_source(
-                subset.root or subset.path, out_dir / subset.name, plan, subset.name, progress,
-                subset=None if subset.root is None else subset.name,
-            )  # fmt: skip
+            path, name = subset.root or subset.path, None if subset.root is None else subset.name
+            own = replace(source, path=path, subset=name)
+            report = split_source(own, out_dir / subset.name, plan, subset.name, progress)
             yield subset, report

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from sodkit.config import dump_recipe
 from sodkit.data.formats.coco_write import write
+from sodkit.data.formats.reading import Reading
 from sodkit.data.formats.subsets import TRAINED, VALIDATED
 from sodkit.data.images.decoding import write_image
 from sodkit.data.left_out import LeftOut
-from sodkit.data.records import Annotations
+from sodkit.data.records import REGION, Annotations, Category
+from sodkit.engine.checkpoint import load_checkpoint
 from sodkit.engine.paths import DataPaths
-from sodkit.engine.training_run import RunPlan, _read, execute, fresh_plan, resumed_plan
+from sodkit.engine.training_run import (
+    RunPlan,
+    _read,
+    execute,
+    fresh_plan,
+    resumed_plan,
+    with_classes_of,
+)
 from sodkit.errors import DataError, UsageError
 from sodkit.lock import LOCK, check_no_writer
 from sodkit.settings import Recipe
@@ -31,8 +42,8 @@ def ann(data: tuple[Annotations, Path]) -> Path:
 def plan(recipe: Recipe, ann: Path, out: Path, *, overwrite: bool = False) -> RunPlan:
     (ann.parent / "recipe.yaml").write_text(dump_recipe(recipe))
     return fresh_plan(
-        str(ann.parent / "recipe.yaml"), ["schedule.epochs=1"], data=ann, images=None, val=None,
-        val_images=None, out=out, format_name=None, overwrite=overwrite,
+        str(ann.parent / "recipe.yaml"), ["schedule.epochs=1"],
+        paths=DataPaths(str(ann)), out=out, overwrite=overwrite,
     )  # fmt: skip
 
 
@@ -94,8 +105,43 @@ def test_a_yaml_trains_on_train_and_validates_on_val(tmp_path: Path) -> None:
     yaml.write_text("train: images/train\nval: images/val\nnames: [car]\n")
     said: list[str] = []
     for kinds, name in ((TRAINED, "train"), (VALIDATED, "val")):
-        paths = DataPaths(str(yaml), None, None, None, None)
+        paths = DataPaths(str(yaml))
         own, folder = _read(str(yaml), None, paths, LeftOut(bad=False), kinds, said.append)
         assert [image.file_name for image in own.images] == [f"images/{name}/{name}.png"]
         assert folder == tmp_path
         assert said[-1].endswith(f"the subset {name} is read")
+
+
+def test_reading_options_are_kept_for_resuming(recipe: Recipe, ann: Path, tmp_path: Path) -> None:
+    """The class is called so that it would hold ignore regions, and areas are far off."""
+    content = json.loads(ann.read_text())
+    content["categories"] = [{**item, "name": "others"} for item in content["categories"]]
+    content["categories"][0]["name"] = "DontCare"
+    ann.write_text(json.dumps(content))
+    out = tmp_path / "run"
+    first = plan(recipe, ann, out)
+    reading = Reading(difficult="keep", area="box", angle="degrees")
+    paths = replace(first.paths, reading=reading, classes="DontCare")
+    execute(replace(first, paths=paths), device="cpu", workers=0)
+    names = load_checkpoint(out / "checkpoints/last.safetensors", torch.device("cpu")).categories
+    assert [item.name for item in names] == ["DontCare"]
+    again = resumed_plan(out, [], out=None)
+    assert (again.paths.reading, again.paths.classes) == (reading, "DontCare")
+
+
+def test_validation_classes_are_matched_by_name(data: tuple[Annotations, Path]) -> None:
+    annotations, _ = data
+    names = ("ship", "plane", "car")
+    trained = replace(annotations, categories=tuple(Category(k, n) for k, n in enumerate(names)))
+    other = replace(
+        annotations,
+        categories=(Category(7, "Car"), Category(9, "ship")),
+        labels=np.resize([0, 1, REGION], len(annotations)),
+    )
+    own = with_classes_of(trained, other, "val.json")
+    assert own.categories == trained.categories
+    assert own.labels.tolist() == np.resize([2, 0, REGION], len(annotations)).tolist()
+    strange = replace(other, categories=(Category(7, "bus"), Category(9, "ship")))
+    with pytest.raises(DataError, match="not trained on: bus") as caught:
+        with_classes_of(trained, strange, "val.json")
+    assert "--classes" in (caught.value.hint or "")

@@ -70,16 +70,19 @@ def _runs() -> tuple[Files, ...]:
     files = made.written(write)
     plain = {"data": "ann.json", "images": None, "val": "ann.json", "val_images": "images",
              "format_name": "coco"}  # fmt: skip
+    reading = {"difficult": "keep", "area": "box", "angle": "degrees", "oriented": True}
+    chosen = {**plain, "skip_bad": True, "reading": reading, "classes": "vehicle"}
     bare = {**plain, "images": "images", "val": None, "val_images": None, "format_name": None}
     return tuple(
         {**files, "run.json": json.dumps({**content, "absolute": _absolute(content)}).encode()}
-        for content in (plain, bare)
+        for content in (plain, chosen, bare)
     )
 
 
 def _absolute(content: dict[str, str | None]) -> dict[str, str | None]:
     """Return paths that lead nowhere: the given ones are taken then."""
-    return {k: v and f"/absent/{v}" for k, v in content.items() if k != "format_name"}
+    keys = ("data", "images", "val", "val_images")
+    return {key: content[key] and f"/absent/{content[key]}" for key in keys}
 
 
 def _resume(folder: Path) -> None:

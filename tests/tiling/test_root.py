@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sodkit.data.formats import find_subsets, read_annotations
+from sodkit.data.opening import Source
 from sodkit.errors import UsageError
 from sodkit.tiling.root import (
     SplitPlan,
@@ -36,7 +37,7 @@ def soda_d(source: Path, tmp_path: Path) -> Path:
 
 def test_all_subsets_of_soda_d(soda_d: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = list(split_subsets(find_subsets(soda_d), out, PLAN))
+    done = list(split_subsets(Source(soda_d), find_subsets(soda_d), out, PLAN))
     assert [(item.name, report.images) for item, report in done] == [
         ("train", 3), ("val", 2), ("test", 1),
     ]  # fmt: skip
@@ -59,7 +60,7 @@ def test_all_subsets_of_soda_a(source: Path, tmp_path: Path, layout: str) -> Non
         photos = root / layout.format(subset).replace("Annotations", "Images")
         photos.mkdir(parents=True)
         shutil.copy(source.parent / "photos" / "a.jpg", photos / f"{name}.jpg")
-    done = list(split_subsets(find_subsets(root), tmp_path / "out", PLAN))
+    done = list(split_subsets(Source(root), find_subsets(root), tmp_path / "out", PLAN))
     assert [(item.name, report.total("whole")) for item, report in done] == [
         ("train", 1), ("test", 1),
     ]  # fmt: skip
@@ -69,7 +70,8 @@ def test_rules_may_differ_by_subset(soda_d: Path, tmp_path: Path) -> None:
     from dataclasses import replace
 
     plan = SplitPlan(lambda name: replace(RULES, empty="skip") if name == "val" else RULES)
-    done = {i.name: r for i, r in split_subsets(find_subsets(soda_d), tmp_path / "out", plan)}
+    found = find_subsets(soda_d)
+    done = {i.name: r for i, r in split_subsets(Source(soda_d), found, tmp_path / "out", plan)}
     assert done["val"].skipped > 0
     assert done["train"].skipped == 0
 
@@ -88,7 +90,7 @@ def test_labels_without_image_are_left_out_and_counted(source: Path, tmp_path: P
     for name in ("a", "gone"):
         (labels / f"{name}.txt").write_text("1 1 9 1 9 9 1 9 ship 0\n1 1 9 1 9 9 1 9 ignore 0\n")
     plan = SplitPlan(lambda name: RULES, skip_bad=True)
-    report = split_source(labels, tmp_path / "out", plan)
+    report = split_source(Source(labels), tmp_path / "out", plan)
     assert [(bad.file_name, bad.reason, bad.objects) for bad in report.bad_images] == [
         ("gone", "no such image", 1)
     ]

@@ -22,9 +22,9 @@ def oddities(annotations: Annotations) -> list[str]:
         annotations: as read.
 
     Returns:
-        how the source was read where a user may expect otherwise, then a sentence for each kind of
-        oddity there is: objects whose polygon crosses itself, regions of other than four corners,
-        sides below ``MIN_SIDE``, most objects iscrowd. ``sodkit check`` lists them all.
+        a sentence for each kind of oddity there is: objects whose polygon crosses itself, regions
+        of other than four corners, sides below ``MIN_SIDE``, most objects iscrowd. ``sodkit check``
+        lists them all.
     """
     crossed, cornered, thin = _crossed(annotations), _cornered(annotations), _thin(annotations)
     region = f"region{_s(cornered)} of other than 4 corners"
@@ -33,7 +33,7 @@ def oddities(annotations: Annotations) -> list[str]:
         (cornered, f"{region}: ignored, an object so drawn too"),
         (thin, f"object{_s(thin)} with a side below {MIN_SIDE:g} px: not trained on"),
     ]
-    sentences = [note.what for note in annotations.notes] + [
+    sentences = [
         f"{int(rows.sum())} {what} (first: {_place(annotations, rows)}); see sodkit check"
         for rows, what in found
         if rows.any()

@@ -324,7 +324,7 @@ def _ignore_notes(source: Collected, reading: Reading) -> tuple[Note, ...]:
         Note(
             "ignore-name",
             f"the {int((source.category_ids == item.id).sum())} annotations of {item.name!r} are "
-            "ignore regions, not a class",
+            "ignore regions, not a class (--classes takes them as one)",
         )
         for item in names
         if item.name.strip().casefold() != IGNORE_NAME

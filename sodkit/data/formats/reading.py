@@ -44,14 +44,14 @@ class Reading:
             can be that of the box.
         angle: unit and direction of stated angles; None: radians, and refused beyond two pi.
         oriented: read four-corner segmentations of COCO as oriented boxes.
-        classes: names that are classes even if they are in ``IGNORE_NAMES``.
+        classes: names that are classes even if they are in ``IGNORE_NAMES``; case does not count.
     """
 
     difficult: Difficult | None = None
     area: Area | None = None
     angle: Angle | None = None
     oriented: bool = False
-    classes: Collection[str] = ()
+    classes: tuple[str, ...] = ()
 
 
 AS_STATED = Reading()
@@ -65,4 +65,7 @@ def is_ignore(name: str, classes: Collection[str] = ()) -> bool:
         name: of the category; case, spaces and punctuation do not count.
         classes: names that are classes all the same.
     """
-    return name not in classes and re.sub(r"[\W_]", "", name.casefold()) in IGNORE_NAMES
+    folded = name.casefold()
+    if re.sub(r"[\W_]", "", folded) not in IGNORE_NAMES:
+        return False
+    return folded.strip() not in {known.strip().casefold() for known in classes}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sodkit.data.checking.oddities import oddities
 from sodkit.data.formats import read_annotations
+from sodkit.data.opening import Source
 
 SQUARE = [10, 10, 40, 10, 40, 40, 10, 40]
 BOW_TIE = [10, 10, 40, 40, 40, 10, 10, 40]
@@ -64,7 +65,7 @@ def test_splitting_says_it(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((80, 100, 3), np.uint8))
     said: list[str] = []
     plan = SplitPlan(lambda name: DEFAULT, say=said.append)
-    split_source(tmp_path / "ann.json", tmp_path / "out", plan)
+    split_source(Source(tmp_path / "ann.json"), tmp_path / "out", plan)
     assert len(said) == 1
     assert "1 object with crossing sides" in said[0]
 
