@@ -43,6 +43,11 @@ _FIRST = ("bike", "bus", "car", "motor", "person", "rider", "traffic light", "tr
 """The classes of the release of 2018."""
 
 
+_FORM = "a BDD100K file is a list of images, or an object with that list in frames"
+_FRAME_FORM = 'an image is {"name": "a.jpg", "labels": [...]}'
+_LABEL_FORM = 'a label is {"category": "car", "box2d": {"x1": 1, "y1": 2, "x2": 3, "y2": 4}}'
+
+
 class _Box(msgspec.Struct, gc=False):
     x1: float
     y1: float
@@ -82,19 +87,19 @@ def collect(path: Path, *, images: Path | None = None, report: Report = stop) ->
     """
     data = read_bytes(path)
     if data.lstrip()[:1] == b"{":
-        raws = decode_json(data, _Frames, path).frames
+        raws = decode_json(data, _Frames, path, form=_FORM).frames
     else:
-        raws = decode_json(data, list[msgspec.Raw], path)
+        raws = decode_json(data, list[msgspec.Raw], path, form=_FORM)
     folders = image_folders(path) if images is None else [images]
     files, flat = [], 0
-    for position, frame in decode_list(raws, _Frame, path, "", report):
+    for position, frame in decode_list(raws, _Frame, path, "", report, form=_FRAME_FORM):
         try:
             record = _record(frame.name, position, path, folders)
         except DataError as error:
             report(error, "form")
             continue
         at = f"[{position}].labels"
-        labels = decode_list(frame.labels or [], _Label, path, at, report)
+        labels = decode_list(frame.labels or [], _Label, path, at, report, form=_LABEL_FORM)
         boxes = [(number, item) for number, item in labels if item.box2d is not None]
         flat += len(labels) - len(boxes)
         rows = list(_rows(boxes))

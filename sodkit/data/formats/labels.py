@@ -49,6 +49,7 @@ CLASS_FILES = (CLASSES_FILE, "predefined_classes.txt", "labels.txt")
 """Lists of class names, one a line, likeliest first; then any ``*.names``."""
 NOTES_FILE = "notes.json"
 """Label Studio's list of class names."""
+_NOTES_FORM = 'it holds {"categories": [{"id": 0, "name": "car"}]}'
 IMAGE_IDS = ".images.json"
 """Ending of the file that ``predict`` writes beside predictions on plain images: their ids."""
 _SUFFIX_BYTES = [suffix.encode() for suffix in LOWER_SUFFIXES]
@@ -299,7 +300,8 @@ def listed_classes(place: Path) -> tuple[str, ...] | None:
     notes = place / NOTES_FILE
     if not is_file(notes):
         return None
-    items = sorted(decode_json(read_bytes(notes), _Notes, notes).categories, key=lambda i: i.id)
+    content = decode_json(read_bytes(notes), _Notes, notes, form=_NOTES_FORM)
+    items = sorted(content.categories, key=lambda i: i.id)
     return tuple(item.name for item in items if not is_ignore(item.name))
 
 

@@ -52,6 +52,10 @@ CLASSES = (
 """SODA-A's categories 0..9, for files that do not name them."""
 
 
+_FORM = "a SODA-A file is an object with annotations, a list of one image's objects"
+_ROW_FORM = 'an annotation is {"poly": [x1, y1, x2, y2, x3, y3, x4, y4], "category_id": 1}'
+
+
 class _Image(msgspec.Struct, gc=False):
     file_name: str | None = None
     width: Side | None = None
@@ -143,7 +147,7 @@ class _Part:
 
 
 def _read_file(path: Path, stem: str, number: int, folders: list[Path], report: Report) -> _Part:
-    content = decode_json(read_bytes(path), _File, path)
+    content = decode_json(read_bytes(path), _File, path, form=_FORM)
     named = content.categories
     categories = (
         tuple(Category(i, name) for i, name in enumerate(CLASSES))
@@ -152,11 +156,12 @@ def _read_file(path: Path, stem: str, number: int, folders: list[Path], report: 
     )
     items = []
     for position, item in decode_list(
-        content.annotations, _Annotation, path, "annotations", report
+        content.annotations, _Annotation, path, "annotations", report, form=_ROW_FORM
     ):
         if item.category_id is None and item.cat_id is None:
             where = f"{path}: annotations[{position}]"
-            report(DataError("category_id is missing", where=where), "form")
+            what = "the field 'category_id' is missing"
+            report(DataError(what, where=where, hint=_ROW_FORM), "form")
         else:
             items.append((position, item))
     try:

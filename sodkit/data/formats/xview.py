@@ -54,6 +54,10 @@ UNNAMED = (75, 82)
 """Type ids of the release that have no class."""
 
 
+_FORM = "an xView file is an object with features, a list"
+_FEATURE_FORM = "a feature has properties: image_id, bounds_imcoords and type_id"
+
+
 class _Properties(msgspec.Struct, gc=False):
     image_id: str
     bounds_imcoords: str
@@ -79,10 +83,11 @@ def collect(path: Path, *, images: Path | None = None, report: Report = stop) ->
     Raises:
         DataError: anything missing or wrong, with the JSON path.
     """
-    content = decode_json(read_bytes(path), _File, path)
+    content = decode_json(read_bytes(path), _File, path, form=_FORM)
     rows: dict[str, list[Row]] = {}
     unnamed = 0
-    for position, feature in decode_list(content.features, _Feature, path, "features", report):
+    features = decode_list(content.features, _Feature, path, "features", report, form=_FEATURE_FORM)
+    for position, feature in features:
         where = f"{path}: features[{position}]"
         if feature.properties.type_id in UNNAMED:
             unnamed += 1
