@@ -18,6 +18,7 @@ of them do, otherwise the names that occur, sorted.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from xml.parsers import expat
@@ -43,6 +44,22 @@ from sodkit.files import write_text
 LABELS = "Annotations"
 FOLDERS = (LABELS, "labelXml", "labelXmls")
 """Folders of labels below a data set's, FAIR1M's too."""
+_EXPATS = (b"utf-8", b"utf-16", b"iso-8859-1", b"us-ascii")
+"""Encodings that expat reads."""
+
+_BROKEN = {
+    "no element found": "the file is empty, or ends too early",
+    "unclosed token": "the file ends inside an element",
+    "mismatched tag": "the end of an element that is not open",
+    "junk after document element": "text after the end of the outermost element",
+    "undefined entity": "an & that is not written &amp;",
+    "syntax error": "the file does not begin with an element",
+    "not well-formed (invalid token)":
+        "a character that cannot stand here; & is written &amp;, < is written &lt;, and text is "
+        "UTF-8 unless the first line states another encoding",
+}  # fmt: skip
+"""What expat says, and what is wrong in the file."""
+
 _SIDE = 1_000_000
 _DEPTH = 50
 
@@ -165,13 +182,28 @@ def _parse(path: Path) -> Node:
     parser.CharacterDataHandler = text
     parser.StartDoctypeDeclHandler = refuse
     try:
-        parser.Parse(read_bytes(path), True)
+        parser.Parse(_as_utf8(read_bytes(path)), True)
     except expat.ExpatError as error:
-        what = f"broken XML: {expat.errors.messages[error.code]}"
+        words = expat.errors.messages[error.code]
+        what = f"broken XML: {_BROKEN.get(words, words)}"
         raise DataError(what, where=f"{path}:{error.lineno}") from error
     except (ValueError, LookupError) as error:
-        raise DataError(f"broken XML: {error}", where=path) from error
+        what = "its XML is in an encoding that is not known, or is not in the one it states"
+        raise DataError(what, where=path, hint="save it as UTF-8") from error
     return open_nodes[0].children[0]
+
+
+def _as_utf8(data: bytes) -> bytes | str:
+    """Return XML of an encoding that expat does not know, such as GBK, as text.
+
+    Raises:
+        LookupError: the encoding is not known.
+        ValueError: the text is not in the encoding that it states.
+    """
+    stated = re.match(rb"""<\?xml[^>]*?encoding=["']([\w.-]+)["']""", data)
+    if stated is None or stated[1].lower() in _EXPATS:
+        return data
+    return data.decode(stated[1].decode())
 
 
 def write(folder: Path, annotations: Annotations) -> None:
