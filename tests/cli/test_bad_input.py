@@ -275,15 +275,16 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "VOC, inverted": (voc(ROW.format(BOX.format(0))), r"a.xml:4: .*no size"),
     "VOC, no name": (voc(f"<object>{BOX.format(9)}</object>"), r"a.xml:4: .*no name"),
     "VOC, nested": (voc("<a>" * 100 + "</a>" * 100), r"a.xml:4: is nested too deeply"),
-    "VOC, name out": (voc("<?xml version='1.0'?><annotation><filename>../x.png</filename>"
-                          "<size><width>9</width><height>9</height></size></annotation>"),
-                      r"a.xml:1: .*leads out"),
+    "VOC, name out": (label(b"<?xml version='1.0'?><annotation><filename>../x.png</filename>"
+                            b"<size><width>9</width><height>9</height></size></annotation>",
+                            "Annotations/b.xml"), r"b.xml: .*leads out"),
     # SODA-A
     "SODA-A, no class": (soda(annotations=[{"poly": POLY}]), r"a.json: annotations\[0\]: .*categ"),
     "SODA-A, text": (soda(annotations=[{"poly": "1 2", "category_id": 4}]), r"annotations\[0\]"),
     "SODA-A, class": (soda(annotations=[{"poly": POLY, "category_id": 44}]), r"unknown category"),
     "SODA-A, patch": (soda(ori_id="7", x_start=3), r"a.json: a patch without .* y_start"),
-    "SODA-A, name out": (soda(images={"file_name": "../a.png"}), r"a.json: .*leads out"),
+    "SODA-A, name out": (soda(images={"file_name": "../b.png", "width": 9, "height": 9}),
+                         r"a.json: .*leads out"),
     "SODA-A, two images": (soda(images=[{"file_name": "a"}, {"file_name": "b"}]), r"2 images"),
 }  # fmt: skip
 

@@ -384,6 +384,7 @@ def gather(
         polygons=polygons_from_lists([_corners(row) for _, row in rows]) if oriented else None,
         place=lambda row: rows[row][0].place(rows[row][1]),
         obb=obb if any(row.obb is not None for _, row in rows) else None,
+        image_place=lambda index: str(files[index].path),
     )
 
 

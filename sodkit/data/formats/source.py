@@ -191,10 +191,15 @@ def is_foreign(name: str) -> bool:
     return name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name) is not None
 
 
+def leads_elsewhere(name: str) -> bool:
+    """Return whether a file name is absolute or leads out of its folder: it is never opened."""
+    return is_foreign(name) or (".." in name and ".." in name.replace("\\", "/").split("/"))
+
+
 def stated_name(name: str, where: str) -> str:
-    """Return ``safe_name``, but a path of another machine as it stands: it may be resolved."""
-    plain = is_foreign(name) and ".." not in name and "\0" not in name
-    return name if plain and len(os.fsencode(name)) <= LONGEST_NAME else safe_name(name, where)
+    """Return ``safe_name``, but a path that leads elsewhere as it stands: it may be resolved."""
+    usable = "\0" not in name and len(os.fsencode(name)) <= LONGEST_NAME
+    return name if usable and leads_elsewhere(name) else safe_name(name, where)
 
 
 def safe_name(name: str, where: str) -> str:

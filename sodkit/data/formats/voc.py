@@ -20,7 +20,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 from xml.parsers import expat
 from xml.sax.saxutils import escape
 
@@ -35,7 +36,8 @@ from sodkit.data.formats.labels import (
     Row,
     collect_labels,
 )
-from sodkit.data.formats.source import Report, number, read_bytes, safe_name, stop
+from sodkit.data.formats.resolve import note_renamed
+from sodkit.data.formats.source import Report, number, read_bytes, stated_name, stop
 from sodkit.data.formats.xml_layouts import LAYOUTS, Layout, Node, items, layout_of, row_of
 from sodkit.data.records import REGION, Annotations, ImageRecord
 from sodkit.errors import DataError
@@ -92,12 +94,17 @@ def collect(path: Path, *, images: Path | None = None, report: Report = stop) ->
             hint=f"give one of them: {' or '.join(repr(str(kind)) for kind in kinds)}",
         )
     presets = (*CLASSES, *xml_layouts.CLASSES)
-    return collect_labels(path, ".xml", _read, presets, images, report)
+    renamed: list[tuple[str, str]] = []
+    read = partial(_read, renamed=renamed)
+    found = collect_labels(path, ".xml", read, presets, images, report)
+    note_renamed(renamed, path, report)
+    return found
 
 
 def _read(
-    path: Path, report: Report
+    path: Path, report: Report, *, renamed: list[tuple[str, str]]
 ) -> tuple[list[Row], Callable[[ImageFinder, str, int], ImageRecord]]:
+    """Read a file; names of images (stated, taken) that differ are added to ``renamed``."""
     root = _parse(path)
     layout = layout_of(root)
     empty = layout is None or not any(True for _ in items(root, layout))
@@ -112,7 +119,11 @@ def _read(
         )
 
     def image(finder: ImageFinder, stem: str, number: int) -> ImageRecord:
-        return _record(root, layout, path, stem, number, finder)
+        name = _stated_name(root, layout, path)
+        record = _record(root, layout, path, stem, number, finder, name)
+        if name is not None and PurePosixPath(name).suffix and not _is_end(name, record.file_name):
+            renamed.append((name, record.file_name))
+        return record
 
     rows = []
     for item in items(root, layout):
@@ -123,14 +134,22 @@ def _read(
     return rows, image
 
 
-def _record(
-    root: Node, layout: Layout, path: Path, stem: str, number: int, finder: ImageFinder
-) -> ImageRecord:
-    sides = [root.text_of(*side) for side in layout.sides]
+def _stated_name(root: Node, layout: Layout, path: Path) -> str | None:
     name = root.text_of(*layout.file_name)
     if name is not None and layout.suffix is not None:
         name = f"{name}.{root.text_of(*layout.suffix) or ''}"
-    name = None if name is None else safe_name(name, f"{path}:{root.line}")
+    return None if name is None else stated_name(name, f"{path}:{root.line}")
+
+
+def _is_end(end: str, name: str) -> bool:
+    return f"/{name}".endswith(f"/{end}")
+
+
+def _record(
+    root: Node, layout: Layout, path: Path, stem: str, number: int, finder: ImageFinder,
+    name: str | None,
+) -> ImageRecord:  # fmt: skip
+    sides = [root.text_of(*side) for side in layout.sides]
     if name is None or (finder.names and name not in finder.names.values()):
         # The stem is the surer one: files are renamed without looking into them.
         name = finder.names.get(stem, name)

@@ -10,21 +10,23 @@ Image sizes are those of the images. Those without a feature are read as images 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import msgspec
 
 from sodkit.data.formats.assemble import Collected
 from sodkit.data.formats.folders import image_folders, images_below, is_file, numbers
 from sodkit.data.formats.labels import LabelFile, Row, gather
+from sodkit.data.formats.resolve import meant_files, note_renamed
 from sodkit.data.formats.source import (
     MissingImageError,
     Report,
     decode_json,
     decode_list,
+    leads_elsewhere,
     number,
     read_bytes,
-    safe_name,
+    stated_name,
     stop,
 )
 from sodkit.data.images.decoding import image_size
@@ -93,15 +95,31 @@ def collect(path: Path, *, images: Path | None = None, report: Report = stop) ->
             unnamed += 1
             continue
         try:
-            name = safe_name(feature.properties.image_id, where)
+            name = stated_name(feature.properties.image_id, where)
             rows.setdefault(name, []).append(_row(feature.properties, position))
         except ValueError as error:
             report(DataError(str(error), where=where), "form")
         except DataError as error:
             report(error, "form")
+    rows = _of_files(rows, path, images, report)
     found = gather(path, _files(path, rows, images, report), tuple(NAMES.values()), report)
     note = Note("no-class", f"{unnamed} features of types 75 and 82, no classes, are left out")
     return replace(found, release="xView", notes=(note,) if unnamed else ())
+
+
+def _of_files(
+    rows: dict[str, list[Row]], path: Path, images: Path | None, report: Report
+) -> dict[str, list[Row]]:
+    """Return rows by the names that the images' files have."""
+    meant = meant_files(list(rows), path, images)
+    found: dict[str, list[Row]] = {}
+    for name, own in rows.items():
+        file = meant.get(name, name)
+        found.setdefault(PurePosixPath(file).name if leads_elsewhere(file) else file, []).extend(
+            own
+        )
+    note_renamed([(name, file) for name, file in meant.items() if name != file], path, report)
+    return found
 
 
 def _row(properties: _Properties, position: int) -> Row:
