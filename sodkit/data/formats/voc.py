@@ -27,11 +27,11 @@ from xml.sax.saxutils import escape
 
 from sodkit.data.formats import xml_layouts
 from sodkit.data.formats.assemble import IGNORE_NAME, Collected
+from sodkit.data.formats.class_lists import CLASSES_FILE
 from sodkit.data.formats.dota import short
 from sodkit.data.formats.folders import DEEPER, stem_of
 from sodkit.data.formats.foreign import refuse_xml
 from sodkit.data.formats.labels import (
-    CLASSES_FILE,
     ImageFinder,
     Row,
     collect_labels,
