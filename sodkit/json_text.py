@@ -29,6 +29,44 @@ Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Reason = Literal["form", "syntax", "end", "encoding", "depth"]
 
 
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object {...}",
+}
+"""What msgspec calls kinds of values, and what people do."""
+
+_SYNTAX = {
+    "invalid character": "a character that cannot stand here",
+    "object keys must be strings": "a key that is not in double quotes",
+    "trailing comma in object": "a comma without anything after it",
+    "trailing comma in array": "a comma without anything after it",
+    "trailing characters": "text after the end of the JSON, as in JSON lines",
+    "invalid number": "a number as JSON does not write it",
+}
+"""What msgspec calls mistakes in the text, and what they are."""
+
+_ZIP = b"PK\x03\x04"
+
+_STARTS = {
+    b"\x1f\x8b": "is packed by gzip, not UTF-8 text: unpack it",
+    _ZIP: "is a zip archive, not UTF-8 text: unpack it",
+    b"\xff\xfe": "is UTF-16 text: save it as UTF-8",
+    b"\xfe\xff": "is UTF-16 text: save it as UTF-8",
+    b"\x89PNG": "is an image, not UTF-8 text",
+    b"\xff\xd8": "is an image, not UTF-8 text",
+}
+"""What begins with these bytes."""
+
+_SHOWN = 60
+"""Characters of a wrong value that a message shows."""
+
+_UNKNOWN = object()
+
+
 class JsonError(ValueError):
     """JSON that cannot be decoded; its text says why.
 
@@ -105,21 +143,81 @@ def explain(error: Exception, data: bytes) -> JsonError:
     if isinstance(error, RecursionError):
         return JsonError("is nested too deeply", "depth")
     if isinstance(error, msgspec.ValidationError):
-        what, place = _split(message)
+        what, place = _in_words(message, data)
         return JsonError(what, "form", place=place)
     try:
         data.decode()
     except UnicodeDecodeError as found:
-        return JsonError("is not UTF-8 text", "encoding", found.start)
+        return JsonError(encoding_fault(data), "encoding", found.start)
+    if data.startswith(_ZIP):
+        return JsonError(encoding_fault(data), "encoding", 0)
     if "truncated" in message:
         return JsonError("it ends too early", "end", len(data))
     match = re.search(r"byte (\d+)", message)
     what = message.removeprefix("JSON is malformed: ").split(" (byte")[0]
-    return JsonError(what, "syntax", int(match[1]) if match else None)
+    return JsonError(_SYNTAX.get(what, what), "syntax", int(match[1]) if match else None)
 
 
-def _split(message: str) -> tuple[str, str]:
-    """Split msgspec's message into what is wrong and the JSON path (without ``$``)."""
-    what, _, place = message.partition(" - at `$")
-    place = place.rstrip("`").removeprefix(".").replace("[...]", "[]")
-    return what.replace("`", "'"), place
+def encoding_fault(data: bytes) -> str:
+    """Say what bytes are that are no UTF-8 text."""
+    known = (what for start, what in _STARTS.items() if data.startswith(start))
+    return next(known, "is not UTF-8 text: save it as UTF-8")
+
+
+def shown(value: object) -> str:
+    """Return a value of JSON for a message: what it is and its start."""
+    if isinstance(value, str):
+        return f"the text {_short(repr(value))}"
+    kind = "an object " if isinstance(value, dict) else ""
+    try:
+        return kind + _short(msgspec.json.encode(value).decode())
+    except (msgspec.MsgspecError, UnicodeError, ValueError, OverflowError):
+        return f"{kind}that cannot be shown"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _in_words(message: str, data: bytes) -> tuple[str, str]:
+    """Return what is wrong in plain words, and the JSON path (without ``$``).
+
+    msgspec says ``Expected `int | null`, got `str` - at `$.image_id` ``.
+    """
+    what, _, path = message.partition(" - at `$")
+    place = path.rstrip("`").removeprefix(".").replace("[...]", "[]")
+    missing = re.fullmatch(r"Object missing required field `(.*)`", what)
+    if missing:
+        return f"the field {missing[1]!r} is missing", place
+    found = _value_at(data, place)
+    end = "" if found is _UNKNOWN else f", found {shown(found)}"
+    if what.endswith("out of range"):
+        return f"the number is too large{end}", place
+    wanted = re.fullmatch(r"Expected `(.*?)`(.*)", what)
+    if wanted is None:
+        return what.replace("`", "'"), place
+    kinds = wanted[1].split(" | ")
+    limit = re.sub(r" ([<>])= (\S+)", _bound, wanted[2].partition(", got")[0])
+    limit = re.sub(r"length (\d+)", r"\1 values", limit)
+    return f"expected {' or '.join(_names_of(kinds))}{limit}{end}", place
+
+
+def _bound(match: re.Match[str]) -> str:
+    return f" of {match[2]} or {'more' if match[1] == '>' else 'less'}"
+
+
+def _names_of(kinds: Sequence[str]) -> list[str]:
+    """Return plain words for msgspec's kinds; null stands for a field that is left out."""
+    names = [_KINDS.get(kind, kind) for kind in kinds if kind != "null"]
+    return [name for name in names if name != _KINDS["int"] or _KINDS["float"] not in names]
+
+
+def _value_at(data: bytes, place: str) -> object:
+    """Return the value at a JSON path, ``_UNKNOWN`` if the path does not say which it is."""
+    try:
+        value = msgspec.json.decode(data)
+        for key, index in re.findall(r"([^.\[\]]+)|\[(\d*)\]", place):
+            value = value[int(index)] if isinstance(value, list) else value[key]
+    except (*FAULTS, LookupError, ValueError, TypeError):
+        return _UNKNOWN
+    return value

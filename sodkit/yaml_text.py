@@ -35,6 +35,24 @@ _FLOAT = re.compile(
 """YAML 1.1's forms of a float, also without a point or the sign of the exponent."""
 
 
+_QUOTES = "put the text in single quotes"
+_PROBLEMS = (
+    (r"mapping values are not allowed", "a second ': ' in a line, or a line without 'key: '",
+     "put a text with a colon in quotes"),
+    (r"character '\\t'", "a tab, where YAML has spaces", "indent by spaces"),
+    (r"character '(.)' that cannot start", "a text that begins with {0}", _QUOTES),
+    (r"',' or '([]}])'", "a bracket that is not closed by {0}, or a missing comma", None),
+    (r"unexpected end of stream", "a quote that is not closed", None),
+    (r"unknown escape character '(.)'|escape sequence", "a backslash in double quotes", _QUOTES),
+    (r"undefined alias '(.*)'", "the text *{0}, an undefined alias in YAML", _QUOTES),
+    (r"<block end>", "a line that is not indented as those above it, or text behind a quote",
+     "list items and keys of one level begin in one column"),
+    (r"the node content, but found '(.*)'", "{0} where a value should be", None),
+    (r"another document|<document start>", "text after the end: another document", None),
+)  # fmt: skip
+"""What PyYAML says, what is wrong in the file, and what to do."""
+
+
 class YamlError(ValueError):
     """YAML that is broken, or not plain data.
 
@@ -115,7 +133,7 @@ def parse_yaml(text: str | bytes) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = error.problem or error.context or "it has a wrong form"
-        raise YamlError(problem, 1 if mark is None else mark.line + 1) from error
+        raise _in_words(problem, 1 if mark is None else mark.line + 1) from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         what = f"the character U+{ord(text[error.position]):04X} is not allowed"
@@ -155,6 +173,15 @@ def _decode(data: bytes) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise YamlError("not UTF-8 text", data.count(b"\n", 0, error.start) + 1) from error
+
+
+def _in_words(problem: str, line: int) -> YamlError:
+    for pattern, what, hint in _PROBLEMS:
+        match = re.search(pattern, problem)
+        if match is not None:
+            found = [text.replace("<stream end>", "the end") for text in match.groups(default="")]
+            return YamlError(what.format(*found), line, hint)
+    return YamlError(problem, line)
 
 
 def _too_many(line: int) -> YamlError:

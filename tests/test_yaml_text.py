@@ -86,10 +86,17 @@ def test_reads(text: str | bytes, value: Any) -> None:
         (LAUGHS, 1, "more than 50000 values"),
         (MERGED_LAUGHS, 1, "more than 50000 values"),
         ("#" * 1_000_001, 1, "more than 1 MB"),
-        ("a: [", 1, "expected the node content"),
+        ("a: [", 1, "the end where a value should be"),
         ("*x", 1, "undefined alias"),
         ("a\n---\nb", 2, "another document"),
         ("<<: 3", 1, "merges is no mapping"),
+        ("a: b: c", 1, "a second ': ' in a line"),
+        ("a:\n\t- b", 2, "a tab, where YAML has spaces"),
+        ("a: @b", 1, "a text that begins with @"),
+        ("a: [b, c", 1, "a bracket that is not closed by ]"),
+        ('a: "b', 1, "a quote that is not closed"),
+        (r'path: "D:\data"', 1, "a backslash in double quotes"),
+        ("names:\n  - a\n b: 1", 3, "not indented as those above"),
     ],
 )
 def test_refuses(text: str | bytes, line: int, message: str) -> None:

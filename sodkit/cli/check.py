@@ -65,7 +65,7 @@ def check(
 
 def _names(text: str | None) -> tuple[str, ...] | None:
     """Return the names that ``--classes`` gives, by a file or in a row."""
-    from sodkit.data.formats.labels import read_class_list
+    from sodkit.data.formats.class_lists import read_class_list
 
     if text is None:
         return None

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sodkit.json_columns.fields import FLAG, INTEGER, NUMBERS, REFERENCE, TEXT, Field, JsonColumns
-from sodkit.json_text import Buffer, Id, JsonError, Wrong, decode, decode_items
+from sodkit.json_text import Buffer, Id, JsonError, Wrong, decode, decode_items, shown
 
 _CHUNK = 20_000
 
@@ -74,7 +74,8 @@ def _make_whole(
     value = getattr(record, name)
     if isinstance(value, float):
         if not value.is_integer() or abs(value) > _LARGEST_WHOLE:
-            wrong(position, bytes(raws[position]), JsonError("is no id", "form", place=name))
+            what = f"expected a whole number or a text, found {shown(value)}"
+            wrong(position, bytes(raws[position]), JsonError(what, "form", place=name))
             return False
         setattr(record, name, int(value))
     return True

@@ -31,15 +31,18 @@ def test_check_prints_findings_and_profile(source: Path) -> None:
 
 
 def test_check_exits_with_3_and_says_where(source: Path) -> None:
-    (source / "labelTxt" / "a.txt").write_text("1 1 9 1 9 9 1 9 shp 0\n1 2 3 ship 0\n" * 8)
+    unknown = "".join(f"1 1 9 1 9 9 1 9 {name} 0\n" for name in ("shp", *"abcdefg"))
+    (source / "labelTxt" / "a.txt").write_text(unknown + "1 2 3 ship 0\n" * 8)
     (source / "classes.txt").write_text("ship\nplane\n")
     result = call("check", source, "--limit", 3)
     assert result.exit_code == 3
-    assert "16 errors" in result.stdout
+    assert "9 errors" in result.stdout
     assert "did you mean 'ship'" in result.stdout
     assert "5 more" in result.stderr
+    assert "7 more like it: a.txt:10, a.txt:11" in " ".join(result.stdout.split())
     content = json.loads(call("check", source, "--json").stdout)
-    assert content["errors"] == len(content["findings"]) == 16
+    assert content["errors"] == len(content["findings"]) == 9
+    assert sum(1 + len(item["others"]) for item in content["findings"]) == 16
     assert content["schema_version"] == 1
 
 

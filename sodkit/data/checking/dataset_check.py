@@ -15,7 +15,7 @@ from typing import Any, Literal
 from sodkit.data.checking.check_annotations import look_at
 from sodkit.data.checking.check_images import image_findings
 from sodkit.data.checking.check_profile import Profile, profile_of
-from sodkit.data.checking.findings import Finding
+from sodkit.data.checking.findings import Finding, one_a_cause
 from sodkit.data.formats import collect_annotations, find_images, find_subsets
 from sodkit.data.formats.assemble import assemble
 from sodkit.data.formats.reading import AS_STATED, Reading
@@ -31,7 +31,7 @@ class CheckReport:
     """What a check found.
 
     Attributes:
-        findings: in the order of the source, those of the annotations first.
+        findings: in the order of the source, those of the annotations first; of one cause one.
         profile: of what is sound, None if nothing could be read.
         images_dir: where images were looked for, None if they were not.
         subsets: of a root folder: the report of each, whose findings ``findings`` has, too.
@@ -141,7 +141,7 @@ def _check_source(
         own = assemble(source, report, options.reading)
     except DataError as error:
         report(error, "form")
-        return CheckReport(tuple(findings), None, None)
+        return CheckReport(tuple(one_a_cause(findings)), None, None)
     findings += [Finding("warning", note.kind, note.what, str(path)) for note in own.notes]
     folder = None
     if options.look_at_images:
@@ -150,4 +150,4 @@ def _check_source(
         findings += image_findings(
             there, folder, workers=options.workers, progress=options.progress, earlier=earlier
         )
-    return CheckReport(tuple(findings), profile_of(own), folder)
+    return CheckReport(tuple(one_a_cause(findings)), profile_of(own), folder)

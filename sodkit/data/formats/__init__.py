@@ -58,6 +58,9 @@ FORMATS = (*WRITTEN, "visdrone", "kitti", "bdd100k", "xview")
 """Names of the formats that can be read; ``yolo`` is YOLO-OBB, ``voc`` FAIR1M, DIOR-R, MAR20 and
 HRSC2016, too."""
 
+_NAMING = ("coco", "soda-a", "voc", "bdd100k")
+"""Formats that state names of images; the others find their images as they are read."""
+
 
 def read_annotations(
     path: Path,
@@ -142,8 +145,7 @@ def _collect(
     except DataError:
         refuse_json(path)
         raise
-    # Other formats find their images as they are read.
-    return resolve_names(found, path, images, report) if name == "coco" else found
+    return resolve_names(found, path, images, report) if name in _NAMING else found
 
 
 def _classes_of(subset: Subset, images: Path | None, reading: Reading) -> Sequence[Category]:

@@ -72,6 +72,7 @@ class Collected:
         notes: how the source was read, where a user may expect otherwise.
         difficult: whether the source's version ignores difficult objects.
         release: the release whose known boxes without size are left out; None: they are errors.
+        image_place: returns for the index of an image where it is named; None: in a JSON list.
     """
 
     path: Path
@@ -89,6 +90,7 @@ class Collected:
     notes: tuple[Note, ...] = ()
     difficult: Difficult = "ignore"
     release: str | None = None
+    image_place: Callable[[int], str] | None = None
 
     def take(self, rows: IntArray) -> Collected:
         """Select annotations by index, each keeping its place; images and categories stay."""

@@ -19,12 +19,14 @@ import msgspec
 from sodkit.data.formats.assemble import Collected
 from sodkit.data.formats.folders import image_folders, is_file
 from sodkit.data.formats.labels import LabelFile, Row, class_names, gather
+from sodkit.data.formats.resolve import meant_files
 from sodkit.data.formats.source import (
     Report,
     decode_json,
     decode_list,
+    leads_elsewhere,
     read_bytes,
-    safe_name,
+    stated_name,
     stop,
 )
 from sodkit.data.images.decoding import image_size
@@ -41,6 +43,11 @@ CLASSES = (
 _FIRST = ("bike", "bus", "car", "motor", "person", "rider", "traffic light", "traffic sign",
           "train", "truck")  # fmt: skip
 """The classes of the release of 2018."""
+
+
+_FORM = "a BDD100K file is a list of images, or an object with that list in frames"
+_FRAME_FORM = 'an image is {"name": "a.jpg", "labels": [...]}'
+_LABEL_FORM = 'a label is {"category": "car", "box2d": {"x1": 1, "y1": 2, "x2": 3, "y2": 4}}'
 
 
 class _Box(msgspec.Struct, gc=False):
@@ -82,19 +89,21 @@ def collect(path: Path, *, images: Path | None = None, report: Report = stop) ->
     """
     data = read_bytes(path)
     if data.lstrip()[:1] == b"{":
-        raws = decode_json(data, _Frames, path).frames
+        raws = decode_json(data, _Frames, path, form=_FORM).frames
     else:
-        raws = decode_json(data, list[msgspec.Raw], path)
+        raws = decode_json(data, list[msgspec.Raw], path, form=_FORM)
     folders = image_folders(path) if images is None else [images]
     files, flat = [], 0
-    for position, frame in decode_list(raws, _Frame, path, "", report):
+    frames = decode_list(raws, _Frame, path, "", report, form=_FRAME_FORM)
+    meant = meant_files([frame.name for _, frame in frames], path, images)
+    for position, frame in frames:
         try:
-            record = _record(frame.name, position, path, folders)
+            record = _record(frame.name, position, path, folders, meant)
         except DataError as error:
             report(error, "form")
             continue
         at = f"[{position}].labels"
-        labels = decode_list(frame.labels or [], _Label, path, at, report)
+        labels = decode_list(frame.labels or [], _Label, path, at, report, form=_LABEL_FORM)
         boxes = [(number, item) for number, item in labels if item.box2d is not None]
         flat += len(labels) - len(boxes)
         rows = list(_rows(boxes))
@@ -104,9 +113,14 @@ def collect(path: Path, *, images: Path | None = None, report: Report = stop) ->
     return replace(gather(path, files, classes, report), notes=(note,) if flat else ())
 
 
-def _record(name: str, position: int, path: Path, folders: list[Path]) -> ImageRecord:
-    clean = safe_name(name, f"{path}: [{position}].name")
-    place = next((folder / clean for folder in folders if is_file(folder / clean)), None)
+def _record(
+    name: str, position: int, path: Path, folders: list[Path], meant: dict[str, str]
+) -> ImageRecord:
+    """Return an image, by the name that is stated, as large as the file that is ``meant``."""
+    clean = stated_name(name, f"{path}: [{position}].name")
+    file = meant.get(name, clean)
+    known = () if leads_elsewhere(file) else folders
+    place = next((folder / file for folder in known if is_file(folder / file)), None)
     width, height = SIZE if place is None else image_size(place)
     return ImageRecord(position + 1, clean, width, height)
 

@@ -74,6 +74,10 @@ RELEASES = (
 )  # fmt: skip
 """Releases that ship broken boxes, and the names of their classes."""
 
+_FORM = "COCO JSON is an object with images, annotations and categories, each a list"
+_IMAGE_FORM = 'an image is {"id": 1, "file_name": "a.jpg", "width": 640, "height": 480}'
+_CATEGORY_FORM = 'a category is {"id": 1, "name": "car"}'
+
 _NONE = (None, "", "none", "None", "root")
 """A supercategory that is none."""
 
@@ -103,14 +107,18 @@ def collect(
     Raises:
         DataError: anything missing or wrong, with the file and line or JSON path and id.
     """
-    content = decode_json(read_bytes(path), _File, path)
+    content = decode_json(read_bytes(path), _File, path, form=_FORM)
     records = []
-    for index, image in decode_list(content.images, _Image, path, "images", report, lax=True):
+    for index, image in decode_list(
+        content.images, _Image, path, "images", report, lax=True, form=_IMAGE_FORM
+    ):
         try:
             records.append(_record(image, index, path, images))
         except DataError as error:
             report(error, "form")
-    found = decode_list(content.categories, _Category, path, "categories", report, lax=True)
+    found = decode_list(
+        content.categories, _Category, path, "categories", report, lax=True, form=_CATEGORY_FORM
+    )
     categories = [item for _, item in found]
     source = collect_annotations(
         content.annotations,

@@ -42,6 +42,11 @@ _FIELDS = {
     "obb": Field(NUMBERS, 5),
 }
 
+_FORM = (
+    'an annotation is {"id": 1, "image_id": 1, "category_id": 1, "bbox": [x, y, width, height]}; '
+    "image_id and category_id are ids in images and categories"
+)
+
 _WHOLE = ("id", "image_id", "category_id", "ignore", "iscrowd")
 """Fields of whole numbers, which some writers give as 1.0 or "1"."""
 
@@ -90,7 +95,7 @@ def collect_annotations(
     """
 
     def wrong(position: int, text: bytes, error: JsonError) -> None:
-        report(item_error(error, text, path, f"annotations[{position}]"), "form")
+        report(item_error(error, text, path, f"annotations[{position}]", form=_FORM), "form")
 
     text = bytes(raw)
     fields, obb_name = _fields_of(text, path, reading)

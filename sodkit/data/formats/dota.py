@@ -22,9 +22,9 @@ from pathlib import Path
 
 from sodkit.arrays import FloatArray
 from sodkit.data.formats.assemble import IGNORE_NAME, Collected, box_corners
+from sodkit.data.formats.class_lists import CLASSES_FILE
 from sodkit.data.formats.folders import stem_of
 from sodkit.data.formats.labels import (
-    CLASSES_FILE,
     ImageFinder,
     Row,
     collect_labels,

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import msgspec
 
+from sodkit.data.formats.class_lists import is_class_list
+from sodkit.data.formats.folders import LOWER_SUFFIXES, files_below
+from sodkit.data.formats.source import read_bytes
 from sodkit.errors import DataError
+from sodkit.json_text import encoding_fault
 
 _MOST = 64 * 1024 * 1024
 """Bytes of a JSON that is looked into: the files of labelling tools are smaller."""
@@ -44,9 +51,43 @@ _JSON: tuple[tuple[frozenset[str], Foreign], ...] = tuple(
         ("categories items", "Datumaro JSON", "convert it with datumaro: datum convert -f coco"),
         ("description objects size", "Supervisely JSON", f"{_COCO} from Supervisely"),
         ("data_row projects", "Labelbox NDJSON", f"{_COCO} with labelbox's converter"),
+        ("samples", "FiftyOne JSON", "export it from FiftyOne as COCODetectionDataset"),
         ("type features", "GeoJSON", "convert it to COCO JSON in pixels of the images"),
     )
 )
+_UNPACK = "unpack it, and give the folder"
+_SUFFIXES = {
+    ".zip": _UNPACK, ".gz": _UNPACK, ".tgz": _UNPACK, ".tar": _UNPACK, ".rar": _UNPACK,
+    ".7z": _UNPACK, ".bz2": _UNPACK, ".xz": _UNPACK,
+    ".csv": "tables are not read: export COCO JSON, YOLO or Pascal VOC XML instead",
+    ".tsv": "tables are not read: export COCO JSON, YOLO or Pascal VOC XML instead",
+    ".xlsx": "tables are not read: export COCO JSON, YOLO or Pascal VOC XML instead",
+    ".jsonl": "JSON lines are not read: export COCO JSON instead",
+    ".ndjson": "JSON lines are not read: export COCO JSON instead",
+    ".tfrecord": "TFRecord is not read: export COCO JSON, YOLO or Pascal VOC XML instead",
+    ".parquet": "Parquet is not read: export COCO JSON, YOLO or Pascal VOC XML instead",
+    ".arrow": "Arrow is not read: export COCO JSON, YOLO or Pascal VOC XML instead",
+    ".mat": "MATLAB files are not read: write COCO JSON instead",
+    ".pkl": "pickles are never opened: write COCO JSON instead",
+    ".npy": "arrays are not read as annotations: write COCO JSON instead",
+    ".lst": "lists of RecordIO are not read: export COCO JSON instead",
+    ".db": "databases are not read: export COCO JSON instead",
+}  # fmt: skip
+"""Suffixes of what is not read, and what to do instead."""
+_LISTED = 2000
+"""So many files are looked at to say what a folder holds."""
+_KINDS = 6
+"""So many suffixes are named, and so many texts looked into."""
+_SHOWN = 60
+"""Characters of a line that a message shows."""
+_TRACKS = (9, 10)
+"""Numbers of a line of MOTChallenge's and VisDrone's text of videos."""
+
+_TEXT = (
+    "a line of YOLO is class cx cy w h, of DOTA eight numbers, a class and 0 or 1, all between "
+    "blanks; --format yolo or dota lists what is wrong in which line"
+)
+
 _XML = {
     "annotations": Foreign("CVAT XML", "export COCO 1.0 or YOLO 1.1 from CVAT"),
     "dataset": Foreign("dlib or imglab XML", "export Pascal VOC or COCO from imglab"),
@@ -56,6 +97,49 @@ _VOC = {
     "folder", "filename", "path", "source", "size", "segmented", "owner", "object", "database",
 }  # fmt: skip
 """Elements of a Pascal VOC file."""
+
+
+def held_by(path: Path) -> tuple[str, str | None]:
+    """Return what a file or folder holds that is of no known format, and what to do about it.
+
+    The former counts files by suffix and quotes the first line of a text.
+    """
+    if path.is_file() and path.suffix.lower() in _SUFFIXES:
+        return f"it is a {path.suffix} file", _SUFFIXES[path.suffix.lower()]
+    files = [path] if path.is_file() else list(islice(files_below(path, ("",)), _LISTED))
+    counts = Counter(file.suffix.lower() or file.name for file in files)
+    if not counts:
+        return "it holds no file", None
+    many = "or more " if len(files) == _LISTED else ""
+    kinds = ", ".join(f"{count} {many}{kind}" for kind, count in counts.most_common(_KINDS))
+    advice = next((_SUFFIXES[kind] for kind in counts if kind in _SUFFIXES), None)
+    if advice is None and set(counts) <= {*LOWER_SUFFIXES}:
+        return f"it holds {kinds}: images, no labels", None
+    texts = (file for file in files if file.suffix.lower() == ".txt")
+    texts = (file for file in texts if not is_class_list(file.name))
+    line = next(filter(None, map(_first_line, islice(texts, _KINDS))), "")
+    return f"it holds {kinds}{line and '; '}{line}", advice or (_TEXT if line else None)
+
+
+def _first_line(path: Path) -> str:
+    """Say how the first line of a text looks that is not empty, nothing if there is none."""
+    try:
+        data = read_bytes(path)
+        text = data.decode()
+    except DataError:
+        return ""
+    except UnicodeDecodeError:
+        return f"{path} {encoding_fault(data)}"
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    if not line:
+        return ""
+    short = line if len(line) <= _SHOWN else f"{line[:_SHOWN]}..."
+    sign = "," if "," in line else None
+    values = line.strip(",").split(sign)
+    what = f"{path} has {len(values)} values a line: {short!r}"
+    if sign and len(values) in _TRACKS and not re.search(r"[^-\d., ]", line):
+        what += ", as text of videos (MOTChallenge, VisDrone-VID), which is not read"
+    return what
 
 
 def foreign_json(path: Path) -> Foreign | None:
@@ -85,8 +169,6 @@ def _signs_of(value: object) -> Foreign | None:
 
 def refuse_json(path: Path) -> None:
     """Raise DataError if a JSON, or one right in a folder, is of a format that is not read."""
-    from sodkit.data.formats.folders import files_below
-
     files = [path] if path.is_file() else list(files_below(path, (".json",), below=False))[:20]
     for file in files:
         found = foreign_json(file)

@@ -13,19 +13,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from sodkit.data.formats.assemble import DIFFICULT, Collected, box_corners, polygons_from_lists
+from sodkit.data.formats.class_lists import is_class_list, listed_classes
 from sodkit.data.formats.folders import (
     IMAGE_SUFFIXES,
     LOWER_SUFFIXES,
-    child,
     files_below,
     image_folders,
     images_below,
     is_file,
-    is_folder,
     numbers,
     stem_of,
 )
@@ -35,20 +33,12 @@ from sodkit.data.formats.source import (
     Oddity,
     Report,
     closest,
-    decode_json,
-    read_bytes,
-    read_lines,
 )
 from sodkit.data.images.decoding import image_size
 from sodkit.data.records import CROWD, IGNORED, Category, ImageRecord
 from sodkit.errors import DataError
 from sodkit.geometry.rotated import obb_to_corners
 
-CLASSES_FILE = "classes.txt"
-CLASS_FILES = (CLASSES_FILE, "predefined_classes.txt", "labels.txt")
-"""Lists of class names, one a line, likeliest first; then any ``*.names``."""
-NOTES_FILE = "notes.json"
-"""Label Studio's list of class names."""
 IMAGE_IDS = ".images.json"
 """Ending of the file that ``predict`` writes beside predictions on plain images: their ids."""
 _SUFFIX_BYTES = [suffix.encode() for suffix in LOWER_SUFFIXES]
@@ -136,7 +126,7 @@ def is_list(path: Path) -> bool:
 
 def is_label_name(name: str) -> bool:
     """Return whether a file of a label's suffix may be one: no class list, no README."""
-    return name.lower() not in (*CLASS_FILES, NOTES_FILE) and not name.lower().startswith("readme")
+    return not is_class_list(name) and not name.lower().startswith("readme")
 
 
 def is_output(path: Path) -> bool:
@@ -275,34 +265,6 @@ def class_names(
     return tuple(sorted(found))
 
 
-class _Named(msgspec.Struct):
-    id: int
-    name: str
-
-
-class _Notes(msgspec.Struct):
-    categories: list[_Named]
-
-
-def listed_classes(place: Path) -> tuple[str, ...] | None:
-    """Return the class names that a file in this folder lists, None if there is none.
-
-    The files are ``CLASS_FILES``, darknet's ``*.names`` and Label Studio's ``notes.json``.
-
-    Raises:
-        DataError: if such a file is broken or names a class twice.
-    """
-    names = list(files_below(place, (".names",), below=False)) if is_folder(place) else []
-    for file in (*(child(place, name) for name in CLASS_FILES), *names):
-        if is_file(file):
-            return read_class_list(file)
-    notes = place / NOTES_FILE
-    if not is_file(notes):
-        return None
-    items = sorted(decode_json(read_bytes(notes), _Notes, notes).categories, key=lambda i: i.id)
-    return tuple(item.name for item in items if not is_ignore(item.name))
-
-
 def note_unlabelled(images: int, without: int, looked: Path, report: Report) -> None:
     """Report images without a label file: all of them is an error, more than a tenth an ``Oddity``.
 
@@ -319,22 +281,6 @@ def note_unlabelled(images: int, without: int, looked: Path, report: Report) -> 
     elif without * 10 > images:
         what = f"{without} of {images} images ({without / images:.0%}) have no label file"
         report(Oddity(what, where=looked, hint="is that meant?"), "no-labels")
-
-
-def read_class_list(path: Path) -> tuple[str, ...]:
-    """Return the class names of a text file, one a line.
-
-    Raises:
-        DataError: if it is not text or names a class twice.
-    """
-    names: dict[str, int] = {}
-    for line, text in enumerate(read_lines(path), start=1):
-        name = text.strip()
-        if name in names:
-            raise DataError(f"the class {name!r} occurs twice", where=f"{path}:{line}")
-        if name:
-            names[name] = line
-    return tuple(names)
 
 
 def gather(
@@ -382,6 +328,7 @@ def gather(
         polygons=polygons_from_lists([_corners(row) for _, row in rows]) if oriented else None,
         place=lambda row: rows[row][0].place(rows[row][1]),
         obb=obb if any(row.obb is not None for _, row in rows) else None,
+        image_place=lambda index: str(files[index].path),
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from sodkit.data.formats.folders import child, entries, files_below, is_file, is_folder
-from sodkit.data.formats.foreign import refuse_json
+from sodkit.data.formats.foreign import held_by, refuse_json
 from sodkit.data.formats.source import read_bytes
 from sodkit.data.formats.subsets import find_subsets, kind_of
 from sodkit.errors import DataError
@@ -66,10 +66,12 @@ def locate(path: Path) -> tuple[str, Path]:
     found = place_of(path, loose=True) if form is None else (form, path)
     if found is not None:
         return found
+    held, advice = held_by(path)
     raise DataError(
-        "no annotations of a known format",
+        f"no annotations of a known format: {held}",
         where=path,
-        hint="known: COCO JSON, a folder of patches, SODA-A (one JSON an image), DOTA text, YOLO "
+        hint=advice
+        or "known: COCO JSON, a folder of patches, SODA-A (one JSON an image), DOTA text, YOLO "
         "and YOLO-OBB (labels or data.yaml), XML (Pascal VOC, FAIR1M, DIOR-R, MAR20, HRSC2016), "
         "VisDrone text, KITTI text, BDD100K JSON, xView GeoJSON; --format says which it is",
     )

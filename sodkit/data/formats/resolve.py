@@ -19,7 +19,7 @@ from sodkit.data.formats.folders import (
     is_folder,
     stem_of,
 )
-from sodkit.data.formats.source import Oddity, Report, is_foreign
+from sodkit.data.formats.source import Oddity, Report, leads_elsewhere, safe_name
 from sodkit.data.records import ImageRecord
 from sodkit.errors import DataError
 
@@ -30,22 +30,33 @@ _PROBED = 100
 def resolve_names(own: Collected, path: Path, images: Path | None, report: Report) -> Collected:
     """Return what was collected, images named as the files in their folder are.
 
-    Files are only listed if some of the names are absolute or some of ``_PROBED`` are not there.
-
     Args:
-        own: what was collected; names may be absolute.
+        own: what was collected; names may be those of another machine.
         path: where it was read from.
         images: the folder of the images, None: the usual ones.
-        report: called with an ``Oddity`` on names taken otherwise, and an error on absolute ones
+        report: called with an ``Oddity`` on names taken otherwise, and an error on paths elsewhere
             that fit no file; those images stay, by their last name.
     """
     names = [image.file_name for image in own.images]
-    strange = any(is_foreign(name) for name in names)
+    found = meant_files(names, path, images)
+    return _renamed(own, path, found, report)
+
+
+def meant_files(names: Sequence[str], path: Path, images: Path | None) -> dict[str, str]:
+    """Return the file, relative to the images' folder, that names mean; as far as that is sure.
+
+    Files are only listed if some of the names lead elsewhere or some of ``_PROBED`` are not there.
+
+    Args:
+        names: of images, as a source states them.
+        path: the source.
+        images: the folder of the images, None: the usual ones.
+    """
+    strange = any(leads_elsewhere(name) for name in names)
     folders = [images] if images is not None else image_folders(path)
     step = max(1, len(names) // _PROBED)
-    sample = names[::step]
-    if not strange and (_fits(folders, sample) or not names):
-        return own
+    if not strange and (not names or _fits(folders, names[::step])):
+        return {}
     for folder in folders:
         if is_folder(folder):
             # The folder above the annotations may be a home folder: only right in it.
@@ -53,8 +64,16 @@ def resolve_names(own: Collected, path: Path, images: Path | None, report: Repor
             below = images is not None or folder not in (own_folder, own_folder.parent)
             found = _meant(names, folder, files_below(folder, LOWER_SUFFIXES, below=below))
             if found:
-                return _renamed(own, path, found, report)
-    return _renamed(own, path, {}, report)
+                return found
+    return {}
+
+
+def note_renamed(changed: Sequence[tuple[str, str]], path: Path, report: Report) -> None:
+    """Report an ``Oddity`` on image names (as stated, as taken) that are taken otherwise."""
+    if changed:
+        first, new = changed[0]
+        what = f"{len(changed)} image names are taken as the one file that fits"
+        report(Oddity(what, where=path, hint=f"first: {first} is {new}"), "renamed")
 
 
 def _fits(folders: Sequence[Path], names: Sequence[str]) -> bool:
@@ -75,14 +94,26 @@ def _meant(names: Sequence[str], folder: Path, files: Iterable[Path]) -> dict[st
         if clean in known:
             found[name] = clean
             continue
-        # The folders of a relative name are meant: another folder's file is another image.
-        ends = [end.casefold() for end in (_ends(clean) if is_foreign(name) else [clean])]
+        ends = [end.casefold() for end in _ends_meant(name, clean, folder)]
         keys = [*ends, *(stem_of(end) + "." for end in ends)]
         meant = next((by_end[key] for key in keys if key in by_end), set())
         if len(meant) == 1:
             found[name] = next(iter(meant))
     count = Counter(found.values())
     return {name: file for name, file in found.items() if count[file] == 1}
+
+
+def _ends_meant(name: str, clean: str, folder: Path) -> list[str]:
+    """Return the ends of a path that may lie in a folder, the longest first.
+
+    The folders of a relative name are meant: another folder's file is another image. But
+    ``images/a.jpg`` is ``a.jpg`` in the folder ``images``.
+    """
+    if leads_elsewhere(name):
+        return _ends(clean)
+    parts, own = clean.split("/"), folder.absolute().parts
+    within = [n for n in range(1, len(parts)) if own[-n:] == tuple(parts[:n])]
+    return [clean, *("/".join(parts[count:]) for count in within)]
 
 
 def _ends(name: str) -> list[str]:
@@ -100,22 +131,24 @@ def _renamed(own: Collected, path: Path, found: dict[str, str], report: Report) 
         name = found.get(image.file_name, image.file_name)
         if name != image.file_name:
             changed.append((image.file_name, name))
-        elif is_foreign(name):
+        elif leads_elsewhere(name):
             lost.append((index, image))
-            name = name.replace("\\", "/").rpartition("/")[2] or f"{image.id}"
+            last = name.replace("\\", "/").rpartition("/")[2]
+            name = f"{image.id}" if last in {"", ".", ".."} else last
         renamed.append(replace(image, file_name=name))
     if lost:
         index, image = lost[0]
-        more = f" (and {len(lost) - 1} more like it)" if len(lost) > 1 else ""
-        error = DataError(
-            f"the file name {image.file_name!r} is a path of another machine, and no file here has "
-            f"that name alone{more}",
-            where=f"{path}: images[{index}] (id {image.id})",
-            hint="give the folder of the images by --images",
-        )
-        report(error, "missing")
-    if changed:
-        first, new = changed[0]
-        what = f"{len(changed)} image names are taken as the one file that fits"
-        report(Oddity(what, where=path, hint=f"first: {first} is {new}"), "renamed")
+        place = own.image_place or (lambda index: f"{path}: images[{index}] (id {image.id})")
+        report(_lost(image, place(index), len(lost) - 1), "missing")
+    note_renamed(changed, path, report)
     return replace(own, images=renamed) if changed or lost else own
+
+
+def _lost(image: ImageRecord, where: str, others: int) -> DataError:
+    more = f" (and {others} more like it)" if others else ""
+    try:
+        safe_name(image.file_name, where)
+    except DataError as error:
+        what = f"{error.what}, and no file here has that name alone{more}"
+        return DataError(what, where=where, hint="give the folder of the images by --images")
+    raise AssertionError(image.file_name)

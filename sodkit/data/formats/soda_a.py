@@ -22,13 +22,15 @@ from sodkit.data.formats.assemble import IGNORE_NAME, Collected, box_corners, po
 from sodkit.data.formats.coco import Coordinate, Side
 from sodkit.data.formats.folders import IMAGE_SUFFIXES, image_folders, is_file, numbers, stem_of
 from sodkit.data.formats.labels import guessed_image, label_files
+from sodkit.data.formats.resolve import note_renamed
 from sodkit.data.formats.source import (
     MissingImageError,
     Report,
     decode_json,
     decode_list,
+    leads_elsewhere,
     read_bytes,
-    safe_name,
+    stated_name,
     stop,
 )
 from sodkit.data.images.decoding import image_size
@@ -36,6 +38,9 @@ from sodkit.data.records import IGNORED, REGION, Annotations, Category, ImageRec
 from sodkit.errors import DataError
 from sodkit.files import write_bytes
 from sodkit.json_text import Id
+
+_NAMED = 5
+"""So many folders are named in a message."""
 
 CLASSES = (
     "airplane",
@@ -50,6 +55,10 @@ CLASSES = (
     "ignore",
 )
 """SODA-A's categories 0..9, for files that do not name them."""
+
+
+_FORM = "a SODA-A file is an object with annotations, a list of one image's objects"
+_ROW_FORM = 'an annotation is {"poly": [x1, y1, x2, y2, x3, y3, x4, y4], "category_id": 1}'
 
 
 class _Image(msgspec.Struct, gc=False):
@@ -103,6 +112,10 @@ def collect(path: Path, *, images: Path | None = None, report: Report = stop) ->
             parts.append(_read_file(file, stem, ids[stem], folders, report))
         except DataError as error:
             report(error, "form")
+    names = [(part.stated, part.image.file_name) for part in parts]
+    note_renamed(
+        [(old, new) for old, new in names if old and old.replace("\\", "/") != new], path, report
+    )
     counts = np.array([len(part.category_ids) for part in parts], np.int64)
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
@@ -126,15 +139,17 @@ def collect(path: Path, *, images: Path | None = None, report: Report = stop) ->
         flags=np.concatenate([none != 0, *(part.ignore for part in parts)]) * IGNORED,
         polygons=Polygons.join([part.polygons for part in parts]),
         place=place,
+        image_place=lambda index: str(parts[index].path),
     )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
-    """What one file holds; ``image.ori_id`` is not set yet."""
+    """What one file holds; ``stated``: its image's name; ``image.ori_id`` is not set yet."""
 
     path: Path
     image: ImageRecord
+    stated: str | None
     categories: tuple[Category, ...]
     positions: list[int]
     category_ids: IntArray
@@ -143,7 +158,7 @@ class _Part:
 
 
 def _read_file(path: Path, stem: str, number: int, folders: list[Path], report: Report) -> _Part:
-    content = decode_json(read_bytes(path), _File, path)
+    content = decode_json(read_bytes(path), _File, path, form=_FORM)
     named = content.categories
     categories = (
         tuple(Category(i, name) for i, name in enumerate(CLASSES))
@@ -152,21 +167,25 @@ def _read_file(path: Path, stem: str, number: int, folders: list[Path], report: 
     )
     items = []
     for position, item in decode_list(
-        content.annotations, _Annotation, path, "annotations", report
+        content.annotations, _Annotation, path, "annotations", report, form=_ROW_FORM
     ):
         if item.category_id is None and item.cat_id is None:
             where = f"{path}: annotations[{position}]"
-            report(DataError("category_id is missing", where=where), "form")
+            what = "the field 'category_id' is missing"
+            report(DataError(what, where=where, hint=_ROW_FORM), "form")
         else:
             items.append((position, item))
+    stated = content.filename or _image_of(content, path).file_name
     try:
         record = _record(content, path, stem, number, folders)
     except MissingImageError as error:
         report(error, "missing")
+        stated = None
         record = guessed_image(-number, stem, [item.poly for _, item in items])
     return _Part(
         path=path,
         image=record,
+        stated=stated,
         categories=categories,
         positions=[position for position, _ in items],
         category_ids=np.array([_category_id(item) for _, item in items], np.int64),
@@ -180,21 +199,30 @@ def _category_id(item: _Annotation) -> int:
     return -1 if value is None else value
 
 
-def _record(content: _File, path: Path, stem: str, number: int, folders: list[Path]) -> ImageRecord:
-    stated = content.images[0] if isinstance(content.images, list) and content.images else None
-    if isinstance(content.images, list) and len(content.images) > 1:
+def _image_of(content: _File, path: Path) -> _Image:
+    """Return what ``images`` says of the one image."""
+    if not isinstance(content.images, list):
+        return content.images or _Image()
+    if len(content.images) > 1:
         raise DataError(
             f"{len(content.images)} images in one file, SODA-A has one",
             where=f"{path}: images",
             hint="is this COCO? then give the file itself, not its folder",
         )
-    image = content.images if isinstance(content.images, _Image) else stated or _Image()
+    return content.images[0] if content.images else _Image()
+
+
+def _record(content: _File, path: Path, stem: str, number: int, folders: list[Path]) -> ImageRecord:
+    image = _image_of(content, path)
     name = content.filename or image.file_name or _find_image(path, stem, folders)
-    name = safe_name(name, str(path))
+    name = stated_name(name, str(path))
     width, height = content.width or image.width, content.height or image.height
     if width is None or height is None:
-        file = next((folder / name for folder in folders if is_file(folder / name)), None)
-        width, height = image_size(file or folders[0] / name)
+        there = () if leads_elsewhere(name) else folders
+        if not any(is_file(folder / name) for folder in there):
+            name = _find_image(path, stem, folders)
+        file = next(folder / name for folder in folders if is_file(folder / name))
+        width, height = image_size(file)
     if content.ori_id is None:
         return ImageRecord(number, name, width, height)
     if content.x_start is None or content.y_start is None:
@@ -210,11 +238,12 @@ def _find_image(path: Path, stem: str, folders: list[Path]) -> str:
         for suffix in IMAGE_SUFFIXES:
             if is_file(folder / (stem + suffix)):
                 return stem + suffix
+    there = [str(folder) for folder in folders if folder.is_dir()] or [str(folders[0])]
     raise MissingImageError(
-        "states no image, and there is none of its name",
+        "states no image that is there, and there is none of its name",
         stem=stem,
         where=path,
-        hint="looked in " + ", ".join(str(folder) for folder in folders),
+        hint=f"looked in {', '.join(there[:_NAMED])}; --images names another folder",
     )
 
 

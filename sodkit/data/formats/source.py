@@ -20,11 +20,14 @@ import msgspec
 
 from sodkit.data.formats.folders import LONGEST_NAME
 from sodkit.errors import DataError, ImageError
-from sodkit.json_text import BOM, JsonError, decode, decode_items
+from sodkit.json_text import BOM, JsonError, decode, decode_items, encoding_fault
 
 T = TypeVar("T")
 
 _PLAIN_NAME = re.compile(r"\w[\w-]*(\.\w[\w-]*)*(/\w[\w-]*(\.\w[\w-]*)*)*", re.ASCII)
+
+_AROUND = 20
+"""So many bytes before and behind a mistake in JSON are shown."""
 
 _LONGEST_PATH = 4095
 """Bytes that systems take for a path."""
@@ -92,7 +95,7 @@ def read_lines(path: Path) -> list[str]:
         text = data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise DataError("is not UTF-8 text", where=f"{path}:{line}") from error
+        raise DataError(encoding_fault(data), where=f"{path}:{line}") from error
     return [line.removesuffix("\r") for line in text.split("\n")]
 
 
@@ -115,14 +118,14 @@ def closest(name: str, known: Iterable[str], likeness: float = 0.6) -> str | Non
     return folded[found[0]] if found else None
 
 
-def decode_json(data: bytes, kind: type[T], path: Path, *, at: str = "") -> T:
+def decode_json(data: bytes, kind: type[T], path: Path, *, form: str | None = None) -> T:
     """Decode JSON as ``kind``.
 
     Args:
         data: the JSON text.
         kind: what msgspec is to make of it.
         path: the file it is from, for messages.
-        at: the JSON path of ``data`` inside the file, for messages.
+        form: a hint if it is of another form: how such a file looks.
 
     Raises:
         DataError: if it is no JSON (with the line), or of another form (with the JSON path).
@@ -130,7 +133,7 @@ def decode_json(data: bytes, kind: type[T], path: Path, *, at: str = "") -> T:
     try:
         return decode(data, kind)
     except JsonError as error:
-        raise data_error(error, data, path, at) from error
+        raise data_error(error, data, path, form=form) from error
 
 
 def decode_list(
@@ -141,6 +144,7 @@ def decode_list(
     report: Report,
     *,
     lax: bool = False,
+    form: str | None = None,
 ) -> list[tuple[int, T]]:
     """Decode the items of a JSON list.
 
@@ -151,22 +155,26 @@ def decode_list(
         key: the list's name, for messages.
         report: called with every item that is of another form.
         lax: 1.0 and "1" are integers, too.
+        form: a hint on items of another form: how one looks.
 
     Returns:
         (position, item) of the sound ones.
     """
 
     def wrong(position: int, text: bytes, error: JsonError) -> None:
-        report(item_error(error, text, path, f"{key}[{position}]"), "form")
+        report(item_error(error, text, path, f"{key}[{position}]", form=form), "form")
 
     return decode_items(raws, kind, wrong, lax=lax)
 
 
-def item_error(error: JsonError, text: bytes, path: Path, at: str) -> DataError:
+def item_error(
+    error: JsonError, text: bytes, path: Path, at: str, *, form: str | None = None
+) -> DataError:
     """Say what is wrong with an item of a JSON list: its text, the file and its place in it."""
-    if error.reason == "form":
-        at += f"{'.' if error.place else ''}{error.place}{_id_text(text)}"
-    return DataError(str(error), where=f"{path}: {at}")
+    if error.reason != "form":
+        return DataError(str(error), where=f"{path}: {at}")
+    at += f"{'.' if error.place else ''}{error.place}{_id_text(text)}"
+    return DataError(str(error), where=f"{path}: {at}", hint=form)
 
 
 def _id_text(raw: bytes) -> str:
@@ -183,10 +191,15 @@ def is_foreign(name: str) -> bool:
     return name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name) is not None
 
 
+def leads_elsewhere(name: str) -> bool:
+    """Return whether a file name is absolute or leads out of its folder: it is never opened."""
+    return is_foreign(name) or (".." in name and ".." in name.replace("\\", "/").split("/"))
+
+
 def stated_name(name: str, where: str) -> str:
-    """Return ``safe_name``, but a path of another machine as it stands: it may be resolved."""
-    plain = is_foreign(name) and ".." not in name and "\0" not in name
-    return name if plain and len(os.fsencode(name)) <= LONGEST_NAME else safe_name(name, where)
+    """Return ``safe_name``, but a path that leads elsewhere as it stands: it may be resolved."""
+    usable = "\0" not in name and len(os.fsencode(name)) <= LONGEST_NAME
+    return name if usable and leads_elsewhere(name) else safe_name(name, where)
 
 
 def safe_name(name: str, where: str) -> str:
@@ -231,7 +244,9 @@ def _shown(name: str) -> str:
     return repr(f"{name[:40]}...{name[-20:]}")
 
 
-def data_error(error: JsonError, data: bytes, path: Path, at: str) -> DataError:
+def data_error(
+    error: JsonError, data: bytes, path: Path, at: str = "", *, form: str | None = None
+) -> DataError:
     """Say where in a file JSON is wrong: by its JSON path, or by line and column.
 
     Args:
@@ -239,10 +254,11 @@ def data_error(error: JsonError, data: bytes, path: Path, at: str) -> DataError:
         data: the JSON text.
         path: the file.
         at: the JSON path of ``data`` inside the file.
+        form: a hint on another form: how such a file looks.
     """
     if error.reason == "form":
         place = ".".join(part for part in (at, error.place) if part)
-        return DataError(str(error), where=f"{path}: {place}" if place else path)
+        return DataError(str(error), where=f"{path}: {place}" if place else path, hint=form)
     if error.reason == "depth":
         return DataError(str(error), where=path)
     end = len(data) if error.byte is None else error.byte
@@ -258,7 +274,12 @@ def data_error(error: JsonError, data: bytes, path: Path, at: str) -> DataError:
         what = "the file ends too early" if data.strip() else "the file is empty"
         return DataError(f"broken JSON: {what}", where=where)
     column = end - data.rfind(b"\n", 0, end)
-    return DataError(f"broken JSON: {error}, column {column}", where=where)
+    around = data[max(end - _AROUND, 0) : end + _AROUND].decode(errors="ignore")
+    return DataError(
+        f"broken JSON: {error}, column {column}, in {around!r}",
+        where=where,
+        hint=f"python -m json.tool {path} checks JSON; was it written by hand or by another tool?",
+    )
 
 
 class _AnyId(msgspec.Struct):

@@ -18,23 +18,26 @@ of them do, otherwise the names that occur, sorted.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 from xml.parsers import expat
 from xml.sax.saxutils import escape
 
 from sodkit.data.formats import xml_layouts
 from sodkit.data.formats.assemble import IGNORE_NAME, Collected
+from sodkit.data.formats.class_lists import CLASSES_FILE
 from sodkit.data.formats.dota import short
 from sodkit.data.formats.folders import DEEPER, stem_of
 from sodkit.data.formats.foreign import refuse_xml
 from sodkit.data.formats.labels import (
-    CLASSES_FILE,
     ImageFinder,
     Row,
     collect_labels,
 )
-from sodkit.data.formats.source import Report, number, read_bytes, safe_name, stop
+from sodkit.data.formats.resolve import note_renamed
+from sodkit.data.formats.source import Report, number, read_bytes, stated_name, stop
 from sodkit.data.formats.xml_layouts import LAYOUTS, Layout, Node, items, layout_of, row_of
 from sodkit.data.records import REGION, Annotations, ImageRecord
 from sodkit.errors import DataError
@@ -43,6 +46,22 @@ from sodkit.files import write_text
 LABELS = "Annotations"
 FOLDERS = (LABELS, "labelXml", "labelXmls")
 """Folders of labels below a data set's, FAIR1M's too."""
+_EXPATS = (b"utf-8", b"utf-16", b"iso-8859-1", b"us-ascii")
+"""Encodings that expat reads."""
+
+_BROKEN = {
+    "no element found": "the file is empty, or ends too early",
+    "unclosed token": "the file ends inside an element",
+    "mismatched tag": "the end of an element that is not open",
+    "junk after document element": "text after the end of the outermost element",
+    "undefined entity": "an & that is not written &amp;",
+    "syntax error": "the file does not begin with an element",
+    "not well-formed (invalid token)":
+        "a character that cannot stand here; & is written &amp;, < is written &lt;, and text is "
+        "UTF-8 unless the first line states another encoding",
+}  # fmt: skip
+"""What expat says, and what is wrong in the file."""
+
 _SIDE = 1_000_000
 _DEPTH = 50
 
@@ -75,12 +94,17 @@ def collect(path: Path, *, images: Path | None = None, report: Report = stop) ->
             hint=f"give one of them: {' or '.join(repr(str(kind)) for kind in kinds)}",
         )
     presets = (*CLASSES, *xml_layouts.CLASSES)
-    return collect_labels(path, ".xml", _read, presets, images, report)
+    renamed: list[tuple[str, str]] = []
+    read = partial(_read, renamed=renamed)
+    found = collect_labels(path, ".xml", read, presets, images, report)
+    note_renamed(renamed, path, report)
+    return found
 
 
 def _read(
-    path: Path, report: Report
+    path: Path, report: Report, *, renamed: list[tuple[str, str]]
 ) -> tuple[list[Row], Callable[[ImageFinder, str, int], ImageRecord]]:
+    """Read a file; names of images (stated, taken) that differ are added to ``renamed``."""
     root = _parse(path)
     layout = layout_of(root)
     empty = layout is None or not any(True for _ in items(root, layout))
@@ -95,7 +119,11 @@ def _read(
         )
 
     def image(finder: ImageFinder, stem: str, number: int) -> ImageRecord:
-        return _record(root, layout, path, stem, number, finder)
+        name = _stated_name(root, layout, path)
+        record = _record(root, layout, path, stem, number, finder, name)
+        if name is not None and PurePosixPath(name).suffix and not _is_end(name, record.file_name):
+            renamed.append((name, record.file_name))
+        return record
 
     rows = []
     for item in items(root, layout):
@@ -106,14 +134,22 @@ def _read(
     return rows, image
 
 
-def _record(
-    root: Node, layout: Layout, path: Path, stem: str, number: int, finder: ImageFinder
-) -> ImageRecord:
-    sides = [root.text_of(*side) for side in layout.sides]
+def _stated_name(root: Node, layout: Layout, path: Path) -> str | None:
     name = root.text_of(*layout.file_name)
     if name is not None and layout.suffix is not None:
         name = f"{name}.{root.text_of(*layout.suffix) or ''}"
-    name = None if name is None else safe_name(name, f"{path}:{root.line}")
+    return None if name is None else stated_name(name, f"{path}:{root.line}")
+
+
+def _is_end(end: str, name: str) -> bool:
+    return f"/{name}".endswith(f"/{end}")
+
+
+def _record(
+    root: Node, layout: Layout, path: Path, stem: str, number: int, finder: ImageFinder,
+    name: str | None,
+) -> ImageRecord:  # fmt: skip
+    sides = [root.text_of(*side) for side in layout.sides]
     if name is None or (finder.names and name not in finder.names.values()):
         # The stem is the surer one: files are renamed without looking into them.
         name = finder.names.get(stem, name)
@@ -165,13 +201,28 @@ def _parse(path: Path) -> Node:
     parser.CharacterDataHandler = text
     parser.StartDoctypeDeclHandler = refuse
     try:
-        parser.Parse(read_bytes(path), True)
+        parser.Parse(_as_utf8(read_bytes(path)), True)
     except expat.ExpatError as error:
-        what = f"broken XML: {expat.errors.messages[error.code]}"
+        words = expat.errors.messages[error.code]
+        what = f"broken XML: {_BROKEN.get(words, words)}"
         raise DataError(what, where=f"{path}:{error.lineno}") from error
     except (ValueError, LookupError) as error:
-        raise DataError(f"broken XML: {error}", where=path) from error
+        what = "its XML is in an encoding that is not known, or is not in the one it states"
+        raise DataError(what, where=path, hint="save it as UTF-8") from error
     return open_nodes[0].children[0]
+
+
+def _as_utf8(data: bytes) -> bytes | str:
+    """Return XML of an encoding that expat does not know, such as GBK, as text.
+
+    Raises:
+        LookupError: the encoding is not known.
+        ValueError: the text is not in the encoding that it states.
+    """
+    stated = re.match(rb"""<\?xml[^>]*?encoding=["']([\w.-]+)["']""", data)
+    if stated is None or stated[1].lower() in _EXPATS:
+        return data
+    return data.decode(stated[1].decode())
 
 
 def write(folder: Path, annotations: Annotations) -> None:

@@ -10,21 +10,23 @@ Image sizes are those of the images. Those without a feature are read as images 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import msgspec
 
 from sodkit.data.formats.assemble import Collected
 from sodkit.data.formats.folders import image_folders, images_below, is_file, numbers
 from sodkit.data.formats.labels import LabelFile, Row, gather
+from sodkit.data.formats.resolve import meant_files, note_renamed
 from sodkit.data.formats.source import (
     MissingImageError,
     Report,
     decode_json,
     decode_list,
+    leads_elsewhere,
     number,
     read_bytes,
-    safe_name,
+    stated_name,
     stop,
 )
 from sodkit.data.images.decoding import image_size
@@ -54,6 +56,10 @@ UNNAMED = (75, 82)
 """Type ids of the release that have no class."""
 
 
+_FORM = "an xView file is an object with features, a list"
+_FEATURE_FORM = "a feature has properties: image_id, bounds_imcoords and type_id"
+
+
 class _Properties(msgspec.Struct, gc=False):
     image_id: str
     bounds_imcoords: str
@@ -79,24 +85,41 @@ def collect(path: Path, *, images: Path | None = None, report: Report = stop) ->
     Raises:
         DataError: anything missing or wrong, with the JSON path.
     """
-    content = decode_json(read_bytes(path), _File, path)
+    content = decode_json(read_bytes(path), _File, path, form=_FORM)
     rows: dict[str, list[Row]] = {}
     unnamed = 0
-    for position, feature in decode_list(content.features, _Feature, path, "features", report):
+    features = decode_list(content.features, _Feature, path, "features", report, form=_FEATURE_FORM)
+    for position, feature in features:
         where = f"{path}: features[{position}]"
         if feature.properties.type_id in UNNAMED:
             unnamed += 1
             continue
         try:
-            name = safe_name(feature.properties.image_id, where)
+            name = stated_name(feature.properties.image_id, where)
             rows.setdefault(name, []).append(_row(feature.properties, position))
         except ValueError as error:
             report(DataError(str(error), where=where), "form")
         except DataError as error:
             report(error, "form")
+    rows = _of_files(rows, path, images, report)
     found = gather(path, _files(path, rows, images, report), tuple(NAMES.values()), report)
     note = Note("no-class", f"{unnamed} features of types 75 and 82, no classes, are left out")
     return replace(found, release="xView", notes=(note,) if unnamed else ())
+
+
+def _of_files(
+    rows: dict[str, list[Row]], path: Path, images: Path | None, report: Report
+) -> dict[str, list[Row]]:
+    """Return rows by the names that the images' files have."""
+    meant = meant_files(list(rows), path, images)
+    found: dict[str, list[Row]] = {}
+    for name, own in rows.items():
+        file = meant.get(name, name)
+        found.setdefault(PurePosixPath(file).name if leads_elsewhere(file) else file, []).extend(
+            own
+        )
+    note_renamed([(name, file) for name, file in meant.items() if name != file], path, report)
+    return found
 
 
 def _row(properties: _Properties, position: int) -> Row:

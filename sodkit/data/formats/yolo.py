@@ -22,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sodkit.data.formats.assemble import Collected
+from sodkit.data.formats.class_lists import listed_classes
 from sodkit.data.formats.folders import child, files_below, is_file, is_folder, numbers, stem_of
 from sodkit.data.formats.labels import (
     ImageFinder,
@@ -29,7 +30,6 @@ from sodkit.data.formats.labels import (
     Row,
     gather,
     label_files,
-    listed_classes,
     note_unlabelled,
 )
 from sodkit.data.formats.reading import is_ignore

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sodkit.data.formats.class_lists import read_class_list
 from sodkit.data.formats.folders import child, files_below, images_below, is_file, is_folder
-from sodkit.data.formats.labels import read_class_list
 from sodkit.data.formats.source import (
     Oddity,
     Report,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from contextlib import suppress
 from functools import partial
@@ -17,8 +16,6 @@ from sodkit.data.predictions.columns import KINDS, Columns, numbered
 from sodkit.errors import DataError
 from sodkit.json_columns import NUMBERS, REFERENCE, TEXT, Field, JsonColumns, read_columns
 from sodkit.json_text import BOM, JsonError, decode
-
-_IDS = ("image_id", "category_id")
 
 _FIELDS = {
     "image_id": Field(REFERENCE, required=True),
@@ -112,52 +109,19 @@ def _place(found: JsonColumns, row: int, where: str) -> str:
 
 def _reject(where: str, index: int, text: bytes, error: JsonError) -> None:
     """Raise for the record that has a missing field or a wrong type."""
-    loose: Any = _UNREADABLE
+    loose: Any = None
     with suppress(JsonError):  # not UTF-8, or a number too large: the id stays unknown
         loose = decode(text, object)
     known = isinstance(loose, dict) and "image_id" in loose
     about = f" (image_id {loose['image_id']})" if known else ""
-    what = _form(error, loose) if error.reason == "form" else str(error)
-    raise DataError(what, where=f"{where}: $[{index}]{about}", hint=_HINT) from error
+    field = f"{error.place}: " if error.reason == "form" and error.place else ""
+    raise DataError(f"{field}{error}", where=f"{where}: $[{index}]{about}", hint=_HINT) from error
 
-
-_UNREADABLE = object()
 
 _HINT = (
     "a prediction is {image_id: number or file name, category_id: number or class name, score, "
     "bbox: [x, y, width, height]}; obb and poly stand for oriented boxes"
 )
-
-_WANTED = {
-    **dict.fromkeys(_IDS, "a whole number or text"),
-    **dict.fromkeys(("file_name", "category_name"), "text"),
-    **{kind: f"a list of {width} numbers" for kind, width in KINDS.items()},
-    "score": "a number",
-}
-
-
-def _form(error: JsonError, record: Any) -> str:
-    """Say in plain words what is wrong with a record: the field, what it should be and what is."""
-    if record is _UNREADABLE:
-        return str(error)
-    if not isinstance(record, dict):
-        return "a prediction should be an object with fields" + _found(record)
-    for name in ("image_id", "score"):
-        if name not in record:
-            return f"the field '{name}' is missing"
-    name = re.split(r"[.\[]", error.place)[0]
-    if name not in _WANTED:
-        return str(error)
-    return f"{name} should be {_WANTED[name]}" + _found(record.get(name))
-
-
-def _found(value: Any) -> str:
-    text = repr(value) if isinstance(value, str) else json.dumps(value)
-    return f", it is {text if len(text) <= _SHOWN else text[:_SHOWN] + '...'}"
-
-
-_SHOWN = 60
-"""Characters of a wrong value that a message shows."""
 
 
 def _malformed(error: JsonError, data: bytes, where: str) -> DataError:
@@ -186,4 +150,8 @@ def _malformed(error: JsonError, data: bytes, where: str) -> DataError:
             where=place,
             hint="was it copied or written completely?",
         )
-    return DataError(f"not valid JSON: {error}, byte {position}", where=place)
+    return DataError(
+        f"not valid JSON: {error}, byte {position}",
+        where=place,
+        hint="predictions are a JSON list, an .npz file, or text files in a folder or .zip",
+    )

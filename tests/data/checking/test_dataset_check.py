@@ -81,7 +81,7 @@ BAD: list[tuple[str, str, str, dict[str, Any]]] = [
     ("tiny", "warning", "0.5 x 9 px", {"bbox": [5, 5, 0.5, 9]}),
     ("unknown-class", "error", "unknown category id 77", {"category_id": 77}),
     ("unknown-image", "error", "no image has the id 55", {"image_id": 55}),
-    ("form", "error", "Expected", {"bbox": "1 2 3 4"}),
+    ("form", "error", "expected a list, found the text '1 2 3 4'", {"bbox": "1 2 3 4"}),
     ("form", "error", "category_id", {"category_id": None}),
     ("form", "error", "neither bbox", {"bbox": None}),
     ("not-finite", "error", "not finite", {"bbox": [5, 5, 1e308, 1e308]}),
@@ -120,7 +120,7 @@ def test_lists_everything_at_once(tmp_path: Path, coco: dict[str, Any]) -> None:
     text = "\n".join(f"{item.where}: {item.what}" for item in report.findings)
     assert "image id 0 occurs twice" in text
     assert "leads out" in text
-    assert "images[5].id (id x9): Expected 'int'" in text
+    assert "images[5].id (id x9): expected a whole number, found the text 'x9'" in text
 
 
 @pytest.mark.filterwarnings("ignore::sodkit.errors.DataWarning")  # of the JPEG that is cut off
@@ -199,3 +199,23 @@ def test_what_cannot_be_read_at_all(tmp_path: Path) -> None:
     assert [item.severity for item in report.findings] == ["error"]
     assert report.profile is None
     assert check_dataset(tmp_path / "nowhere").count("error") == 1
+
+
+def test_faults_of_one_cause_are_one_finding(tmp_path: Path, coco: dict[str, Any]) -> None:
+    for number in range(200):
+        name, size = f"gone{number:03}.jpg", {"width": 100, "height": 80}
+        coco["images"].append({"id": 100 + number, "file_name": name, **size})
+        item = {"id": 1000 + number, "image_id": 1, "bbox": [number % 50, number // 50, 9, 9]}
+        coco["annotations"].append({**item, "category_id": 70 + number})
+        coco["annotations"].append({**item, "id": 2000 + number, "category_id": f"{number} cars"})
+    report = check(tmp_path, coco)
+    assert [(item.kind, len(item.others)) for item in report.findings] == [
+        ("form", 199), ("unknown-class", 199), ("missing", 199),
+    ]  # fmt: skip
+    missing = report.findings[2]
+    assert missing.what == (
+        "no such image (and 199 more like it: gone001.jpg, gone002.jpg, gone003.jpg, gone004.jpg, "
+        "gone005.jpg, ...)"
+    )
+    assert missing.where.endswith("gone000.jpg")
+    assert missing.as_dict()["others"][-1].endswith("gone199.jpg")

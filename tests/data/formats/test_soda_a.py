@@ -105,7 +105,7 @@ BAD = [
     ("a line", {"annotations": [{"poly": [1, 1, 2, 2, 3, 3, 4, 4], "category_id": 4}]}, "no area"),
     ("outside", {"annotations": [{"poly": [v + 99 for v in POLY], "category_id": 4}]}, "outside"),
     ("class", {"annotations": [{"poly": POLY, "category_id": 44}]}, "unknown category id 44"),
-    ("no class", {"annotations": [{"poly": POLY}]}, "category_id is missing"),
+    ("no class", {"annotations": [{"poly": POLY}]}, "the field 'category_id' is missing"),
     ("two images", {"images": [{"file_name": "a.jpg"}, {"file_name": "b.jpg"}]}, "2 images"),
     ("escape", {"images": {"file_name": "../a.jpg", "width": 5, "height": 5}}, "leads out"),
     ("half a patch", {"ori_id": "7", "x_start": 0}, "y_start"),
