@@ -17,6 +17,12 @@ Images = Annotated[
 Format = Annotated[
     str | None, typer.Option("--format", help="Format of the annotations, if not recognised.")
 ]
+BitDepth = Annotated[
+    int | None,
+    typer.Option(
+        min=8, max=16, help="Bits in use of images of more than 8 (default: each its own range)."
+    ),
+]
 Classes = Annotated[
     str | None, typer.Option(metavar="NAMES", help="Only these classes: names with commas.")
 ]

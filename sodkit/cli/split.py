@@ -10,6 +10,7 @@ import typer
 from sodkit.cli.options import (
     Angle,
     Area,
+    BitDepth,
     Difficult,
     Format,
     Images,
@@ -69,6 +70,7 @@ def split(
     ] = None,
     image_format: Annotated[ImageFormat | None, typer.Option(help="Of the patches (jpg).")] = None,
     quality: Annotated[int | None, typer.Option(help="Of JPEG, 1..100 (95).")] = None,
+    bit_depth: BitDepth = None,
     workers: Annotated[int | None, typer.Option(help="Threads (one a core).")] = None,
     skip_bad: SkipBad = False,
     overwrite: Overwrite = False,
@@ -90,6 +92,7 @@ def split(
         profile, sizes=_numbers(size, "--size"), strides=_numbers(stride, "--stride"),
         min_visible=min_visible, truncated=truncated, ignore=ignore,
         empty=_empty(empty), format=image_format, quality=quality,
+        bit_depth=bit_depth,
     )  # fmt: skip
     reading = Reading(difficult, area, angle, oriented)
     plan = SplitPlan(settings, format_, images, workers, overwrite, skip_bad, note, reading=reading)

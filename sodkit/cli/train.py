@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sodkit.cli.options import Changes, Device, Format, Json, Overwrite, SkipBad
+from sodkit.cli.options import BitDepth, Changes, Device, Format, Json, Overwrite, SkipBad
 from sodkit.errors import SodkitError
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def train(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Short for --set schedule.epochs=N.")
     ] = None,
+    bit_depth: BitDepth = None,
     format_: Format = None,
     device: Device = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 2,
@@ -66,7 +67,8 @@ def train(
     from sodkit.engine.training_run import execute, fresh_plan, resumed_plan
     from sodkit.errors import UsageError
 
-    changes = [*(overrides or ()), *([f"schedule.epochs={epochs}"] if epochs else [])]
+    short = {"schedule.epochs": epochs, "input.bit_depth": bit_depth}
+    changes = [*(overrides or ()), *(f"{key}={value}" for key, value in short.items() if value)]
     plan: RunPlan
     if resume is not None:
         if overwrite:

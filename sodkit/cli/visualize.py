@@ -11,6 +11,7 @@ from sodkit.cli.options import (
     Angle,
     Ann,
     Area,
+    BitDepth,
     Difficult,
     Format,
     Images,
@@ -39,6 +40,7 @@ def visualize(
     area: Area = None,
     angle: Angle = None,
     oriented: Oriented = False,
+    bit_depth: BitDepth = None,
     skip_bad: SkipBad = False,
     subset: Subset = None,
     overwrite: Overwrite = False,
@@ -63,7 +65,10 @@ def visualize(
     from sodkit.data.left_out import LeftOut
     from sodkit.viz.dataset_pictures import visualize as draw
 
-    left, reading = LeftOut(bad=skip_bad), Reading(difficult, area, angle, oriented)
+    left, reading = (
+        LeftOut(bad=skip_bad, bit_depth=bit_depth),
+        Reading(difficult, area, angle, oriented),
+    )
     name = chosen_subset(ann, subset, format_)
     annotations = read_annotations(
         ann, format=format_, images=images, report=left.report, reading=reading, subset=name
@@ -79,7 +84,7 @@ def visualize(
     with progress("drawing") as report:
         paths = draw(
             annotations, folder, out, detections=found, score=score, ignore=ignore,
-            zoom=zoom, limit=limit, overwrite=overwrite, progress=report,
+            zoom=zoom, limit=limit, overwrite=overwrite, bit_depth=bit_depth, progress=report,
         )  # fmt: skip
     list_left_out(left, out)
     if as_json:

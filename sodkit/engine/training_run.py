@@ -27,6 +27,7 @@ from sodkit.evaluation.protocol import protocol_of
 from sodkit.lock import check_no_writer, lock_folder
 from sodkit.models.detector import DetectorModule
 from sodkit.settings import Recipe
+from sodkit.tiling.folder import depth_of_patches
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,9 @@ def fresh_plan(
 ) -> RunPlan:
     """Plan a new run; recipe None takes the one of ``DEFAULT_RECIPES`` that fits the data.
 
-    With ``skip_bad``, boxes without size and images that cannot be read are left out.
+    With ``skip_bad``, boxes without size and images that cannot be read are left out. Patches that
+    were cut with a stated bit depth set ``input.bit_depth``: prediction then reads images as they
+    were read.
 
     Raises:
         UsageError: a path is missing, or ``out`` is taken.
@@ -74,6 +77,8 @@ def fresh_plan(
             data, format=format_name, images=images, report=report, subset=subset
         ).kind
         recipe = DEFAULT_RECIPES[kind]
+    depth = depth_of_patches(data)
+    overrides = [*([f"input.bit_depth={depth}"] if depth else []), *overrides]
     return RunPlan(load_recipe(recipe, overrides), paths, out, resume=False, overwrite=overwrite)
 
 
@@ -128,7 +133,7 @@ def execute(
         target = pick_device(device)
         if threads is not None:
             torch.set_num_threads(threads)
-        left = LeftOut(bad=plan.paths.skip_bad)
+        left = LeftOut(bad=plan.paths.skip_bad, bit_depth=plan.recipe.input.bit_depth)
         annotations, images = _read(
             plan.paths.data, plan.paths.images, plan.paths, left, TRAINED, say
         )

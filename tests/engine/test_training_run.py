@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sodkit.config import dump_recipe
+from sodkit.data.formats import read_annotations
 from sodkit.data.formats.coco_write import write
 from sodkit.data.formats.subsets import TRAINED, VALIDATED
 from sodkit.data.images.decoding import write_image
@@ -19,6 +20,8 @@ from sodkit.engine.training_run import RunPlan, _read, execute, fresh_plan, resu
 from sodkit.errors import DataError, UsageError
 from sodkit.lock import LOCK, check_no_writer
 from sodkit.settings import Recipe
+from sodkit.tiling.settings import SplitSettings
+from sodkit.tiling.split_dataset import split_dataset
 
 
 @pytest.fixture
@@ -99,3 +102,17 @@ def test_a_yaml_trains_on_train_and_validates_on_val(tmp_path: Path) -> None:
         assert [image.file_name for image in own.images] == [f"images/{name}/{name}.png"]
         assert folder == tmp_path
         assert said[-1].endswith(f"the subset {name} is read")
+
+
+def test_patches_pass_the_depth_of_their_images_on(
+    recipe: Recipe, data: tuple[Annotations, Path], ann: Path, tmp_path: Path
+) -> None:
+    settings = SplitSettings(size=96, stride=96, bit_depth=12)
+    split_dataset(read_annotations(ann), data[1], tmp_path / "patches", settings)
+    assert plan(recipe, ann, tmp_path / "run").recipe.input.bit_depth is None
+    for path in (tmp_path / "patches", tmp_path / "patches/annotations.json"):
+        made = fresh_plan(
+            str(ann.parent / "recipe.yaml"), [], data=path, images=None, val=None,
+            val_images=None, out=tmp_path / "run", format_name=None,
+        )  # fmt: skip
+        assert made.recipe.input.bit_depth == 12
