@@ -19,12 +19,14 @@ from sodkit.cli.options import (
     Json,
     Oriented,
     Overwrite,
+    PredictionsAngle,
     SkipBad,
     Subset,
 )
 
 if TYPE_CHECKING:
     from sodkit.data.formats import Reading
+    from sodkit.data.formats.reading import Angle
     from sodkit.data.left_out import LeftOut
     from sodkit.data.records import Annotations, BoxKind, Detections
     from sodkit.evaluation.compare import Run
@@ -33,6 +35,10 @@ if TYPE_CHECKING:
 
 REPORT_FILES = ("left_out.csv", "metrics.json", "report.html", "per_class.csv")
 """What is written to --out, of proposals the first two."""
+
+OnlyPredicted = Annotated[
+    bool, typer.Option("--only-predicted", help="Only the images that were predicted on.")
+]
 
 
 def evaluate(
@@ -65,6 +71,7 @@ def evaluate(
     difficult: Difficult = None,
     area: Area = None,
     angle: Angle = None,
+    predictions_angle: PredictionsAngle = None,
     oriented: Oriented = False,
     subset: Subset = None,
     images: Annotated[
@@ -84,9 +91,7 @@ def evaluate(
     ] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of these draws.")] = 0,
     classes: Classes = None,
-    only_predicted: Annotated[
-        bool, typer.Option("--only-predicted", help="Only the images that were predicted on.")
-    ] = False,
+    only_predicted: OnlyPredicted = False,
     skip_bad: SkipBad = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -106,7 +111,7 @@ def evaluate(
     files = dict(zip(run_names(predictions), predictions, strict=True))
     with output_folder(out, "eval", REPORT_FILES[: 2 if proposals else 4], overwrite=overwrite):
         list_left_out(left, out)
-        part = _Part(ann, classes, boxes, proposals, only_predicted)
+        part = _Part(ann, classes, boxes, proposals, only_predicted, predictions_angle)
         annotations, found = _read(annotations, files, chosen, part)
         if proposals:
             _evaluate_proposals(annotations, found.items(), chosen, out, as_json)
@@ -149,6 +154,7 @@ class _Part:
     boxes: BoxKind | None
     proposals: bool
     only_predicted: bool
+    angle: Angle | None
 
 
 def _read(
@@ -172,7 +178,7 @@ def _read(
     for name, path in files.items():
         own = read_predicted(
             path, annotations, proposals=part.proposals, drop_other_classes=labels is not None,
-            say=note,
+            angle=part.angle, say=note,
         )  # fmt: skip
         found[name] = as_boxes(own.detections, part.boxes)
         images.append(own.images)

@@ -45,7 +45,13 @@ Area = Annotated[
 ]
 Angle = Annotated[
     Literal["radians", "degrees", "degrees-ccw"] | None,
-    typer.Option(help="Stated angles: clockwise, or counter-clockwise (default: radians)."),
+    typer.Option(help="Stated angles of ANN: clockwise, or counter-clockwise (default: radians)."),
+]
+PredictionsAngle = Annotated[
+    Literal["radians", "degrees", "degrees-ccw"] | None,
+    typer.Option(
+        help="Angles of the predictions' boxes: clockwise, or counter-clockwise (radians)."
+    ),
 ]
 Oriented = Annotated[
     bool, typer.Option("--oriented", help="Read COCO's four-corner segmentations as oriented.")

@@ -18,6 +18,7 @@ from sodkit.cli.options import (
     Json,
     Oriented,
     Overwrite,
+    PredictionsAngle,
     SkipBad,
     Subset,
 )
@@ -39,6 +40,7 @@ def visualize(
     difficult: Difficult = None,
     area: Area = None,
     angle: Angle = None,
+    predictions_angle: PredictionsAngle = None,
     oriented: Oriented = False,
     bit_depth: BitDepth = None,
     skip_bad: SkipBad = False,
@@ -78,7 +80,9 @@ def visualize(
     if predictions is not None:
         from sodkit.data.predictions.storage import read_predicted
 
-        found = read_predicted(predictions, annotations, say=note).detections
+        found = read_predicted(
+            predictions, annotations, angle=predictions_angle, say=note
+        ).detections
     folder = images or find_images(ann, annotations, subset=name)
     annotations = left.readable(annotations, folder)
     with progress("drawing") as report:

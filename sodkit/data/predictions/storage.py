@@ -13,7 +13,7 @@ that names position and id; nothing is dropped.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -21,9 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sodkit.arrays import BoolArray, FloatArray, IntArray
+from sodkit.data.formats.reading import ANGLE_UNITS, Angle
 from sodkit.data.predictions.columns import Columns
 from sodkit.data.predictions.joining import NONE, join_classes, join_images, read_beside, with_names
-from sodkit.data.predictions.json_records import read_json
+from sodkit.data.predictions.json_records import ANGLE_OPTION, read_json
 from sodkit.data.records import Annotations, Category, Detections
 from sodkit.errors import DataError
 from sodkit.files import atomic_path
@@ -62,6 +63,7 @@ def read_predicted(
     *,
     proposals: bool = False,
     drop_other_classes: bool = False,
+    angle: Angle | None = None,
     say: Callable[[str], None] = lambda message: None,
 ) -> Predicted:
     """Read predictions for the images of ``annotations``, and which images they are of.
@@ -72,6 +74,7 @@ def read_predicted(
         annotations: give the images, and the classes.
         proposals: class-agnostic: ``category_id`` may be absent and is not read; all labels 0.
         drop_other_classes: leave out predictions of classes that the annotations do not have.
+        angle: unit and direction of the angles of ``obb``; None: radians, refused beyond two pi.
         say: called with a sentence about names that are matched though they differ.
 
     Raises:
@@ -80,18 +83,25 @@ def read_predicted(
             outside [0, 1]; the message names the record and its image id.
     """
     try:
-        columns = _read(path, annotations, proposals, say)
+        columns = _read(path, annotations, proposals, angle, say)
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", where=path) from error
     if len(columns.score) == 0:
         raise DataError(
             "holds no predictions", where=path, hint="was the score threshold too high?"
         )
+    if angle is not None:
+        columns = _with_angles(columns, angle, str(path), say)
+    _reject_bad_numbers(columns, str(path), angle)
     return _joined(columns, annotations, proposals, str(path), drop_other_classes, say)
 
 
 def _read(
-    path: Path, annotations: Annotations, proposals: bool, say: Callable[[str], None]
+    path: Path,
+    annotations: Annotations,
+    proposals: bool,
+    angle: Angle | None,
+    say: Callable[[str], None],
 ) -> Columns:
     """Read a file by its format, with the names that are listed beside it."""
     if not path.exists():
@@ -107,7 +117,7 @@ def _read(
 
         columns = read_npz(path, with_category=not proposals)
     else:
-        columns = read_json(path)
+        columns = read_json(path, angle)
     return with_names(columns, read_beside(path), str(path))
 
 
@@ -174,8 +184,7 @@ def _joined(
     drop: bool,
     say: Callable[[str], None],
 ) -> Predicted:
-    """Check the columns and turn ids and names into indices."""
-    _reject_bad_numbers(columns, where)
+    """Turn ids and names into indices, and columns into detections."""
     images = annotations.images
     index, predicted = join_images(columns, images, where, say)
     labels = np.zeros(len(columns.score), np.int64)
@@ -204,7 +213,17 @@ def _detections(
     return Detections(ids, labels, scores, obb_to_xywh(obb), obb)
 
 
-def _reject_bad_numbers(columns: Columns, where: str) -> None:
+def _with_angles(columns: Columns, angle: Angle, where: str, say: Callable[[str], None]) -> Columns:
+    """Return the columns with angles in radians, clockwise."""
+    if columns.kind != "obb":
+        say(f"{where}: boxes are {columns.kind}, without an angle: its unit does not matter")
+        return columns
+    boxes = columns.boxes.copy()
+    boxes[:, 4] *= ANGLE_UNITS[angle]
+    return replace(columns, boxes=boxes)
+
+
+def _reject_bad_numbers(columns: Columns, where: str, angle: Angle | None) -> None:
     def reject(bad: BoolArray, what: str, hint: str | None = None) -> None:
         if bad.any():
             row = int(np.argmax(bad))
@@ -225,9 +244,9 @@ def _reject_bad_numbers(columns: Columns, where: str) -> None:
     if columns.kind != "poly":
         below = np.minimum(boxes[:, 2], boxes[:, 3]) < 0
         reject(below, f"{columns.kind} has a negative width or height")
-    if columns.kind == "obb":
+    if columns.kind == "obb" and angle in (None, "radians"):
         reject(
             np.abs(boxes[:, 4]) > MOST_RADIANS,
             "the angle lies beyond two pi: these are degrees, and radians are expected",
-            "write radians, clockwise with y down: degrees times pi / 180",
+            f"say what they are with {ANGLE_OPTION}",
         )
