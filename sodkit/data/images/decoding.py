@@ -198,19 +198,29 @@ def _decoded(data: npt.NDArray[np.uint8], flags: int, path: Path) -> npt.NDArray
 
 
 def _cut_off(data: npt.NDArray[np.uint8], flags: int, path: Path) -> npt.NDArray[Any] | None:
-    """Decode a JPEG that lacks its end as far as it goes; None if less than half is there.
+    """Decode a JPEG that lacks its end as far as it goes; None if nothing can be decoded.
 
     The decoder fills what is missing with grey of 128.
+
+    Raises:
+        ImageError: less than half of the rows are there: most objects would be grey.
     """
-    image = cv2.imdecode(np.append(data, np.frombuffer(JPEG_END, np.uint8)), flags)
-    if image is None:
+    data = np.append(data, np.frombuffer(JPEG_END, np.uint8))
+    image = cv2.imdecode(data, flags)
+    stored = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image is None or stored is None:
         return None
-    there = np.flatnonzero((image != _FILLED).any(axis=(1, 2)))
-    rows = len(image) - 1 - int(there[-1]) if len(there) else len(image)
-    if 2 * rows > len(image):
-        return None
+    whole, there = len(stored), np.flatnonzero((stored != _FILLED).any(axis=(1, 2)))
+    rows = whole - 1 - int(there[-1]) if len(there) else whole
+    if 2 * rows > whole:
+        raise ImageError(
+            f"image cannot be decoded: the JPEG breaks off, {whole - rows} of its {whole} rows are "
+            "there, less than half",
+            where=path,
+            hint="copy or download it again",
+        )
     warnings.warn(
-        f"{path}: the JPEG lacks its end: {rows} of its {len(image)} rows are grey",
+        f"{path}: the JPEG lacks its end: {rows} of its {whole} rows are grey",
         DataWarning,
         stacklevel=2,
     )

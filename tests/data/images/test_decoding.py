@@ -150,8 +150,19 @@ def test_a_jpeg_without_its_end_is_read_as_far_as_it_goes(tmp_path: Path) -> Non
         image = read_image(path, size=(96, 64))
     np.testing.assert_array_equal(image[:32], whole[:32])
     path.write_bytes(data[: len(data) // 4 + 300])
-    with pytest.raises(ImageError, match="cannot be decoded"):
+    with pytest.raises(ImageError, match=r"cannot be decoded: .* \d+ of its 64 rows are there"):
         read_image(path, size=(96, 64))
+
+
+def test_a_turned_jpeg_without_its_end(tmp_path: Path) -> None:
+    path = exif(jpeg(tmp_path / "a.jpg"), 6, "big")
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * 0.7)])
+    with pytest.warns(DataWarning, match=r" [1-9]\d* of its 64 rows"):
+        assert read_image(path).shape == (96, 64, 3)
+    path.write_bytes(data[: int(len(data) * 0.3)])
+    with pytest.raises(ImageError, match="less than half"):
+        read_image(path)
 
 
 def test_memory_given_does_not_keep_the_image_before(tmp_path: Path) -> None:
