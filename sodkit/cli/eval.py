@@ -12,6 +12,7 @@ import typer
 from sodkit.cli.options import (
     Angle,
     Area,
+    CategoryIds,
     Changes,
     Classes,
     Difficult,
@@ -26,8 +27,8 @@ from sodkit.cli.options import (
 
 if TYPE_CHECKING:
     from sodkit.data.formats import Reading
-    from sodkit.data.formats.reading import Angle
     from sodkit.data.left_out import LeftOut
+    from sodkit.data.predictions.columns import Stated
     from sodkit.data.records import Annotations, BoxKind, Detections
     from sodkit.evaluation.compare import Run
     from sodkit.evaluation.evaluate import IgnoreRegions
@@ -36,6 +37,13 @@ if TYPE_CHECKING:
 REPORT_FILES = ("left_out.csv", "metrics.json", "report.html", "per_class.csv")
 """What is written to --out, of proposals the first two."""
 
+Boxes = Annotated[
+    Literal["horizontal", "oriented"] | None,
+    typer.Option(help="Compare as this kind of box (default: as the data are)."),
+]
+Resamples = Annotated[
+    int, typer.Option(min=0, help="Bootstrap draws of images for intervals (report, comparison).")
+]
 OnlyPredicted = Annotated[
     bool, typer.Option("--only-predicted", help="Only the images that were predicted on.")
 ]
@@ -72,23 +80,18 @@ def evaluate(
     area: Area = None,
     angle: Angle = None,
     predictions_angle: PredictionsAngle = None,
+    category_ids: CategoryIds = None,
     oriented: Oriented = False,
     subset: Subset = None,
     images: Annotated[
         Path | None, typer.Option(help="Where file_name starts: the report shows the worst images.")
     ] = None,
-    boxes: Annotated[
-        Literal["horizontal", "oriented"] | None,
-        typer.Option(help="Compare as this kind of box (default: as the data are)."),
-    ] = None,
+    boxes: Boxes = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for report.html, metrics.json and per_class.csv."),
     ] = None,
-    resamples: Annotated[
-        int,
-        typer.Option(min=0, help="Bootstrap draws of images for intervals (report, comparison)."),
-    ] = 1000,
+    resamples: Resamples = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of these draws.")] = 0,
     classes: Classes = None,
     only_predicted: OnlyPredicted = False,
@@ -104,14 +107,16 @@ def evaluate(
     """
     from sodkit.cli.common import list_left_out, output_folder
     from sodkit.data.formats import Reading
+    from sodkit.data.predictions.columns import Stated
 
     reading = Reading(difficult, area, angle, oriented)
+    stated = Stated(predictions_angle, category_ids)
     annotations, left = _truth(ann, subset, format_, images, reading, boxes, skip_bad)
     chosen = choose_protocol(protocol, recipe, overrides or [], annotations.kind)
     files = dict(zip(run_names(predictions), predictions, strict=True))
     with output_folder(out, "eval", REPORT_FILES[: 2 if proposals else 4], overwrite=overwrite):
         list_left_out(left, out)
-        part = _Part(ann, classes, boxes, proposals, only_predicted, predictions_angle)
+        part = _Part(ann, classes, boxes, proposals, only_predicted, stated)
         annotations, found = _read(annotations, files, chosen, part)
         if proposals:
             _evaluate_proposals(annotations, found.items(), chosen, out, as_json)
@@ -154,7 +159,7 @@ class _Part:
     boxes: BoxKind | None
     proposals: bool
     only_predicted: bool
-    angle: Angle | None
+    stated: Stated
 
 
 def _read(
@@ -178,7 +183,7 @@ def _read(
     for name, path in files.items():
         own = read_predicted(
             path, annotations, proposals=part.proposals, drop_other_classes=labels is not None,
-            angle=part.angle, say=note,
+            stated=part.stated, say=note,
         )  # fmt: skip
         found[name] = as_boxes(own.detections, part.boxes)
         images.append(own.images)

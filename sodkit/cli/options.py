@@ -53,6 +53,12 @@ PredictionsAngle = Annotated[
         help="Angles of the predictions' boxes: clockwise, or counter-clockwise (radians)."
     ),
 ]
+CategoryIds = Annotated[
+    Literal["data", "from-0", "from-1"] | None,
+    typer.Option(
+        help="Numbers of classes in predictions: the data's ids, or positions in its list (data)."
+    ),
+]
 Oriented = Annotated[
     bool, typer.Option("--oriented", help="Read COCO's four-corner segmentations as oriented.")
 ]

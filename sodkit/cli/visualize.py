@@ -12,6 +12,7 @@ from sodkit.cli.options import (
     Ann,
     Area,
     BitDepth,
+    CategoryIds,
     Difficult,
     Format,
     Images,
@@ -41,6 +42,7 @@ def visualize(
     area: Area = None,
     angle: Angle = None,
     predictions_angle: PredictionsAngle = None,
+    category_ids: CategoryIds = None,
     oriented: Oriented = False,
     bit_depth: BitDepth = None,
     skip_bad: SkipBad = False,
@@ -78,10 +80,11 @@ def visualize(
     note_reading(annotations, ann)
     found = None
     if predictions is not None:
+        from sodkit.data.predictions.columns import Stated
         from sodkit.data.predictions.storage import read_predicted
 
         found = read_predicted(
-            predictions, annotations, angle=predictions_angle, say=note
+            predictions, annotations, stated=Stated(predictions_angle, category_ids), say=note
         ).detections
     folder = images or find_images(ann, annotations, subset=name)
     annotations = left.readable(annotations, folder)

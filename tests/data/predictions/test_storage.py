@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from sodkit import json_columns
+from sodkit.data.formats.reading import Angle
+from sodkit.data.predictions.columns import Stated
 from sodkit.data.predictions.storage import read_predicted, read_predictions, write_predictions
 from sodkit.data.records import Annotations, Category, Detections, ImageRecord
 from sodkit.errors import DataError
@@ -274,16 +276,17 @@ def test_the_unit_of_angles_is_stated(
     with pytest.raises(DataError) as caught:
         read_predictions(path, annotations())
     assert "--predictions-angle degrees-ccw" in (caught.value.hint or "")
-    for angle, factor in (("degrees", 1), ("degrees-ccw", -1)):
-        found = read_predicted(path, annotations(), angle=angle).detections  # type: ignore[arg-type]
+    factors: dict[Angle, int] = {"degrees": 1, "degrees-ccw": -1}
+    for angle, factor in factors.items():
+        found = read_predicted(path, annotations(), stated=Stated(angle)).detections
         assert found.obb is not None
         np.testing.assert_allclose(found.obb[:, 4], np.deg2rad([60, 0.5]) * factor)
     with pytest.raises(DataError, match="beyond two pi"):
-        read_predicted(path, annotations(), angle="radians")
+        read_predicted(path, annotations(), stated=Stated("radians"))
 
 
 def test_the_unit_of_angles_that_are_not_there(tmp_path: Path) -> None:
     path, said = tmp_path / "p.json", list[str]()
     path.write_text(json.dumps([GOOD]))
-    read_predicted(path, annotations(), angle="degrees", say=said.append)
+    read_predicted(path, annotations(), stated=Stated("degrees"), say=said.append)
     assert "without an angle" in said[0]
