@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sodkit.cli.options import Angle, Ann, Area, Difficult, Format, Images, Json, Oriented, Subset
+from sodkit.cli.options import (
+    Angle,
+    Ann,
+    Area,
+    BitDepth,
+    Difficult,
+    Format,
+    Images,
+    Json,
+    Oriented,
+    Subset,
+)
 
 if TYPE_CHECKING:
     from sodkit.data.checking.check_profile import Profile
@@ -26,6 +37,7 @@ def check(
     angle: Angle = None,
     oriented: Oriented = False,
     subset: Subset = None,
+    bit_depth: BitDepth = None,
     classes: Annotated[
         str | None,
         typer.Option(help="The right class names: a text file, one a line, or a,b,c."),
@@ -50,7 +62,7 @@ def check(
             ann, images=images, format=format_, classes=_names(classes),
             reading=Reading(difficult, area, angle, oriented),
             look_at_images=not no_images, workers=workers, progress=report_progress,
-            subset=subset,
+            subset=subset, bit_depth=bit_depth,
         )  # fmt: skip
     if as_json:
         print_json(report.as_dict())

@@ -12,6 +12,7 @@ import typer
 from sodkit.cli.options import (
     Angle,
     Area,
+    CategoryIds,
     Changes,
     Classes,
     Difficult,
@@ -19,6 +20,7 @@ from sodkit.cli.options import (
     Json,
     Oriented,
     Overwrite,
+    PredictionsAngle,
     SkipBad,
     Subset,
 )
@@ -26,6 +28,7 @@ from sodkit.cli.options import (
 if TYPE_CHECKING:
     from sodkit.data.left_out import LeftOut
     from sodkit.data.opening import Source
+    from sodkit.data.predictions.columns import Stated
     from sodkit.data.records import Annotations, BoxKind, Detections
     from sodkit.evaluation.compare import Run
     from sodkit.evaluation.evaluate import IgnoreRegions
@@ -33,6 +36,17 @@ if TYPE_CHECKING:
 
 REPORT_FILES = ("left_out.csv", "metrics.json", "report.html", "per_class.csv")
 """What is written to --out, of proposals the first two."""
+
+Boxes = Annotated[
+    Literal["horizontal", "oriented"] | None,
+    typer.Option(help="Compare as this kind of box (default: as the data are)."),
+]
+Resamples = Annotated[
+    int, typer.Option(min=0, help="Bootstrap draws of images for intervals (report, comparison).")
+]
+OnlyPredicted = Annotated[
+    bool, typer.Option("--only-predicted", help="Only the images that were predicted on.")
+]
 
 
 def evaluate(
@@ -63,28 +77,22 @@ def evaluate(
     difficult: Difficult = None,
     area: Area = None,
     angle: Angle = None,
+    predictions_angle: PredictionsAngle = None,
+    category_ids: CategoryIds = None,
     oriented: Oriented = False,
     subset: Subset = None,
     images: Annotated[
         Path | None, typer.Option(help="Where file_name starts: the report shows the worst images.")
     ] = None,
-    boxes: Annotated[
-        Literal["horizontal", "oriented"] | None,
-        typer.Option(help="Compare as this kind of box (default: as the data are)."),
-    ] = None,
+    boxes: Boxes = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for report.html, metrics.json and per_class.csv."),
     ] = None,
-    resamples: Annotated[
-        int,
-        typer.Option(min=0, help="Bootstrap draws of images for intervals (report, comparison)."),
-    ] = 1000,
+    resamples: Resamples = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of these draws.")] = 0,
     classes: Classes = None,
-    only_predicted: Annotated[
-        bool, typer.Option("--only-predicted", help="Only the images that were predicted on.")
-    ] = False,
+    only_predicted: OnlyPredicted = False,
     skip_bad: SkipBad = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -98,15 +106,17 @@ def evaluate(
     from sodkit.cli.common import list_left_out, output_folder
     from sodkit.data.formats import Reading
     from sodkit.data.opening import Source
+    from sodkit.data.predictions.columns import Stated
 
     how = Reading(difficult, area, angle, oriented)
     source = Source(ann, format_, images, subset, how, classes)
     annotations, left = _truth(source, boxes, skip_bad=skip_bad)
+    stated = Stated(predictions_angle, category_ids)
     chosen = choose_protocol(protocol, recipe, overrides or [], annotations.kind)
     files = dict(zip(run_names(predictions), predictions, strict=True))
     with output_folder(out, "eval", REPORT_FILES[: 2 if proposals else 4], overwrite=overwrite):
         list_left_out(left, out)
-        part = _Part(source, boxes, proposals, only_predicted)
+        part = _Part(source, boxes, proposals, only_predicted, stated)
         annotations, found = _read(annotations, files, chosen, part)
         if proposals:
             _evaluate_proposals(annotations, found.items(), chosen, out, as_json)
@@ -136,6 +146,7 @@ class _Part:
     boxes: BoxKind | None
     proposals: bool
     only_predicted: bool
+    stated: Stated
 
 
 def _read(
@@ -160,7 +171,7 @@ def _read(
     for name, path in files.items():
         own = read_predicted(
             path, annotations, proposals=part.proposals, drop_other_classes=labels is not None,
-            say=note,
+            stated=part.stated, say=note,
         )  # fmt: skip
         found[name] = as_boxes(own.detections, part.boxes)
         images.append(own.images)

@@ -17,6 +17,12 @@ Images = Annotated[
 Format = Annotated[
     str | None, typer.Option("--format", help="Format of the annotations, if not recognised.")
 ]
+BitDepth = Annotated[
+    int | None,
+    typer.Option(
+        min=8, max=16, help="Bits in use of images of more than 8 (default: each its own range)."
+    ),
+]
 Classes = Annotated[
     str | None, typer.Option(metavar="NAMES", help="Only these classes: names with commas.")
 ]
@@ -39,7 +45,19 @@ Area = Annotated[
 ]
 Angle = Annotated[
     Literal["radians", "degrees", "degrees-ccw"] | None,
-    typer.Option(help="Stated angles: clockwise, or counter-clockwise (default: radians)."),
+    typer.Option(help="Stated angles of ANN: clockwise, or counter-clockwise (default: radians)."),
+]
+PredictionsAngle = Annotated[
+    Literal["radians", "degrees", "degrees-ccw"] | None,
+    typer.Option(
+        help="Angles of the predictions' boxes: clockwise, or counter-clockwise (radians)."
+    ),
+]
+CategoryIds = Annotated[
+    Literal["data", "from-0", "from-1"] | None,
+    typer.Option(
+        help="Numbers of classes in predictions: the data's ids, or positions in its list (data)."
+    ),
 ]
 Oriented = Annotated[
     bool, typer.Option("--oriented", help="Read COCO's four-corner segmentations as oriented.")

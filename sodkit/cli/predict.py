@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sodkit.cli.options import (
+    BitDepth,
     CheckpointPath,
     Classes,
     Device,
@@ -64,6 +65,7 @@ def predict(
         bool, typer.Option("--recursive", help="Take the images in subfolders of folders, too.")
     ] = False,
     batch: Annotated[int | None, typer.Option(min=1, help="Windows a batch.")] = None,
+    bit_depth: BitDepth = None,
     classes: Classes = None,
     skip_bad: SkipBad = False,
     device: Device = "auto",
@@ -96,7 +98,7 @@ def predict(
         options = _options(
             PredictOptions.of(loaded.recipe),
             {"size": size, "stride": stride, "merge_nms": merge_nms, "batch": batch,
-             "proposals": proposals},
+             "proposals": proposals, "bit_depth": bit_depth},
             {"score": score, "nms": nms, "max_per_patch": max_per_patch}, no_split=no_split,
         )  # fmt: skip
         found, targets = _detect(loaded, targets, target, options, left)

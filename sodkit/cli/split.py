@@ -10,6 +10,7 @@ import typer
 from sodkit.cli.options import (
     Angle,
     Area,
+    BitDepth,
     Classes,
     Difficult,
     Format,
@@ -72,6 +73,7 @@ def split(
     ] = None,
     image_format: Annotated[ImageFormat | None, typer.Option(help="Of the patches (jpg).")] = None,
     quality: Annotated[int | None, typer.Option(help="Of JPEG, 1..100 (95).")] = None,
+    bit_depth: BitDepth = None,
     workers: Annotated[int | None, typer.Option(help="Threads (one a core).")] = None,
     skip_bad: SkipBad = False,
     overwrite: Overwrite = False,
@@ -94,6 +96,7 @@ def split(
         profile, sizes=_numbers(size, "--size"), strides=_numbers(stride, "--stride"),
         min_visible=min_visible, truncated=truncated, ignore=ignore,
         empty=_empty(empty), format=image_format, quality=quality,
+        bit_depth=bit_depth,
     )  # fmt: skip
     reading = Reading(difficult, area, angle, oriented)
     source = Source(ann, format_, images, None, reading, classes)

@@ -13,6 +13,7 @@ import typer
 from sodkit.cli.options import (
     Angle,
     Area,
+    BitDepth,
     Changes,
     Classes,
     Device,
@@ -59,6 +60,7 @@ def train(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Short for --set schedule.epochs=N.")
     ] = None,
+    bit_depth: BitDepth = None,
     format_: Format = None,
     difficult: Difficult = None,
     area: Area = None,
@@ -85,7 +87,7 @@ def train(
     from sodkit.engine.training_run import execute, fresh_plan, resumed_plan
     from sodkit.errors import UsageError
 
-    changes = [*(overrides or ()), *([f"schedule.epochs={epochs}"] if epochs else [])]
+    changes = _changes(overrides, {"schedule.epochs": epochs, "input.bit_depth": bit_depth})
     if resume is not None:
         if overwrite:
             raise UsageError("--resume continues a run: leave --overwrite away")
@@ -109,6 +111,11 @@ def train(
         rows = [(name, f"{value:.4g}") for name, value in result.items() if value is not None]
         print_table(f"run {plan.out}", ("last epoch", ""), rows)
     note(f"next: {next_command(plan.out, plan.paths)}")
+
+
+def _changes(overrides: list[str] | None, short: dict[str, int | None]) -> list[str]:
+    """Return what ``--set`` gives, and the options that are short for it."""
+    return [*(overrides or ()), *(f"{key}={value}" for key, value in short.items() if value)]
 
 
 def _text(path: Path | None) -> str | None:

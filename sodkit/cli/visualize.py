@@ -11,6 +11,8 @@ from sodkit.cli.options import (
     Angle,
     Ann,
     Area,
+    BitDepth,
+    CategoryIds,
     Classes,
     Difficult,
     Format,
@@ -18,6 +20,7 @@ from sodkit.cli.options import (
     Json,
     Oriented,
     Overwrite,
+    PredictionsAngle,
     SkipBad,
     Subset,
 )
@@ -39,7 +42,10 @@ def visualize(
     difficult: Difficult = None,
     area: Area = None,
     angle: Angle = None,
+    predictions_angle: PredictionsAngle = None,
+    category_ids: CategoryIds = None,
     oriented: Oriented = False,
+    bit_depth: BitDepth = None,
     skip_bad: SkipBad = False,
     subset: Subset = None,
     classes: Classes = None,
@@ -59,17 +65,19 @@ def visualize(
     from sodkit.data.restriction import chosen_labels, only_labels
     from sodkit.viz.dataset_pictures import visualize as draw
 
-    left, reading = LeftOut(bad=skip_bad), Reading(difficult, area, angle, oriented)
+    left = LeftOut(bad=skip_bad, bit_depth=bit_depth)
+    reading = Reading(difficult, area, angle, oriented)
     source = of_one_subset(Source(ann, format_, images, subset, reading, classes), note)
     annotations = open_source(source, left, note, all_classes=True)
     found = None
     if predictions is not None:
+        from sodkit.data.predictions.columns import Stated
         from sodkit.data.predictions.storage import read_predicted
 
-        some = classes is not None
         found = read_predicted(
-            predictions, annotations, drop_other_classes=some, say=note
-        ).detections
+            predictions, annotations, drop_other_classes=classes is not None,
+            stated=Stated(predictions_angle, category_ids), say=note,
+        ).detections  # fmt: skip
     if classes is not None:
         count = len(annotations.categories)
         labels = chosen_labels(classes, annotations.categories, str(ann), note)
@@ -80,7 +88,7 @@ def visualize(
     with progress("drawing") as report:
         paths = draw(
             annotations, folder, out, detections=found, score=score, ignore=ignore,
-            zoom=zoom, limit=limit, overwrite=overwrite, progress=report,
+            zoom=zoom, limit=limit, overwrite=overwrite, bit_depth=bit_depth, progress=report,
         )  # fmt: skip
     list_left_out(left, out)
     if as_json:

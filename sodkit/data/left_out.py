@@ -27,12 +27,16 @@ class LeftOut:
     Args:
         bad: leave out boxes of the kinds in ``SKIPPED``, and images that cannot be read.
         missing: leave out labels whose image is not there.
+        bit_depth: of images of more than 8 bits, see ``read_image``.
     """
 
-    def __init__(self, *, bad: bool, missing: bool | None = None) -> None:
+    def __init__(
+        self, *, bad: bool, missing: bool | None = None, bit_depth: int | None = None
+    ) -> None:
         self.errors: list[DataError] = []
         self._bad = bad
         self._missing = bad if missing is None else missing
+        self._bit_depth = bit_depth
 
     @property
     def report(self) -> Report:
@@ -75,7 +79,9 @@ class LeftOut:
         if not self._bad:
             return annotations
         annotations = self.without_missing(annotations)
-        work = map_in_order(lambda image: _fault(image, folder), annotations.images, threads)
+        work = map_in_order(
+            lambda image: _fault(image, folder, self._bit_depth), annotations.images, threads
+        )
         faults = list(work)
         self.errors += [fault for fault in faults if fault is not None]
         kept = np.array([index for index, fault in enumerate(faults) if fault is None], np.int64)
@@ -106,9 +112,9 @@ class LeftOut:
         return [f"left out: {len(self.errors)}{end}", *first]
 
 
-def _fault(image: ImageRecord, folder: Path) -> DataError | None:
+def _fault(image: ImageRecord, folder: Path, bit_depth: int | None) -> DataError | None:
     try:
-        read_image(folder / image.file_name, size=(image.width, image.height))
+        read_image(folder / image.file_name, size=(image.width, image.height), bit_depth=bit_depth)
     except DataError as error:
         return error
     return None

@@ -41,6 +41,7 @@ class PredictOptions:
         merge_nms: IoU above which detections of one class in different patches are one.
         proposals: give this many class-agnostic proposals a patch instead of detections.
         readers: threads that decode images.
+        bit_depth: bits in use of images of more than 8; None: each by its own range.
     """
 
     size: int | None
@@ -50,6 +51,7 @@ class PredictOptions:
     keep: Keep = field(default_factory=Keep)
     proposals: int | None = None
     readers: int = 2
+    bit_depth: int | None = None
 
     def __post_init__(self) -> None:
         if self.size is not None and not 1 <= self.stride <= self.size:
@@ -63,7 +65,7 @@ class PredictOptions:
         """Return the recipe's own options."""
         return cls(
             size=recipe.input.patch, stride=recipe.input.stride, merge_nms=recipe.merge.nms,
-            batch=recipe.schedule.batch, keep=recipe.keep,
+            batch=recipe.schedule.batch, keep=recipe.keep, bit_depth=recipe.input.bit_depth,
         )  # fmt: skip
 
 
@@ -229,7 +231,9 @@ def _cut(
     image: ImageRecord, folder: Path, recipe: Recipe, options: PredictOptions
 ) -> list[_Window]:
     """Read an image and cut it into resized windows, padded to the window's size if smaller."""
-    pixels = read_image(folder / image.file_name, size=(image.width, image.height))
+    pixels = read_image(
+        folder / image.file_name, size=(image.width, image.height), bit_depth=options.bit_depth
+    )
     if options.size is None:
         starts, size = [(0, 0)], max(image.width, image.height)
     else:

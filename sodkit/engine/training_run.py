@@ -29,6 +29,7 @@ from sodkit.evaluation.protocol import protocol_of
 from sodkit.lock import check_no_writer, lock_folder
 from sodkit.models.detector import DetectorModule
 from sodkit.settings import Recipe
+from sodkit.tiling.folder import depth_of_patches
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,9 @@ def fresh_plan(
 ) -> RunPlan:
     """Plan a new run; recipe None takes the one of ``DEFAULT_RECIPES`` that fits the data.
 
+    Patches that were cut with a stated bit depth set ``input.bit_depth``: prediction then reads
+    images as they were read.
+
     Raises:
         UsageError: ``out`` is taken.
         DataError: no recipe is named and the data cannot be read.
@@ -62,6 +66,8 @@ def fresh_plan(
         left = LeftOut(bad=paths.skip_bad)
         source = of_one_subset(paths.source(paths.data, paths.images), _nothing, TRAINED)
         recipe = DEFAULT_RECIPES[open_source(source, left, _nothing).kind]
+    depth = depth_of_patches(Path(paths.data))
+    overrides = [*([f"input.bit_depth={depth}"] if depth else []), *overrides]
     return RunPlan(load_recipe(recipe, overrides), paths, out, resume=False, overwrite=overwrite)
 
 
@@ -116,7 +122,7 @@ def execute(
         target = pick_device(device)
         if threads is not None:
             torch.set_num_threads(threads)
-        left = LeftOut(bad=plan.paths.skip_bad)
+        left = LeftOut(bad=plan.paths.skip_bad, bit_depth=plan.recipe.input.bit_depth)
         annotations, images = _read(
             plan.paths.data, plan.paths.images, plan.paths, left, TRAINED, say
         )

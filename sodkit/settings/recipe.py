@@ -23,6 +23,9 @@ class Input(Settings):
         (0, 0, 0), description="RGB of the padding of images smaller than a patch, at prediction"
     )
     pad_to: Count = Field(32, description="zero-padded right and bottom to a multiple")
+    bit_depth: Annotated[int, Field(ge=8, le=16)] | None = Field(
+        None, description="bits in use of images of more than 8; null: each by its own range"
+    )
     horizontal_flip: Share = 0.5
     vertical_flip: Share = 0.0
 

@@ -82,10 +82,25 @@ def finish(out: Path, mark: str, report: dict[str, Any]) -> None:
     (out / _RUNNING).unlink(missing_ok=True)
 
 
+def depth_of_patches(path: Path) -> int | None:
+    """Return the stated bit depth of the images that patches were cut from, None if unknown.
+
+    Args:
+        path: what a split wrote: its folder, that of several subsets, or the annotations in it.
+    """
+    places = [path, *sorted(path.glob("*/"))] if path.is_dir() else [path.parent]
+    claims = [_read_claim(place) for place in places]
+    depths = {claim.settings.get("bit_depth") for claim in claims if claim is not None}
+    (depth,) = depths if len(depths) == 1 else (None,)
+    return depth if isinstance(depth, int) else None
+
+
 def fingerprint(annotations: Annotations, settings: SplitSettings) -> str:
     """Return a digest of everything that decides what is written, but for the images' pixels."""
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(repr((_SCHEMA, settings.as_dict(), annotations.categories)).encode())
+    # a depth that is not stated is left out: splits of earlier versions know none
+    rules = {key: value for key, value in settings.as_dict().items() if value is not None}
+    digest.update(repr((_SCHEMA, rules, annotations.categories)).encode())
     for image in annotations.images:
         digest.update(repr(image).encode())
     polygons = annotations.polygons

@@ -34,6 +34,7 @@ class SplitSettings:
         empty: patches without an object: kept, skipped, or this share of them kept.
         format: of the patches' files.
         quality: of JPEG, 1..100.
+        bit_depth: bits 8..16 in use of images of more than 8; None: each by its own range.
         also: further windows cut from the same images, (size, stride) each: several scales at once.
     """
 
@@ -48,6 +49,7 @@ class SplitSettings:
     empty: Empty | float = "keep"
     format: ImageFormat = "jpg"
     quality: int = 95
+    bit_depth: int | None = None
     also: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
@@ -63,6 +65,8 @@ class SplitSettings:
         _require(share or self.empty in ("keep", "skip"), "--empty", "keep, skip or a share 0 to 1")
         _require(self.format in ("jpg", "png"), "--image-format", "jpg or png")
         _require(1 <= self.quality <= 100, "--quality", "a quality is 1 to 100")
+        deep = self.bit_depth is None or 8 <= self.bit_depth <= 16
+        _require(deep, "--bit-depth", "a depth is 8 to 16 bits")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings for JSON."""

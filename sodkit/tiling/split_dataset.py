@@ -181,7 +181,9 @@ class _Job:
         record, settings = self.annotations.images[index], self.settings
         path = self.images_dir / record.file_name
         size = (record.width, record.height)
-        image = read_image(path, size=size, order="bgr", into=self._memory.of(size))
+        image = read_image(
+            path, size=size, order="bgr", into=self._memory.of(size), bit_depth=settings.bit_depth
+        )
         painted = painted_rows(self.annotations, self.rows[index], settings)
         spared = np.setdiff1d(self.rows[index], painted)
         take = self.annotations.take

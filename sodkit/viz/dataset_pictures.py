@@ -35,6 +35,7 @@ def visualize(
     zoom: int = 0,
     limit: int | None = None,
     overwrite: bool = False,
+    bit_depth: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
     """Draw ground truth, and predictions if given, on every image; one JPEG an image.
@@ -52,6 +53,7 @@ def visualize(
         zoom: how many of the smallest objects are shown magnified below the image.
         limit: draw only the first so many images.
         overwrite: replace the pictures of an earlier call.
+        bit_depth: bits in use of images of more than 8; None: each by its own range.
         progress: called with (done, total) after each image.
 
     Returns:
@@ -76,7 +78,10 @@ def visualize(
     names = names[: len(records)]
     with fill_folder(out_dir, COMMAND, names, overwrite=overwrite):
         for index, record in enumerate(records):
-            image = read_image(images_dir / record.file_name, size=(record.width, record.height))
+            image = read_image(
+                images_dir / record.file_name, size=(record.width, record.height),
+                bit_depth=bit_depth,
+            )  # fmt: skip
             mine = None if detections is None else detections.take(found[index])
             truth = annotations.take(rows[index]) if annotated else None
             picture = draw_picture(image, annotations.categories, truth, mine, style)

@@ -42,7 +42,7 @@ def test_choices_are_listed_and_all_else_is_refused(command: str, option: str) -
 
 
 def test_choices_are_what_the_package_knows() -> None:
-    assert len(CHOICES) == 31
+    assert len(CHOICES) == 35
     assert CHOICES["convert", "to"] == WRITTEN
     assert CHOICES["eval", "protocol"] == tuple(PROTOCOLS)
     assert CHOICES["split", "profile"] == tuple(PROFILES)

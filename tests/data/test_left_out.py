@@ -64,3 +64,18 @@ def test_no_image_that_can_be_read(ann: Path) -> None:
     (ann.parent / "1.png").unlink()
     with pytest.raises(DataError, match="none of the 2 images"):
         left.readable(own, ann.parent)
+
+
+@pytest.mark.parametrize("content", [b"no image", None])
+def test_an_image_whose_size_is_neither_stated_nor_read(ann: Path, content: bytes | None) -> None:
+    ann.write_text(ann.read_text().replace(', "width": 30, "height": 20', ""))
+    (ann.parent / "2.png").unlink()
+    if content is not None:
+        (ann.parent / "2.png").write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        read_annotations(ann, report=LeftOut(bad=False).report)
+    assert "--skip-bad" in (caught.value.hint or "")
+    left = LeftOut(bad=True)
+    own = read_annotations(ann, report=left.report)
+    assert [(image.id, image.width, image.height) for image in own.images] == [(1, 30, 20)]
+    assert "2.png" in str(left.errors[0])

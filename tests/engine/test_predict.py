@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -195,3 +196,23 @@ def test_a_broken_image_is_left_out(recipe: Recipe, tmp_path: Path) -> None:
     )  # fmt: skip
     assert found.image_ids.tolist() == [records[0].id, records[2].id]
     assert bad == [records[1].id]
+
+
+def test_the_recipe_states_the_depth_of_images(recipe: Recipe, tmp_path: Path) -> None:
+    record = picture(tmp_path, "a.png", 90, 80, (20, 20))
+    pixels = np.zeros((80, 90, 3), np.uint16)
+    pixels[20:28, 20:28] = 1023
+    cv2.imwrite(str(tmp_path / "a.png"), pixels)
+
+    def find(depth: int | None) -> int:
+        own = recipe.model_copy(
+            update={"input": recipe.input.model_copy(update={"bit_depth": depth})}
+        )
+        options = replace(OPTIONS, bit_depth=PredictOptions.of(own).bit_depth)
+        found = predict_images(
+            FindsBlobs(), own, [record], tmp_path, device=CPU, options=options
+        )  # fmt: skip
+        return len(found)
+
+    assert find(None) == find(10) == 1
+    assert find(12) == 0  # as dark as it is

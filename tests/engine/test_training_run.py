@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from sodkit.config import dump_recipe
+from sodkit.data.formats import read_annotations
 from sodkit.data.formats.coco_write import write
 from sodkit.data.formats.reading import Reading
 from sodkit.data.formats.subsets import TRAINED, VALIDATED
@@ -30,6 +31,8 @@ from sodkit.engine.training_run import (
 from sodkit.errors import DataError, UsageError
 from sodkit.lock import LOCK, check_no_writer
 from sodkit.settings import Recipe
+from sodkit.tiling.settings import SplitSettings
+from sodkit.tiling.split_dataset import split_dataset
 
 
 @pytest.fixture
@@ -145,3 +148,16 @@ def test_validation_classes_are_matched_by_name(data: tuple[Annotations, Path]) 
     with pytest.raises(DataError, match="not trained on: bus") as caught:
         with_classes_of(trained, strange, "val.json")
     assert "--classes" in (caught.value.hint or "")
+
+
+def test_patches_pass_the_depth_of_their_images_on(
+    recipe: Recipe, data: tuple[Annotations, Path], ann: Path, tmp_path: Path
+) -> None:
+    settings = SplitSettings(size=96, stride=96, bit_depth=12)
+    split_dataset(read_annotations(ann), data[1], tmp_path / "patches", settings)
+    assert plan(recipe, ann, tmp_path / "run").recipe.input.bit_depth is None
+    for path in (tmp_path / "patches", tmp_path / "patches/annotations.json"):
+        made = fresh_plan(
+            str(ann.parent / "recipe.yaml"), [], paths=DataPaths(str(path)), out=tmp_path / "run"
+        )
+        assert made.recipe.input.bit_depth == 12

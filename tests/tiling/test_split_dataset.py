@@ -179,6 +179,16 @@ def test_other_settings_need_overwrite(source: Path, tmp_path: Path) -> None:
     assert content(out) == content(tmp_path / "fresh")
 
 
+def test_a_stated_depth_scales_the_patches(source: Path, tmp_path: Path) -> None:
+    for path in (source.parent / "photos").rglob("*.png"):
+        height, width = cv2.imread(str(path)).shape[:2]
+        cv2.imwrite(str(path), np.full((height, width, 3), 800, np.uint16))
+    for depth, value in ((None, 200), (12, 50)):
+        out = tmp_path / f"{depth}"
+        split(source, out, replace(RULES, format="png", bit_depth=depth))
+        assert min(cv2.imread(str(path)).max() for path in out.rglob("*.png")) == value
+
+
 def test_other_annotations_need_overwrite(source: Path, tmp_path: Path) -> None:
     split(source, tmp_path / "out")
     data = json.loads(source.read_text())

@@ -16,6 +16,8 @@ from sodkit.tiling.settings import DEFAULT, SODA_A, SODA_D, SplitSettings, split
         {"min_visible": 1},
         {"quality": 1},
         {"quality": 100},
+        {"bit_depth": 8},
+        {"bit_depth": 16},
         {"empty": 0.0},
         {"empty": 1.0},
         {"empty": "skip"},
@@ -38,6 +40,8 @@ def test_both_ends_of_a_range_are_in_it(fine: dict[str, Any]) -> None:
         ({"min_visible": 1.01}, "--min-visible"),
         ({"quality": 101}, "--quality"),
         ({"quality": 0}, "--quality"),
+        ({"bit_depth": 7}, "--bit-depth"),
+        ({"bit_depth": 17}, "--bit-depth"),
         ({"empty": -0.5}, "--empty"),
         ({"empty": 1}, "--empty"),  # a share is a float
         ({"also": ((65_501, 1),)}, "--size"),

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from sodkit.data.checking.findings import Finding
 from sodkit.data.formats.folders import is_file
 from sodkit.data.images.decoding import JPEG_END, JPEG_START, read_image, read_raw
-from sodkit.data.images.deep import described
+from sodkit.data.images.deep import Values, described
 from sodkit.data.images.image_size import orientation, read_header
 from sodkit.data.records import ImageRecord
 from sodkit.errors import DataError, ImageSizeError
@@ -27,6 +29,7 @@ class _Look:
 
     findings: tuple[Finding, ...]
     digest: bytes | None
+    deep: Values | None = None
 
 
 def image_findings(
@@ -36,6 +39,7 @@ def image_findings(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     earlier: dict[bytes, str] | None = None,
+    bit_depth: int | None = None,
 ) -> Iterator[Finding]:
     """Yield what is wrong with image files, in the order of the images.
 
@@ -45,13 +49,17 @@ def image_findings(
         workers: threads, None: one a core.
         progress: called with (done, total).
         earlier: digests of the images of other subsets, with their paths; those of these are added.
+        bit_depth: of images of more than 8 bits, see ``read_image``.
     """
     others = {} if earlier is None else dict(earlier)
     seen: dict[bytes, str] = {}
     count = workers or os.cpu_count() or 1
-    looks = map_in_order(lambda image: _look(image, folder), images, count)
+    deep: list[tuple[str, Values]] = []
+    looks = map_in_order(lambda image: _look(image, folder, bit_depth), images, count)
     for done, (image, look) in enumerate(zip(images, looks, strict=True), start=1):
         yield from look.findings
+        if look.deep is not None:
+            deep.append((str(folder / image.file_name), look.deep))
         if look.digest is not None:
             if look.digest in others:
                 what = f"the same image as {others[look.digest]} of another subset"
@@ -67,23 +75,33 @@ def image_findings(
                 yield Finding("warning", "duplicate-image", what, where)
         if progress is not None:
             progress(done, len(images))
+    if bit_depth is None:
+        yield from _deep_findings(deep, len(images))
 
 
-def _look(image: ImageRecord, folder: Path) -> _Look:
+def _deep_findings(deep: Sequence[tuple[str, Values]], images: int) -> Iterator[Finding]:
+    """Yield what values the images of more than 8 bits have, once for each form of them."""
+    for form in dict.fromkeys(values.form for _, values in deep):
+        alike = [(where, values) for where, values in deep if values.form == form]
+        what, hint = described([values for _, values in alike])
+        share = "the image has" if images == 1 else f"{len(alike)} of {images} images have"
+        yield Finding("warning", "bits", f"{share} {what}", alike[0][0], hint)
+
+
+def _look(image: ImageRecord, folder: Path, bit_depth: int | None) -> _Look:
     path = folder / image.file_name
     if not is_file(path):
         return _Look((Finding("error", "missing", "no such image", str(path)),), None)
-    findings = []
+    findings, deep = [], None
     try:
-        read_image(path, size=(image.width, image.height))
+        read_image(path, size=(image.width, image.height), bit_depth=bit_depth)
         exif = orientation(path)
         if exif != 1:
             findings.append(_rotated(path, exif, image))
         header = read_header(path)
-        if header is not None and (header.bits or 8) > 8:
-            what = described(read_raw(path))
-            hint = "scale all images alike to 8 bits, if the depth differs between them"
-            findings.append(Finding("warning", "bits", what, str(path), hint))
+        if header is None or header.bits is None or header.bits > 8:
+            raw = read_raw(path)
+            deep = None if raw.dtype == np.uint8 else Values.of(raw)
         data = path.read_bytes()
         if data.startswith(JPEG_START) and not data.rstrip(b"\0").endswith(JPEG_END):
             what = "the JPEG lacks its end: what is missing is read as grey"
@@ -95,7 +113,7 @@ def _look(image: ImageRecord, folder: Path) -> _Look:
     except OSError as error:
         what = f"cannot be read: {error.strerror}"
         return _Look((Finding("error", "unreadable", what, str(path)),), None)
-    return _Look(tuple(findings), digest)
+    return _Look(tuple(findings), digest, deep)
 
 
 def _rotated(path: Path, exif: int, image: ImageRecord) -> Finding:

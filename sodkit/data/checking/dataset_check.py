@@ -70,6 +70,7 @@ def check_dataset(
     workers: int | None = None,
     progress: Progress | None = None,
     subset: str | None = None,
+    bit_depth: int | None = None,
 ) -> CheckReport:
     """Find everything wrong with annotations and their images.
 
@@ -85,11 +86,14 @@ def check_dataset(
         workers: threads that decode, None: one a core.
         progress: called with (done, total) images.
         subset: the only one to check.
+        bit_depth: bits in use of images of more than 8; None: each by its own range.
 
     Raises:
         UsageError: an unknown ``format`` or ``subset``.
     """
-    options = _Options(images, format, classes, reading, look_at_images, workers, progress)
+    options = _Options(
+        images, format, classes, reading, look_at_images, workers, progress, bit_depth
+    )
     names = [] if subset is not None else _subset_names(path, format)
     if len(names) < 2:
         return _check_source(path, names[0] if names else subset, options, {})
@@ -110,6 +114,7 @@ class _Options:
     look_at_images: bool
     workers: int | None
     progress: Progress | None
+    bit_depth: int | None
 
 
 def _subset_names(path: Path, format: str | None) -> list[str]:
@@ -148,6 +153,11 @@ def _check_source(
         folder = options.images or find_images(path, own, subset=subset)
         there = [image for image in own.images if image.file_name not in missing]
         findings += image_findings(
-            there, folder, workers=options.workers, progress=options.progress, earlier=earlier
+            there,
+            folder,
+            workers=options.workers,
+            progress=options.progress,
+            earlier=earlier,
+            bit_depth=options.bit_depth,
         )
     return CheckReport(tuple(one_a_cause(findings)), profile_of(own), folder)

@@ -20,6 +20,7 @@ with a note.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -29,6 +30,7 @@ import numpy as np
 
 from sodkit.data.formats.assemble import Collected
 from sodkit.data.formats.coco_columns import collect_annotations
+from sodkit.data.formats.folders import image_folders, is_file
 from sodkit.data.formats.reading import AS_STATED, Reading
 from sodkit.data.formats.source import (
     Report,
@@ -40,7 +42,7 @@ from sodkit.data.formats.source import (
     stop,
 )
 from sodkit.data.records import Category, ImageRecord, Note
-from sodkit.errors import DataError
+from sodkit.errors import DataError, ImageError
 from sodkit.json_text import Id, decode_items
 
 Side = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
@@ -99,7 +101,8 @@ def collect(
 
     Args:
         path: the JSON file.
-        images: where ``file_name`` starts; needed only if the file does not state image sizes.
+        images: where ``file_name`` starts, for sizes of images that are not stated; None: looked
+            for in the usual folders.
         report: called with every image, category or annotation that is wrong; it is left out, and
             so are the annotations of a wrong image or category.
         reading: what the user decides.
@@ -108,12 +111,12 @@ def collect(
         DataError: anything missing or wrong, with the file and line or JSON path and id.
     """
     content = decode_json(read_bytes(path), _File, path, form=_FORM)
-    records = []
+    records, folders = [], image_folders(path) if images is None else [images]
     for index, image in decode_list(
         content.images, _Image, path, "images", report, lax=True, form=_IMAGE_FORM
     ):
         try:
-            records.append(_record(image, index, path, images))
+            records.append(_record(image, index, path, folders))
         except DataError as error:
             report(error, "form")
     found = decode_list(
@@ -177,7 +180,7 @@ def _without_roots(source: Collected, categories: list[_Category]) -> Collected:
     )
 
 
-def _record(image: _Image, index: int, path: Path, folder: Path | None) -> ImageRecord:
+def _record(image: _Image, index: int, path: Path, folders: Sequence[Path]) -> ImageRecord:
     where = f"{path}: images[{index}] (id {image.id})"
     known = image.width is not None and image.height is not None
     name = (stated_name if known else safe_name)(image.file_name, where)
@@ -186,16 +189,17 @@ def _record(image: _Image, index: int, path: Path, folder: Path | None) -> Image
         raise DataError(f"a patch without {missing}", where=where)
     width, height = image.width, image.height
     if width is None or height is None:
-        if folder is None:
-            raise DataError(
-                "width or height is missing",
+        file = next((folder / name for folder in folders if is_file(folder / name)), None)
+        if file is None:
+            raise ImageError(
+                f"width or height is missing, and no such image is there to read it from: {name}",
                 where=where,
-                hint="add them, or give the folder of the images: they are read from there",
+                hint="add them, or give the folder of the images by --images",
             )
         # Imported here: OpenCV takes longer to load than many a file to read.
         from sodkit.data.images.decoding import image_size
 
-        width, height = image_size(folder / name)
+        width, height = image_size(file)
     return ImageRecord(
         image.id, name, width, height, image.ori_id, image.ori_file_name, image.start_coord
     )

@@ -56,8 +56,8 @@ _LARGEST = 2.0**53
 _HEAD = 1 << 16
 """So many bytes are looked into to see how boxes are written."""
 
-_FIVE = rb'^\s*\[\s*\{[^{}]*?"bbox"\s*:\s*\[(?:[^][,]*,){4}[^][,]*\]'
-"""A first annotation whose box has five numbers, before any object inside it."""
+FIVE_NUMBERS = rb'^\s*\[\s*\{[^{}]*?"bbox"\s*:\s*\[(?:[^][,]*,){4}[^][,]*\]'
+"""A first annotation or prediction whose box has five numbers, before any object inside it."""
 
 _MOSTLY = 0.9
 """From this share of rectangles on, four corners are oriented boxes."""
@@ -147,7 +147,7 @@ def _fields_of(text: bytes, path: Path, reading: Reading) -> tuple[dict[str, Fie
         DataError: the boxes have five numbers and ``reading.angle`` is not set.
     """
     head = text[:_HEAD]
-    if re.search(_FIVE, head):
+    if re.search(FIVE_NUMBERS, head):
         if reading.angle is None:
             raise DataError(
                 "bbox has five numbers, an oriented box: is its angle in radians or degrees?",

@@ -42,6 +42,7 @@ def read_image(
     size: tuple[int, int] | None = None,
     order: Order = "rgb",
     into: RgbImage | None = None,
+    bit_depth: int | None = None,
 ) -> RgbImage:
     """Read an image as (H, W, 3) uint8; greyscale is repeated, alpha dropped.
 
@@ -55,9 +56,11 @@ def read_image(
         order: of the channels; "bgr" saves a pass if the image goes back to a file.
         into: (H, W, 3) uint8, contiguous: memory that the pixels may be put into, which saves much
             of the time; only with ``size``. The result is this array, or a new one.
+        bit_depth: bits 8..16 in use of an image of more than 8 bits; None: by its own range.
 
     Raises:
-        DataError: missing or undecodable file, or a size other than stated.
+        DataError: missing or undecodable file, a size other than stated, or a value outside
+            ``bit_depth``.
     """
     bits = _check(path, size)
     if size is not None:
@@ -65,17 +68,13 @@ def read_image(
         if into is not None and fits and decode_into(path, into, order):
             return into
     data = _bytes(path)
-    color = cv2.IMREAD_COLOR_RGB if order == "rgb" else cv2.IMREAD_COLOR_BGR
-    if bits == 16:
-        color |= cv2.IMREAD_ANYDEPTH
-    image = _decode_float(data, order, path) if bits == 32 else _decode(data, color, path)
-    if size is None or _size(image) == size:
-        return image
-    if _size(image) == size[::-1]:
-        unrotated = _decode(data, color | cv2.IMREAD_IGNORE_ORIENTATION, path)
-        if _size(unrotated) == size:
-            return unrotated
-    raise _wrong_size(path, _size(image), size)
+    image = _decode(data, order, bits, path)
+    upright = _size(image)
+    if size is not None and upright == size[::-1] != size:
+        image = _decode(data, order, bits, path, cv2.IMREAD_IGNORE_ORIENTATION)
+    if size is not None and _size(image) != size:
+        raise _wrong_size(path, upright, size)
+    return to_8_bits(image, bit_depth, path)
 
 
 def read_raw(path: Path) -> npt.NDArray[Any]:
@@ -170,15 +169,20 @@ def _wrong_size(path: Path, have: tuple[int, int], want: tuple[int, int]) -> Ima
     )
 
 
-def _decode(data: npt.NDArray[np.uint8], flags: int, path: Path) -> RgbImage:
-    return to_8_bits(_decoded(data, flags, path))
-
-
-def _decode_float(data: npt.NDArray[np.uint8], order: Order, path: Path) -> RgbImage:
-    """Decode a floating-point image, which OpenCV does not turn into three channels itself."""
-    image = np.atleast_3d(to_8_bits(_decoded(data, cv2.IMREAD_UNCHANGED, path)))
-    channels = image[..., :3] if image.shape[2] > 2 else np.repeat(image[..., :1], 3, axis=2)
-    return np.ascontiguousarray(channels if order == "bgr" else channels[..., ::-1])
+def _decode(
+    data: npt.NDArray[np.uint8], order: Order, bits: int | None, path: Path, flags: int = 0
+) -> npt.NDArray[Any]:
+    """Decode an image as (H, W, 3) of its own depth; ``flags``: further ones of OpenCV's."""
+    if bits is not None and bits <= 8:
+        color = cv2.IMREAD_COLOR_RGB if order == "rgb" else cv2.IMREAD_COLOR_BGR
+        return _decoded(data, color | flags, path)
+    if bits == 32:  # OpenCV does not turn floating-point values into three channels itself
+        image = np.atleast_3d(_decoded(data, cv2.IMREAD_UNCHANGED, path))
+        image = image[..., :3] if image.shape[2] > 2 else np.repeat(image[..., :1], 3, axis=2)
+    else:
+        # in the order RGB, OpenCV 5.0 decodes a TIFF of 16 bits to noise
+        image = _decoded(data, cv2.IMREAD_COLOR_BGR | cv2.IMREAD_ANYDEPTH | flags, path)
+    return np.ascontiguousarray(image if order == "bgr" else image[..., ::-1])
 
 
 def _decoded(data: npt.NDArray[np.uint8], flags: int, path: Path) -> npt.NDArray[Any]:
@@ -194,25 +198,35 @@ def _decoded(data: npt.NDArray[np.uint8], flags: int, path: Path) -> npt.NDArray
 
 
 def _cut_off(data: npt.NDArray[np.uint8], flags: int, path: Path) -> npt.NDArray[Any] | None:
-    """Decode a JPEG that lacks its end as far as it goes; None if less than half is there.
+    """Decode a JPEG that lacks its end as far as it goes; None if nothing can be decoded.
 
     The decoder fills what is missing with grey of 128.
+
+    Raises:
+        ImageError: less than half of the rows are there: most objects would be grey.
     """
-    image = cv2.imdecode(np.append(data, np.frombuffer(JPEG_END, np.uint8)), flags)
-    if image is None:
+    data = np.append(data, np.frombuffer(JPEG_END, np.uint8))
+    image = cv2.imdecode(data, flags)
+    stored = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image is None or stored is None:
         return None
-    there = np.flatnonzero((image != _FILLED).any(axis=(1, 2)))
-    rows = len(image) - 1 - int(there[-1]) if len(there) else len(image)
-    if 2 * rows > len(image):
-        return None
+    whole, there = len(stored), np.flatnonzero((stored != _FILLED).any(axis=(1, 2)))
+    rows = whole - 1 - int(there[-1]) if len(there) else whole
+    if 2 * rows > whole:
+        raise ImageError(
+            f"image cannot be decoded: the JPEG breaks off, {whole - rows} of its {whole} rows are "
+            "there, less than half",
+            where=path,
+            hint="copy or download it again",
+        )
     warnings.warn(
-        f"{path}: the JPEG lacks its end: {rows} of its {len(image)} rows are grey",
+        f"{path}: the JPEG lacks its end: {rows} of its {whole} rows are grey",
         DataWarning,
         stacklevel=2,
     )
     return np.asarray(image)
 
 
-def _size(image: RgbImage) -> tuple[int, int]:
+def _size(image: npt.NDArray[Any]) -> tuple[int, int]:
     """Return (width, height)."""
     return image.shape[1], image.shape[0]

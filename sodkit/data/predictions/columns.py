@@ -4,13 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from sodkit.arrays import FloatArray, IntArray
+from sodkit.data.formats.reading import Angle
 
 KINDS = {"obb": 5, "poly": 8, "bbox": 4}
 """Fields of boxes and how many numbers they have; the first that a record has is its box."""
+
+
+CategoryIds = Literal["data", "from-0", "from-1"]
+"""What numbers of classes are: ids of the data set, or positions in its list of classes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What the user states about predictions that can mean two things.
+
+    Attributes:
+        angle: unit and direction of the angles of oriented boxes; None: radians, clockwise, and
+            refused beyond two pi.
+        category_ids: what numbers of classes are; None: the data set's ids.
+    """
+
+    angle: Angle | None = None
+    category_ids: CategoryIds | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,13 +16,14 @@ import numpy as np
 
 from sodkit.arrays import BoolArray, IntArray
 from sodkit.data.naming import SEVERAL, ImageNames, find_class, listed
-from sodkit.data.predictions.columns import Columns
+from sodkit.data.predictions.columns import CategoryIds, Columns
 from sodkit.data.predictions.output_path import image_ids_file
 from sodkit.data.records import Category, ImageRecord
 from sodkit.errors import DataError
 from sodkit.json_text import BOM, JsonError, decode
 
 Say = Callable[[str], None]
+_FIRST = {"from-0": 0, "from-1": 1}
 
 NONE = -1
 """Stands for an image or class that the annotations do not have."""
@@ -252,7 +253,13 @@ def _reject_unknown(
 
 
 def join_classes(
-    columns: Columns, categories: Sequence[Category], where: str, say: Say, *, drop: bool
+    columns: Columns,
+    categories: Sequence[Category],
+    where: str,
+    say: Say,
+    *,
+    drop: bool,
+    numbers: CategoryIds | None = None,
 ) -> IntArray:
     """Return class indices (N,), ``NONE`` for those of other classes.
 
@@ -262,6 +269,7 @@ def join_classes(
         where: the file.
         say: called with a sentence about classes that differ in case only.
         drop: predictions of other classes are to be left out; else they are an error.
+        numbers: what ``category_id`` is; None: the data set's id.
 
     Raises:
         DataError: no ``category_id``, or a class that the annotations do not have.
@@ -273,10 +281,14 @@ def join_classes(
     ids = np.array([one.id for one in categories], np.int64)
     if columns.class_names is None:
         own = columns.category_id
-        labels = _index_of(own, ids)
-        if columns.image_names is not None and _starts(ids, 0) and _starts(own, 1):
+        counted = np.arange(len(ids)) + _FIRST.get(numbers or "", 0)
+        labels = _index_of(own, counted if numbers in _FIRST else ids)
+        shifted = _starts(ids, 0) and _starts(own, 1)
+        if numbers is None and columns.image_names is not None and shifted:
             say(f"{where}: {_SHIFTED}")
     else:
+        if numbers is not None:
+            say(f"{where}: classes have names: --category-ids is not needed")
         table = _class_table(columns.class_names, categories, ids, where, say)
         labels = table[columns.category_id] if len(table) else np.zeros(0, np.int64)
     unknown = labels == NONE
@@ -286,8 +298,8 @@ def join_classes(
 
 
 _SHIFTED = (
-    "category ids start at 1, those of the annotations at 0: if they are shifted by one, subtract "
-    "1, or add category_name to the predictions"
+    "category ids start at 1, those of the annotations at 0: if they count the classes, give "
+    "--category-ids from-1; --category-ids data says that they are the annotations' ids"
 )
 """Ultralytics counts classes from 1 in its predictions.json, from 0 in its labels."""
 
@@ -317,16 +329,23 @@ def _reject_class(
 ) -> None:
     assert columns.category_id is not None
     row = int(np.argmax(unknown))
-    own = columns.category_id[row]
+    own = columns.category_id
     names = columns.class_names
-    which = f"category_id {own}" if names is None else f"class '{names[own]}'"
+    which = f"category_id {own[row]}" if names is None else f"class '{names[own[row]]}'"
     common = (
         []
         if names is None
         else [c.name for c in categories if find_class(c.name, names) is not None]
     )
     known = ", ".join(f"{one.id} {one.name}" for one in categories)
-    hint = f"the classes are: {known}; category_id is the data set's id, not an index"
+    hint = f"the classes are: {known}; category_id is the data set's id"
+    fits = [
+        f"--category-ids {name}"
+        for name, first in _FIRST.items()
+        if own.min() >= first and own.max() < first + len(categories)
+    ]
+    if fits and names is None:
+        hint += f"; {' or '.join(fits)} takes it as a position in this list"
     if names is not None:
         hint = f"the classes are: {listed(one.name for one in categories)}"
     if common:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -12,10 +13,21 @@ from typing import Any
 import numpy as np
 
 from sodkit.arrays import IntArray
+from sodkit.data.formats.coco_columns import FIVE_NUMBERS
+from sodkit.data.formats.reading import Angle
 from sodkit.data.predictions.columns import KINDS, Columns, numbered
 from sodkit.errors import DataError
 from sodkit.json_columns import NUMBERS, REFERENCE, TEXT, Field, JsonColumns, read_columns
 from sodkit.json_text import BOM, JsonError, decode
+
+ANGLE_OPTION = (
+    "--predictions-angle radians or degrees (clockwise with y down), or --predictions-angle "
+    "degrees-ccw (counter-clockwise, as Detectron2 has it)"
+)
+"""What the option for the angles of predictions takes, for messages."""
+
+_HEAD = 1 << 16
+"""So many bytes are looked into to see how boxes are written."""
 
 _FIELDS = {
     "image_id": Field(REFERENCE, required=True),
@@ -27,20 +39,36 @@ _FIELDS = {
 }
 
 
-def read_json(path: Path) -> Columns:
+def read_json(path: Path, angle: Angle | None = None) -> Columns:
     """Read a JSON list of predictions.
+
+    A ``bbox`` of five numbers (cx, cy, w, h, angle) is read as ``obb`` if the unit is known.
+
+    Args:
+        path: the file.
+        angle: unit and direction of angles, None: not stated.
 
     Raises:
         DataError: not JSON (with the byte, and the record and image id around it), not a list, or
-            a record that lacks a field, has a wrong type or another kind of box than the first.
+            a record that lacks a field, has a wrong type or another kind of box than the first;
+            or boxes of five numbers without ``angle``.
         OSError: the file cannot be read.
     """
     data, where = _content(path), str(path)
+    five = re.search(FIVE_NUMBERS, bytes(data[:_HEAD])) is not None
+    if five and angle is None:
+        raise DataError(
+            "bbox has five numbers, an oriented box: is its angle in radians or degrees?",
+            where=f"{where}: $[0]",
+            hint=f"boxes of cx, cy, w, h, angle are read with {ANGLE_OPTION}",
+        )
+    fields = {**_FIELDS, "bbox": Field(NUMBERS, 5)} if five else _FIELDS
     try:
-        found = read_columns(data, _FIELDS, partial(_reject, where))
+        found = read_columns(data, fields, partial(_reject, where))
     except JsonError as error:
         raise _malformed(error, bytes(data), where) from error
-    return _columns(found, where)
+    columns = _columns(found, where)
+    return replace(columns, kind="obb") if five and columns.kind == "bbox" else columns
 
 
 def _content(path: Path) -> memoryview:

@@ -12,22 +12,31 @@ that names position and id; nothing is dropped.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from sodkit.arrays import BoolArray, FloatArray, IntArray
-from sodkit.data.predictions.columns import Columns
-from sodkit.data.predictions.joining import NONE, join_classes, join_images, read_beside, with_names
-from sodkit.data.predictions.json_records import read_json
-from sodkit.data.records import Annotations, Category, Detections
+from sodkit.arrays import BoolArray, IntArray
+from sodkit.data.formats.reading import ANGLE_UNITS, Angle
+from sodkit.data.predictions.columns import Columns, Stated
+from sodkit.data.predictions.joining import (
+    NONE,
+    join_classes,
+    join_images,
+    read_beside,
+    with_names,
+)
+from sodkit.data.predictions.json_records import ANGLE_OPTION, read_json
+from sodkit.data.records import Annotations, Category, Detections, ImageRecord
 from sodkit.errors import DataError
 from sodkit.files import atomic_path
 from sodkit.geometry.rotated import MOST_RADIANS, canonical, corners_to_obb, obb_to_xywh
+
+_AS_THEY_ARE = Stated()
 
 _FARTHEST = 1e9
 """No image is as large, in px: areas of such boxes would leave what numbers can hold."""
@@ -62,6 +71,7 @@ def read_predicted(
     *,
     proposals: bool = False,
     drop_other_classes: bool = False,
+    stated: Stated = _AS_THEY_ARE,
     say: Callable[[str], None] = lambda message: None,
 ) -> Predicted:
     """Read predictions for the images of ``annotations``, and which images they are of.
@@ -72,6 +82,7 @@ def read_predicted(
         annotations: give the images, and the classes.
         proposals: class-agnostic: ``category_id`` may be absent and is not read; all labels 0.
         drop_other_classes: leave out predictions of classes that the annotations do not have.
+        stated: what the user states where predictions can mean two things.
         say: called with a sentence about names that are matched though they differ.
 
     Raises:
@@ -80,18 +91,37 @@ def read_predicted(
             outside [0, 1]; the message names the record and its image id.
     """
     try:
-        columns = _read(path, annotations, proposals, say)
+        columns = _read(path, annotations, proposals, stated.angle, say)
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", where=path) from error
     if len(columns.score) == 0:
         raise DataError(
             "holds no predictions", where=path, hint="was the score threshold too high?"
         )
-    return _joined(columns, annotations, proposals, str(path), drop_other_classes, say)
+    if stated.angle is not None:
+        columns = _with_angles(columns, stated.angle, str(path), say)
+    _reject_bad_numbers(columns, str(path), stated.angle)
+    index, images = join_images(columns, annotations.images, str(path), say)
+    labels = np.zeros(len(columns.score), np.int64)
+    if not proposals:
+        labels = join_classes(
+            columns, annotations.categories, str(path), say,
+            drop=drop_other_classes, numbers=stated.category_ids,
+        )  # fmt: skip
+    found = _detections(columns, annotations.images, index, labels)
+    images = np.flatnonzero(np.bincount(index)) if images is None else images
+    keep = labels != NONE
+    if keep.all():
+        return Predicted(found, images)
+    return Predicted(found.take(keep), images, int((~keep).sum()))
 
 
 def _read(
-    path: Path, annotations: Annotations, proposals: bool, say: Callable[[str], None]
+    path: Path,
+    annotations: Annotations,
+    proposals: bool,
+    angle: Angle | None,
+    say: Callable[[str], None],
 ) -> Columns:
     """Read a file by its format, with the names that are listed beside it."""
     if not path.exists():
@@ -107,7 +137,7 @@ def _read(
 
         columns = read_npz(path, with_category=not proposals)
     else:
-        columns = read_json(path)
+        columns = read_json(path, angle)
     return with_names(columns, read_beside(path), str(path))
 
 
@@ -166,45 +196,33 @@ def _write_json(path: Path, detections: Detections, category_ids: IntArray | Non
         stream.write(b"\n]\n")
 
 
-def _joined(
-    columns: Columns,
-    annotations: Annotations,
-    proposals: bool,
-    where: str,
-    drop: bool,
-    say: Callable[[str], None],
-) -> Predicted:
-    """Check the columns and turn ids and names into indices."""
-    _reject_bad_numbers(columns, where)
-    images = annotations.images
-    index, predicted = join_images(columns, images, where, say)
-    labels = np.zeros(len(columns.score), np.int64)
-    if not proposals:
-        labels = join_classes(columns, annotations.categories, where, say, drop=drop)
+def _detections(
+    columns: Columns, images: Sequence[ImageRecord], index: IntArray, labels: IntArray
+) -> Detections:
+    """Return columns as detections; ``index``: of each prediction's image."""
     boxes = columns.boxes
     if columns.shares:
         sizes = np.array([(image.width, image.height) for image in images], np.float64)
         boxes = boxes * np.tile(sizes[index], boxes.shape[1] // 2)
     ids = np.array([image.id for image in images], np.int64)[index]
-    found = _detections(columns.kind, ids, labels, columns.score, boxes)
-    if predicted is None:
-        predicted = np.flatnonzero(np.bincount(index))
-    keep = labels != NONE
-    if keep.all():
-        return Predicted(found, predicted)
-    return Predicted(found.take(keep), predicted, int((~keep).sum()))
+    if columns.kind == "bbox":
+        return Detections(ids, labels, columns.score, boxes)
+    oriented = columns.kind == "obb"
+    obb = canonical(boxes) if oriented else corners_to_obb(boxes.reshape(-1, 4, 2))
+    return Detections(ids, labels, columns.score, obb_to_xywh(obb), obb)
 
 
-def _detections(
-    kind: str, ids: IntArray, labels: IntArray, scores: FloatArray, boxes: FloatArray
-) -> Detections:
-    if kind == "bbox":
-        return Detections(ids, labels, scores, boxes)
-    obb = corners_to_obb(boxes.reshape(-1, 4, 2)) if kind == "poly" else canonical(boxes)
-    return Detections(ids, labels, scores, obb_to_xywh(obb), obb)
+def _with_angles(columns: Columns, angle: Angle, where: str, say: Callable[[str], None]) -> Columns:
+    """Return the columns with angles in radians, clockwise."""
+    if columns.kind != "obb":
+        say(f"{where}: boxes are {columns.kind}, without an angle: its unit does not matter")
+        return columns
+    boxes = columns.boxes.copy()
+    boxes[:, 4] *= ANGLE_UNITS[angle]
+    return replace(columns, boxes=boxes)
 
 
-def _reject_bad_numbers(columns: Columns, where: str) -> None:
+def _reject_bad_numbers(columns: Columns, where: str, angle: Angle | None) -> None:
     def reject(bad: BoolArray, what: str, hint: str | None = None) -> None:
         if bad.any():
             row = int(np.argmax(bad))
@@ -225,9 +243,9 @@ def _reject_bad_numbers(columns: Columns, where: str) -> None:
     if columns.kind != "poly":
         below = np.minimum(boxes[:, 2], boxes[:, 3]) < 0
         reject(below, f"{columns.kind} has a negative width or height")
-    if columns.kind == "obb":
+    if columns.kind == "obb" and angle in (None, "radians"):
         reject(
             np.abs(boxes[:, 4]) > MOST_RADIANS,
             "the angle lies beyond two pi: these are degrees, and radians are expected",
-            "write radians, clockwise with y down: degrees times pi / 180",
+            f"say what they are with {ANGLE_OPTION}",
         )

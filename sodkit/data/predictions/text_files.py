@@ -7,7 +7,8 @@
 | YOLO | ``IMAGE.txt`` | ``class cx cy w h score``, or corners; shares of width and height |
 | VisDrone | ``IMAGE.txt`` | ``left,top,width,height,score,class,truncation,occlusion`` |
 
-YOLO's class is an index into the annotations' classes, VisDrone's one of its own numbers.
+YOLO's class is an index into the list of classes beside the predictions (``classes.txt``,
+``*.names``, ``data.yaml``), else into the annotations' classes; VisDrone's one of its own numbers.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from sodkit.data.formats.class_lists import CLASS_FILES, listed_classes
 from sodkit.data.formats.source import number
+from sodkit.data.formats.yolo_yaml import find_yaml, read_yaml
 from sodkit.data.naming import listed
 from sodkit.data.predictions.columns import Columns, numbered
 from sodkit.data.predictions.npz_columns import SMALL_UNPACKED, UNPACKED_RATIO
@@ -44,7 +47,7 @@ VISDRONE = (
 
 _TASK = re.compile(r"(Task[12])_(.+)\.txt", re.IGNORECASE)
 _TASK_NUMBERS = {"task1": 8, "task2": 4}
-_NO_PREDICTIONS = ("classes.txt", "labels.txt", "predefined_classes.txt", "notes.txt", "readme.txt")
+_NO_PREDICTIONS = (*CLASS_FILES, "notes.txt", "readme.txt")
 
 
 @dataclass(slots=True)
@@ -87,14 +90,15 @@ def read_text_files(
 
     Args:
         path: a folder (or one with a subfolder ``labels``), a ``.zip``, or one text file.
-        classes: names of the annotations' classes in their order: what YOLO's numbers mean.
+        classes: names of the annotations' classes in their order: what YOLO's numbers mean, if no
+            list of classes lies beside the predictions.
         oriented: YOLO's corners become oriented boxes; else the boxes around them.
         say: called with a sentence about what YOLO's numbers of classes are taken for.
 
     Raises:
         DataError: there is no text file, or a line is of another form; its file and line are named.
     """
-    files = _texts(path)
+    files, own = _texts(path)
     tasks = [name for name, _ in files if _TASK.fullmatch(name)]
     if tasks:
         return _tasks(path, files)
@@ -104,14 +108,35 @@ def read_text_files(
     stems = [PurePosixPath(name).stem for name, _ in files]
     if lines and "," in lines[0][2]:
         return _visdrone(lines, stems)
-    say(f"{path}: class numbers count from 0 in the annotations' order: {listed(classes)}")
-    return _yolo(lines, stems, classes, oriented=oriented)
+    known = own or _Classes(tuple(classes), "the annotations")
+    say(f"{path}: class numbers count from 0 in the order of {known.source}: {listed(known.names)}")
+    return _yolo(lines, stems, known, oriented=oriented)
 
 
-def _texts(path: Path) -> list[tuple[str, bytes]]:
-    """Return name and content of the text files, sorted by name."""
+@dataclass(frozen=True, slots=True)
+class _Classes:
+    """Names of classes in the order of their numbers, and where they stand."""
+
+    names: tuple[str, ...]
+    source: str
+
+    def name(self, number: int, place: str) -> str:
+        """Return the name of a number; ``place``: where it stands."""
+        if number < len(self.names):
+            return self.names[number]
+        raise DataError(
+            f"class {number}, but {self.source} has {len(self.names)} classes, counted from 0",
+            where=place,
+            hint="give the model's list of classes as classes.txt, one a line, or data.yaml beside "
+            "the predictions",
+        )
+
+
+def _texts(path: Path) -> tuple[list[tuple[str, bytes]], _Classes | None]:
+    """Return name and content of the text files, sorted by name, and the list of classes there."""
     if path.is_dir():
-        found = _in_folder(path) or _in_folder(path / "labels")
+        place = path if _in_folder(path) else path / "labels"
+        found = _in_folder(place)
         if not found:
             others = [p for ending in ("json", "npz") for p in sorted(path.glob(f"*.{ending}"))]
             raise DataError(
@@ -122,10 +147,26 @@ def _texts(path: Path) -> list[tuple[str, bytes]]:
                 else "it should hold Task1_CLASS.txt files (DOTA), or IMAGE.txt files with scores"
                 " (YOLO, VisDrone)",
             )
-        return [(file.name, file.read_bytes()) for file in found]
+        return [(file.name, file.read_bytes()) for file in found], _classes_near(place)
     if path.suffix.lower() == ".txt":
-        return [(path.name, path.read_bytes())]
-    return _in_zip(path)
+        return [(path.name, path.read_bytes())], _classes_near(path.parent)
+    files = _in_zip(path)
+    lists = [file for file in files if file[0].lower() in CLASS_FILES]
+    names = [line.strip() for name, text in lists[:1] for _, line in _lines(path, name, text)]
+    own = _Classes(tuple(names), f"{path}/{lists[0][0]}") if lists else _classes_near(path.parent)
+    return [file for file in files if file not in lists], own
+
+
+def _classes_near(folder: Path) -> _Classes | None:
+    """Return the classes that a file in a folder or above it lists, None if there is none."""
+    for place in (folder, folder.absolute().parent):
+        names = listed_classes(place)
+        if names is not None:
+            return _Classes(names, f"the list of classes in {place}")
+        yaml = find_yaml(place)
+        if yaml is not None:
+            return _Classes(read_yaml(yaml).names, str(yaml))
+    return None
 
 
 def _in_folder(folder: Path) -> list[Path]:
@@ -134,9 +175,11 @@ def _in_folder(folder: Path) -> list[Path]:
     return sorted(file for file in folder.iterdir() if _is_text(file.name) and file.is_file())
 
 
-def _is_text(name: str) -> bool:
+def _is_text(name: str, lists: Sequence[str] = ()) -> bool:
+    """Return whether a name is that of predictions, or among ``lists``."""
     low = name.lower()
-    return low.endswith(".txt") and not name.startswith(".") and low not in _NO_PREDICTIONS
+    is_text = low.endswith(".txt") and not name.startswith(".")
+    return is_text and (low not in _NO_PREDICTIONS or low in lists)
 
 
 def _in_zip(path: Path) -> list[tuple[str, bytes]]:
@@ -146,7 +189,8 @@ def _in_zip(path: Path) -> list[tuple[str, bytes]]:
             infos = [
                 info
                 for info in archive.infolist()
-                if _is_text(PurePosixPath(info.filename).name) and "__MACOSX" not in info.filename
+                if _is_text(PurePosixPath(info.filename).name, CLASS_FILES)
+                and "__MACOSX" not in info.filename
             ]
             size = sum(info.file_size for info in infos)
             if size > max(SMALL_UNPACKED, UNPACKED_RATIO * path.stat().st_size):
@@ -229,15 +273,14 @@ def _visdrone(lines: Sequence[tuple[str, str, str]], stems: Sequence[str]) -> Co
 def _yolo(
     lines: Sequence[tuple[str, str, str]],
     stems: Sequence[str],
-    classes: Sequence[str],
+    classes: _Classes,
     *,
     oriented: bool,
 ) -> Columns:
     rows = _Rows()
     for name, place, line in lines:
         kind, score, box = _yolo_row(line, place, oriented=oriented)
-        known = classes[kind] if kind < len(classes) else f"number {kind}"
-        rows.add(PurePosixPath(name).stem, known, score, box, place)
+        rows.add(PurePosixPath(name).stem, classes.name(kind, place), score, box, place)
     return rows.columns("poly" if oriented else "bbox", files=stems, shares=True)
 
 

@@ -104,7 +104,10 @@ class TrainingSet(Dataset[Sample]):
         index = self._kept[number]
         record, rows = self._annotations.images[index], self._rows[index]
         try:
-            image = read_image(self._folder / record.file_name, size=(record.width, record.height))
+            image = read_image(
+                self._folder / record.file_name, size=(record.width, record.height),
+                bit_depth=self._settings.bit_depth,
+            )  # fmt: skip
         except ImageError as error:
             raise advised(error) from error
         learn = self._learnable[rows]

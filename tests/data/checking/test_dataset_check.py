@@ -153,6 +153,25 @@ def test_finds_what_is_wrong_with_images(tmp_path: Path, coco: dict[str, Any]) -
     assert one.findings == report.findings
 
 
+def test_depth_and_values_of_images_are_reported_once(tmp_path: Path, coco: dict[str, Any]) -> None:
+    """Cameras of 12 bits (dtld_parsing#10): a dark image is scaled as one of 10."""
+    for highest in (900, 4000):
+        name = f"deep{highest}.png"
+        coco["images"].append(
+            {"id": len(coco["images"]), "file_name": name, "width": 100, "height": 80}
+        )
+        pixels = np.full((80, 100, 3), highest, np.uint16)
+        assert cv2.imwrite(str(tmp_path / "images" / name), pixels)
+    (found,) = [item for item in check(tmp_path, coco).findings if item.kind == "bits"]
+    assert "16 bits a channel, 3 channels, values 900 to 4000: each" in found.what
+    assert "as 10 bits, as 12 bits" in found.what
+    assert found.hint is not None
+    assert found.hint.startswith("--bit-depth 12 ")
+    assert not check(tmp_path, coco, bit_depth=12).findings
+    (high,) = check(tmp_path, coco, bit_depth=11).findings
+    assert (high.severity, high.kind) == ("error", "unreadable")
+
+
 def test_unknown_classes_with_the_closest_name(tmp_path: Path, coco: dict[str, Any]) -> None:
     coco["categories"][0]["name"] = "shpi"
     report = check(tmp_path, coco, classes=("ship", "car"), look_at_images=False)

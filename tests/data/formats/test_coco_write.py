@@ -140,5 +140,6 @@ def test_sizes_are_read_from_the_images_if_not_stated(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such image"):
         read_annotations(path, images=tmp_path)
     cv2.imwrite(str(tmp_path / "a.jpg"), np.zeros((33, 44, 3), np.uint8))
-    image = read_annotations(path, images=tmp_path).images[0]
-    assert (image.width, image.height) == (44, 33)
+    for images in (tmp_path, None):  # None: beside the file
+        image = read_annotations(path, images=images).images[0]
+        assert (image.width, image.height) == (44, 33)

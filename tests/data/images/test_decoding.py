@@ -150,8 +150,19 @@ def test_a_jpeg_without_its_end_is_read_as_far_as_it_goes(tmp_path: Path) -> Non
         image = read_image(path, size=(96, 64))
     np.testing.assert_array_equal(image[:32], whole[:32])
     path.write_bytes(data[: len(data) // 4 + 300])
-    with pytest.raises(ImageError, match="cannot be decoded"):
+    with pytest.raises(ImageError, match=r"cannot be decoded: .* \d+ of its 64 rows are there"):
         read_image(path, size=(96, 64))
+
+
+def test_a_turned_jpeg_without_its_end(tmp_path: Path) -> None:
+    path = exif(jpeg(tmp_path / "a.jpg"), 6, "big")
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * 0.7)])
+    with pytest.warns(DataWarning, match=r" [1-9]\d* of its 64 rows"):
+        assert read_image(path).shape == (96, 64, 3)
+    path.write_bytes(data[: int(len(data) * 0.3)])
+    with pytest.raises(ImageError, match="less than half"):
+        read_image(path)
 
 
 def test_memory_given_does_not_keep_the_image_before(tmp_path: Path) -> None:
@@ -207,6 +218,65 @@ def test_floating_point_images_are_scaled(tmp_path: Path, band: float) -> None:
     image = read_image(path, size=(96, 64))
     assert image.min() == 0
     assert image.max() == (200 if band == 200 else 255)
+
+
+@pytest.mark.parametrize("order", ["rgb", "bgr"])
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".ppm"])
+def test_16_bits_in_colour(tmp_path: Path, suffix: str, order: Literal["rgb", "bgr"]) -> None:
+    path = tmp_path / f"a{suffix}"
+    bgr = np.random.default_rng(0).integers(0, 4096, (64, 96, 3)).astype(np.uint16)
+    bgr[0, 0] = 4095
+    cv2.imwrite(str(path), bgr)
+    wanted = bgr if order == "bgr" else bgr[..., ::-1]
+    np.testing.assert_array_equal(read_image(path, order=order), wanted >> 4)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize(("highest", "depth"), [(255, 8), (900, 10), (700, 12), (2047, 11)])
+def test_a_stated_depth_scales_all_images_alike(
+    tmp_path: Path, suffix: str, highest: int, depth: int
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    values = np.linspace(0, highest, 64 * 96).reshape(64, 96).astype(np.uint16)
+    cv2.imwrite(str(path), values)
+    image = read_image(path, bit_depth=depth)
+    assert (image == (values >> depth - 8)[..., None]).all()
+    np.testing.assert_allclose(image[..., 0], values * 255.0 / (2**depth - 1), atol=1)
+
+
+def test_a_stated_depth_leaves_images_of_8_bits_as_they_are(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", picture())
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png", bit_depth=12), picture())
+
+
+@pytest.mark.parametrize(
+    ("highest", "depth", "seen"), [(1.0, 12, 255), (255.0, 8, 255), (700.0, 12, 44)]
+)
+def test_a_stated_depth_of_floating_point_values(
+    tmp_path: Path, highest: float, depth: int, seen: int
+) -> None:
+    values = np.linspace(0, highest, 64 * 96, dtype=np.float32).reshape(64, 96)
+    cv2.imwrite(str(tmp_path / "a.tif"), values)
+    assert read_image(tmp_path / "a.tif", bit_depth=depth).max() == seen
+
+
+@pytest.mark.parametrize(
+    ("values", "suffix", "advice"),
+    [
+        (np.full((4, 5), 4095, np.uint16), ".png", "--bit-depth 12 "),
+        (np.full((4, 5), 9000, np.float32), ".tif", "--bit-depth 14 "),
+        (np.full((4, 5), 1e6, np.float32), ".tif", "leave --bit-depth away"),
+        (np.full((4, 5), -3, np.float32), ".tif", "leave --bit-depth away"),
+    ],
+)
+def test_values_outside_the_stated_depth_are_refused(
+    tmp_path: Path, values: np.ndarray, suffix: str, advice: str
+) -> None:
+    cv2.imwrite(str(tmp_path / f"a{suffix}"), values)
+    with pytest.raises(ImageError, match="holds 0 to 1023") as caught:
+        read_image(tmp_path / f"a{suffix}", bit_depth=10)
+    assert caught.value.hint is not None
+    assert advice in caught.value.hint
 
 
 @pytest.mark.parametrize(("suffix", "longest"), [(".jpg", 65_500), (".webp", 16_383)])

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sodkit.data.predictions.columns import CategoryIds, Stated
 from sodkit.data.predictions.storage import read_predicted, read_predictions
 from sodkit.data.records import Annotations, Category, ImageRecord
 from sodkit.errors import DataError
@@ -145,3 +146,32 @@ def test_class_ids_that_may_be_shifted_are_said(tmp_path: Path) -> None:
     assert "start at 1" in said[0]
     read_predicted(written(tmp_path, {"image_id": 1}), known, say=said.append)
     assert len(said) == 1
+
+
+# ultralytics#21557: from 1 since file_name is written; YOLOv5 and YOLOv7: from 0
+@pytest.mark.parametrize(("first", "wanted"), [(0, "from-0"), (1, "from-1")])
+def test_class_numbers_as_positions(tmp_path: Path, first: int, wanted: CategoryIds) -> None:
+    known = annotations("a.png", classes=("car", "bus", "ship"))
+    known = replace(known, categories=tuple(replace(c, id=c.id + 40) for c in known.categories))
+    path = written(tmp_path, *({"image_id": 1, "category_id": first + k} for k in range(3)))
+    with pytest.raises(DataError) as caught:
+        read_predicted(path, known)
+    assert f"--category-ids {wanted} takes it" in (caught.value.hint or "")
+    found = read_predicted(path, known, stated=Stated(category_ids=wanted))
+    assert found.detections.labels.tolist() == [0, 1, 2]
+    path = written(tmp_path, {"image_id": 1, "category_id": 9})
+    with pytest.raises(DataError):
+        read_predicted(path, known, stated=Stated(category_ids=wanted))
+
+
+def test_stated_class_numbers_are_not_doubted(tmp_path: Path) -> None:
+    known = annotations("a.png", classes=("car", "bus"))
+    known = replace(known, categories=(Category(0, "car"), Category(1, "bus")))
+    path = written(tmp_path, {"image_id": "a", "file_name": "a.png", "category_id": 1})
+    said: list[str] = []
+    labels: dict[CategoryIds, int] = {"data": 1, "from-0": 1, "from-1": 0}
+    for numbers, label in labels.items():
+        stated = Stated(category_ids=numbers)
+        found = read_predicted(path, known, stated=stated, say=said.append)
+        assert found.detections.labels.tolist() == [label]
+    assert not said

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from sodkit import json_columns
-from sodkit.data.predictions.storage import read_predictions, write_predictions
+from sodkit.data.formats.reading import Angle
+from sodkit.data.predictions.columns import Stated
+from sodkit.data.predictions.storage import read_predicted, read_predictions, write_predictions
 from sodkit.data.records import Annotations, Category, Detections, ImageRecord
 from sodkit.errors import DataError
 from sodkit.geometry.rotated import obb_to_corners, obb_to_xywh
@@ -259,3 +261,32 @@ def test_angles_in_degrees_are_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match="beyond two pi"):
         read_predictions(path, own)
+
+
+# detectron2#21: x, y, w, h and degrees, counter-clockwise, in bbox
+@pytest.mark.parametrize("field", ["obb", "bbox"])
+@pytest.mark.parametrize("large", [1, 10**9])
+def test_the_unit_of_angles_is_stated(
+    tmp_path: Path, field: str, large: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_columns, "LARGE", large)  # both readers
+    path, boxes = tmp_path / "p.json", [[50, 40, 20, 10, 60], [30, 30, 12, 6, 0.5]]
+    records = [{"image_id": 4, "category_id": 1, "score": 0.5, field: box} for box in boxes]
+    path.write_text(json.dumps(records))
+    with pytest.raises(DataError) as caught:
+        read_predictions(path, annotations())
+    assert "--predictions-angle degrees-ccw" in (caught.value.hint or "")
+    factors: dict[Angle, int] = {"degrees": 1, "degrees-ccw": -1}
+    for angle, factor in factors.items():
+        found = read_predicted(path, annotations(), stated=Stated(angle)).detections
+        assert found.obb is not None
+        np.testing.assert_allclose(found.obb[:, 4], np.deg2rad([60, 0.5]) * factor)
+    with pytest.raises(DataError, match="beyond two pi"):
+        read_predicted(path, annotations(), stated=Stated("radians"))
+
+
+def test_the_unit_of_angles_that_are_not_there(tmp_path: Path) -> None:
+    path, said = tmp_path / "p.json", list[str]()
+    path.write_text(json.dumps([GOOD]))
+    read_predicted(path, annotations(), stated=Stated("degrees"), say=said.append)
+    assert "without an angle" in said[0]

@@ -85,6 +85,41 @@ def test_yolo_with_scores(tmp_path: Path) -> None:
     assert "car, bus" in said[0]
 
 
+# the model's order of classes is another than the annotations'
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("classes.txt", "bus\ncar\n"),
+        ("labels/obj.names", "bus\ncar\n"),
+        ("data.yaml", "train: x\nnames: [bus, car]\n"),
+    ],
+)
+def test_yolo_classes_are_those_listed_beside(tmp_path: Path, name: str, text: str) -> None:
+    labels = folder(tmp_path / "run" / "labels", a="1 0.5 0.5 0.1 0.2 0.75\n")
+    (tmp_path / "run" / name).write_text(text)
+    said: list[str] = []
+    for path in (labels, labels.parent, labels / "a.txt"):
+        found = read_predicted(path, annotations("car", "bus"), say=said.append)
+        assert found.detections.labels.tolist() == [0]
+    assert "bus, car" in said[0]
+
+
+def test_yolo_classes_in_a_zip(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "p.zip", a="1 0.5 0.5 0.1 0.2 0.75\n", classes="tram\ncar\n")
+    assert read_predictions(path, annotations("car", "bus")).labels.tolist() == [0]
+
+
+@pytest.mark.parametrize("drop", [False, True])
+def test_yolo_numbers_that_fit_no_list(tmp_path: Path, drop: bool) -> None:
+    path = folder(tmp_path / "t", a="2 0.5 0.5 0.1 0.2 0.75\n")
+    for text, count in (("", 2), ("car\n", 1)):
+        if text:
+            (path / "classes.txt").write_text(text)
+        with pytest.raises(DataError, match=f"class 2, but .* has {count} classes") as caught:
+            read_predicted(path, annotations("car", "bus"), drop_other_classes=drop)
+        assert "classes.txt" in (caught.value.hint or "")
+
+
 def test_yolo_with_corners(tmp_path: Path) -> None:
     path = folder(tmp_path / "t", a="0 .1 .1 .3 .1 .3 .5 .1 .5 0.75\n")
     found = read_predictions(path, annotations("car"))
