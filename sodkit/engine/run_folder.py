@@ -21,6 +21,7 @@ _WRITTEN = (
     "recipe.yaml",
     "losses.csv",
     "metrics.csv",
+    "times.csv",
     LEFT_OUT,
     f"{CHECKPOINTS}/*.safetensors",
     "tensorboard/events.out.tfevents.*",

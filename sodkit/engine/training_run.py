@@ -17,10 +17,11 @@ from sodkit.data.left_out import LEFT_OUT, LeftOut
 from sodkit.data.records import Annotations
 from sodkit.engine.device import pick_device
 from sodkit.engine.log import Row
+from sodkit.engine.loop import StepReport, Validate
 from sodkit.engine.paths import DataPaths, read_paths, write_paths
 from sodkit.engine.predict import predict_images
 from sodkit.engine.run_folder import STATE, check_run_folder, clear_run
-from sodkit.engine.train import StartReport, StepReport, Validate, check_kind, train, training_set
+from sodkit.engine.train import StartReport, check_kind, train, training_set
 from sodkit.errors import DataError, UsageError
 from sodkit.evaluation.evaluate import evaluate
 from sodkit.evaluation.protocol import protocol_of
@@ -135,7 +136,7 @@ def execute(
         training_set(plan.recipe, annotations, images)  # before an earlier run is replaced
         for sentence in oddities(annotations):
             say(f"{plan.paths.data}: {sentence}")
-        validate = _validator(plan, annotations, target, left, on_validate, say)
+        validate, validation = _validator(plan, annotations, target, left, on_validate, say)
         if not plan.resume:
             clear_run(plan.out)
             write_paths(plan.out, plan.paths)
@@ -150,8 +151,8 @@ def execute(
 
         train(
             plan.recipe, annotations, images, plan.out, device=target, workers=workers,
-            resume=plan.resume, validate=validate, on_start=on_start, on_step=on_step,
-            on_epoch=keep,
+            resume=plan.resume, validate=validate, validation=validation, on_start=on_start,
+            on_step=on_step, on_epoch=keep, say=say,
         )  # fmt: skip
     if not rows:
         raise UsageError(
@@ -204,14 +205,15 @@ def _validator(
     left: LeftOut,
     progress: Callable[[int, int], None],
     say: Callable[[str], None],
-) -> Validate | None:
+) -> tuple[Validate | None, Annotations | None]:
     """Return a function that predicts on a run's validation images and returns every AP.
 
-    None: the run has none.
+    Returns:
+        it, and the annotations of those images; None, None: the run has none.
     """
     recipe, paths = plan.recipe, plan.paths
     if paths.val is None:
-        return None
+        return None, None
     val, folder = _read(paths.val, paths.val_images, paths, left, VALIDATED, say)
     check_same_classes(trained, val, paths.val)
     check_kind(recipe, val)
@@ -226,4 +228,4 @@ def _validator(
         metrics = evaluate(val, found, protocol).metrics
         return {name: metrics[name] for name in names}
 
-    return validate
+    return validate, val
