@@ -41,7 +41,10 @@ def train(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="A run's folder: continue it, with its recipe and data.")
+        Path | None,
+        typer.Option(
+            help="A run's folder: continue it where it stopped, with its recipe and data."
+        ),
     ] = None,
     overrides: Changes = None,
     epochs: Annotated[
@@ -71,7 +74,12 @@ def train(
     if resume is not None:
         if overwrite:
             raise UsageError("--resume continues a run: leave --overwrite away")
-        plan = resumed_plan(resume, changes, out=out)
+        plan = resumed_plan(
+            resume, changes, out=out, recipe=recipe, data=data, images=images, val=val,
+            val_images=val_images, format_name=format_, skip_bad=skip_bad,
+        )  # fmt: skip
+        if not plan.resume:
+            note(f"{resume}: no state was saved before the run stopped: it starts anew")
     else:
         plan = fresh_plan(
             recipe, changes, data=data, images=images, val=val, val_images=val_images, out=out,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -68,17 +69,17 @@ def check_same_run(saved: RunInfo | None, now: RunInfo, run: Path) -> None:
             )
 
 
-def _settings(recipe: Recipe) -> dict[str, Any]:
-    """Return the values of a recipe by their dotted names."""
-    return dict(_flat(recipe.model_dump(), ""))
+def _settings(recipe: Recipe) -> dict[str, str]:
+    """Return the values of a recipe, as JSON, by their dotted names."""
+    return dict(_flat(recipe.model_dump(mode="json"), ""))
 
 
-def _flat(values: dict[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:
+def _flat(values: dict[str, Any], prefix: str) -> Iterable[tuple[str, str]]:
     for key, value in values.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", value
+            yield f"{prefix}{key}", json.dumps(value)
 
 
 def _data_info(data: Annotations) -> DataInfo:

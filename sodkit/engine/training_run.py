@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from sodkit.config import DEFAULT_RECIPES, load_recipe
+from sodkit.config import DEFAULT_RECIPES, dump_recipe, load_recipe
 from sodkit.data.checking.missing_files import check_images_exist
 from sodkit.data.checking.oddities import oddities
 from sodkit.data.formats import choose_subset, find_images, read_annotations
@@ -20,11 +20,20 @@ from sodkit.engine.log import Row
 from sodkit.engine.loop import StepReport, Validate
 from sodkit.engine.paths import DataPaths, read_paths, write_paths
 from sodkit.engine.predict import predict_images
-from sodkit.engine.run_folder import STATE, check_run_folder, clear_run
+from sodkit.engine.run_folder import (
+    METRICS,
+    RECIPE,
+    RUN,
+    STATE,
+    check_run_folder,
+    clear_run,
+    remove_leftovers,
+)
 from sodkit.engine.train import StartReport, check_kind, train, training_set
 from sodkit.errors import DataError, UsageError
 from sodkit.evaluation.evaluate import evaluate
 from sodkit.evaluation.protocol import protocol_of
+from sodkit.files import write_text
 from sodkit.lock import check_no_writer, lock_folder
 from sodkit.models.detector import DetectorModule
 from sodkit.settings import Recipe
@@ -78,8 +87,23 @@ def fresh_plan(
     return RunPlan(load_recipe(recipe, overrides), paths, out, resume=False, overwrite=overwrite)
 
 
-def resumed_plan(run: Path, overrides: Sequence[str], *, out: Path | None) -> RunPlan:
+def resumed_plan(
+    run: Path,
+    overrides: Sequence[str],
+    *,
+    out: Path | None,
+    recipe: str | None = None,
+    data: Path | None = None,
+    images: Path | None = None,
+    val: Path | None = None,
+    val_images: Path | None = None,
+    format_name: str | None = None,
+    skip_bad: bool = False,
+) -> RunPlan:
     """Plan to continue ``run`` with its own recipe (plus ``overrides``) and data.
+
+    A run that was stopped before its first state starts anew: the plan says ``resume=False``. A
+    recipe or paths that are given replace the run's own; ``train`` compares their content with it.
 
     Raises:
         UsageError: there is no run to continue, or another process writes to it.
@@ -87,12 +111,41 @@ def resumed_plan(run: Path, overrides: Sequence[str], *, out: Path | None) -> Ru
     if out is not None and out != run:
         raise UsageError("--resume continues in the run's own folder: leave --out away")
     check_no_writer(run)
-    if not (run / STATE).is_file():
+    if not (run / RUN).is_file():
+        raise UsageError("holds no training run", where=run, hint="train with --out starts one")
+    resume = (run / STATE).is_file()
+    if not resume and (run / METRICS).exists():
         raise UsageError(
-            "no finished epoch to resume from", where=run, hint="train with --out starts anew"
+            "the run has finished an epoch, and its state is missing",
+            where=run / STATE,
+            hint="restore the file, or train anew with --out and --overwrite",
         )
-    recipe = load_recipe(str(run / "recipe.yaml"), overrides)
-    return RunPlan(recipe, read_paths(run), run, resume=True)
+    paths = _replaced(read_paths(run), data, images, val, val_images)
+    paths = replace(
+        paths,
+        format_name=format_name or paths.format_name,
+        skip_bad=skip_bad or paths.skip_bad,
+    )
+    return RunPlan(load_recipe(recipe or str(run / RECIPE), overrides), paths, run, resume=resume)
+
+
+def _replaced(
+    paths: DataPaths,
+    data: Path | None,
+    images: Path | None,
+    val: Path | None,
+    val_images: Path | None,
+) -> DataPaths:
+    """Return the paths of a run with those that are given; images go with their annotations."""
+    if data is not None:
+        paths = replace(paths, data=str(data), images=None)
+    if images is not None:
+        paths = replace(paths, images=str(images))
+    if val is not None:
+        paths = replace(paths, val=str(val), val_images=None)
+    if val_images is not None:
+        paths = replace(paths, val_images=str(val_images))
+    return paths
 
 
 def execute(
@@ -140,6 +193,8 @@ def execute(
         if not plan.resume:
             clear_run(plan.out)
             write_paths(plan.out, plan.paths)
+            write_text(plan.out / RECIPE, dump_recipe(plan.recipe))
+        remove_leftovers(plan.out)
         left.write(plan.out / LEFT_OUT)
         for sentence in left.sentences(plan.out / LEFT_OUT):
             say(sentence)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +17,11 @@ from sodkit.data.formats.subsets import TRAINED, VALIDATED
 from sodkit.data.images.decoding import write_image
 from sodkit.data.left_out import LeftOut
 from sodkit.data.records import Annotations
+from sodkit.engine.loop import StepReport
 from sodkit.engine.paths import DataPaths
+from sodkit.engine.run_folder import STATE
 from sodkit.engine.training_run import RunPlan, _read, execute, fresh_plan, resumed_plan
-from sodkit.errors import DataError, UsageError
+from sodkit.errors import DataError, ModelError, TerminatedError, UsageError
 from sodkit.lock import LOCK, check_no_writer
 from sodkit.settings import Recipe
 
@@ -99,3 +104,74 @@ def test_a_yaml_trains_on_train_and_validates_on_val(tmp_path: Path) -> None:
         assert [image.file_name for image in own.images] == [f"images/{name}/{name}.png"]
         assert folder == tmp_path
         assert said[-1].endswith(f"the subset {name} is read")
+
+
+@pytest.fixture
+def stopped(recipe: Recipe, ann: Path) -> Path:
+    """A run that was stopped after the first step of its only epoch."""
+
+    def stop(report: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    run = ann.parent / "run"
+    with pytest.raises(TerminatedError):
+        execute(plan(recipe, ann, run), device="cpu", workers=0, on_step=stop)
+    return run
+
+
+def test_a_stopped_run_goes_on_with_data_that_were_moved(
+    stopped: Path, ann: Path, tmp_path: Path
+) -> None:
+    ann.parent.rename(tmp_path / "moved")
+    moved = resumed_plan(tmp_path / "moved/run", [], out=None, data=tmp_path / "moved/data.json")
+    assert moved.resume
+    steps: list[StepReport] = []
+    execute(moved, device="cpu", workers=0, on_step=steps.append)
+    assert [report.step for report in steps] == [1, 2]
+
+
+def test_other_data_or_settings_are_refused(
+    stopped: Path, ann: Path, data: tuple[Annotations, Path]
+) -> None:
+    run, (annotations, folder) = stopped, data
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    write(folder / "fewer.json", replace(annotations, images=annotations.images[:4]))
+    for overrides, given, error, said in (
+        (["schedule.lr=0.5"], {}, UsageError, "schedule.lr is 0.5, was 0.002"),
+        ([], {"recipe": "cfinet-r18-demo"}, UsageError, "schedule.batch is "),
+        ([], {"data": folder / "fewer.json"}, DataError, "trained on other data: images 4, were 5"),
+        ([], {"val": ann}, DataError, "there was none before"),
+    ):
+        other: Any = given
+        with pytest.raises(error) as caught:
+            execute(resumed_plan(run, overrides, out=None, **other), device="cpu", workers=0)
+        assert said in caught.value.what
+        assert caught.value.where == str(run)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_state_that_is_cut_is_refused(stopped: Path) -> None:
+    state = stopped / STATE
+    whole = state.read_bytes()
+    for blocks in (0, 1, 7, len(whole) // 4096):
+        state.write_bytes(whole[: 4096 * blocks])
+        with pytest.raises(ModelError) as caught:
+            execute(resumed_plan(stopped, [], out=None), device="cpu", workers=0)
+        assert caught.value.where == str(state)
+        assert "--overwrite" in (caught.value.hint or "")
+
+
+def test_a_run_without_state(stopped: Path, tmp_path: Path) -> None:
+    """Stopped before its first one it starts anew; a lost state is not taken for that."""
+    run = stopped
+    (run / STATE).unlink()
+    anew = resumed_plan(run, ["schedule.lr=0.001"], out=None)
+    assert not anew.resume
+    steps: list[StepReport] = []
+    execute(anew, device="cpu", workers=0, on_step=steps.append)
+    assert [report.step for report in steps] == [0, 1, 2]
+    (run / STATE).unlink()
+    with pytest.raises(UsageError, match="its state is missing"):
+        resumed_plan(run, [], out=None)
+    with pytest.raises(UsageError, match="holds no training run"):
+        resumed_plan(tmp_path, [], out=None)
