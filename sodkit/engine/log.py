@@ -32,6 +32,7 @@ class RunLog:
     """
 
     def __init__(self, folder: Path, *, steps: int = 0, epochs: int = 0) -> None:
+        self._folder = folder
         self._board = _tensorboard(folder, steps)
         self._losses = _Table(folder / "losses.csv", "step", steps)
         self._metrics = _Table(folder / "metrics.csv", "epoch", epochs)
@@ -59,9 +60,10 @@ class RunLog:
     def _to_board(self, row: Row) -> None:
         if self._board is None:
             return
-        for key, value in row.items():
-            if key not in {"epoch", "step"} and value is not None:
-                self._board.add_scalar(key, value, row["step"])
+        with full_disk_named(self._folder / "tensorboard"):
+            for key, value in row.items():
+                if key not in {"epoch", "step"} and value is not None:
+                    self._board.add_scalar(key, value, row["step"])
 
 
 class _Table:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import signal
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typer.testing import CliRunner
 
 from sodkit.cli.main import make_app
 from sodkit.cli.train import next_command
+from sodkit.cli.train_view import TrainView
 from sodkit.data.images.decoding import write_image
 from sodkit.engine.paths import DataPaths
 from sodkit.outputs import MARK
@@ -141,6 +144,29 @@ def test_an_interrupted_validation_goes_on(tmp_path: Path, monkeypatch: pytest.M
     assert code == 2
     assert "has all of its 1 epochs" in err
     assert "to go on" not in err
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "ended by SIGTERM")],
+)
+def test_a_signal_ends_training_and_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int, said: str
+) -> None:
+    data, out = coco(tmp_path), tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainView, "step", lambda *_: os.kill(os.getpid(), number))
+        ended, _, err = train(data, out)
+    assert ended == code
+    assert said in err
+    assert "stopping after this step" in err
+    assert f"to go on: sodkit train --resume {out}" in err
+    ended, _, err = run("train", "--resume", out, "--workers", 0, "--set", "schedule.lr=0.5")
+    assert ended == 2
+    assert "schedule.lr is 0.5, was 0.0008" in err
+    ended, _, err = run("train", "--resume", out, "--workers", 0, "--device", "cpu")
+    assert ended == 0, err
+    assert "; 1 are done" in err
 
 
 @pytest.mark.parametrize("name", ["mps:7", "meta", "cuda:99", "99", "", " ", "xpu:9"])
