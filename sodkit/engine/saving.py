@@ -23,7 +23,7 @@ class StateSaver:
         optimizer: its optimiser.
         scaler: its loss scale.
         schedule: after how many steps and minutes a state is due.
-        run: what is trained, on which data.
+        run: what is trained on which data, which resuming compares.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class StateSaver:
         optimizer: torch.optim.Optimizer,
         scaler: torch.amp.GradScaler,
         schedule: Schedule,
-        run: RunInfo,
+        run: RunInfo | None = None,
     ) -> None:
         self._path, self._run = path, run
         self._detector, self._optimizer, self._scaler = detector, optimizer, scaler
