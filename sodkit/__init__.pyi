@@ -27,6 +27,7 @@ from sodkit.demo import run_demo as run_demo
 from sodkit.engine.checkpoint import Checkpoint as Checkpoint
 from sodkit.engine.checkpoint import load_checkpoint as load_checkpoint
 from sodkit.engine.device import pick_device as pick_device
+from sodkit.engine.environment import environment as environment
 from sodkit.engine.export import export_checkpoint as export_checkpoint
 from sodkit.engine.log import Row as Row
 from sodkit.engine.loop import StepReport as StepReport
