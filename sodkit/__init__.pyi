@@ -27,15 +27,16 @@ from sodkit.demo import run_demo as run_demo
 from sodkit.engine.checkpoint import Checkpoint as Checkpoint
 from sodkit.engine.checkpoint import load_checkpoint as load_checkpoint
 from sodkit.engine.device import pick_device as pick_device
+from sodkit.engine.environment import environment as environment
 from sodkit.engine.export import export_checkpoint as export_checkpoint
 from sodkit.engine.log import Row as Row
+from sodkit.engine.loop import StepReport as StepReport
 from sodkit.engine.paths import DataPaths as DataPaths
 from sodkit.engine.predict import PredictOptions as PredictOptions
 from sodkit.engine.predict import predict_images as predict_images
 from sodkit.engine.targets import Targets as Targets
 from sodkit.engine.targets import find_targets as find_targets
 from sodkit.engine.targets import write_found as write_found
-from sodkit.engine.train import StepReport as StepReport
 from sodkit.engine.train import train as train
 from sodkit.engine.training_run import RunPlan as RunPlan
 from sodkit.engine.training_run import execute as execute

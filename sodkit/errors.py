@@ -12,6 +12,7 @@ code   class                   when
 4      ModelError              bad recipe weights or checkpoint
 5      MissingExtraError       an optional package is not installed
 130    (KeyboardInterrupt)     interrupted
+143    TerminatedError         ended by SIGTERM
 =====  ======================  ==========================================
 """
 
@@ -87,6 +88,15 @@ class MissingExtraError(SodkitError):
             f"the package '{package}' is not installed",
             hint=f"install it with: pip install 'sodkit[{extra}]'",
         )
+
+
+class TerminatedError(SodkitError):
+    """SIGTERM came: the process was to end."""
+
+    exit_code = 143
+
+    def __init__(self) -> None:
+        super().__init__("ended by SIGTERM")
 
 
 class DataWarning(UserWarning):

@@ -15,6 +15,7 @@ from sodkit.cli.common import guarded
 from sodkit.cli.convert import convert
 from sodkit.cli.decoders import decoders_quiet
 from sodkit.cli.demo import demo
+from sodkit.cli.env import env
 from sodkit.cli.eval import evaluate
 from sodkit.cli.export import export
 from sodkit.cli.import_weights import import_weights
@@ -36,6 +37,7 @@ COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("convert", convert),
     ("check", check),
     ("recipes", recipes),
+    ("env", env),
     ("demo", demo),
 )
 
@@ -55,7 +57,7 @@ def make_app(*, debug: bool = False) -> typer.Typer:
     )
     app.callback()(_root)
     for name, command in COMMANDS:
-        app.command(name, no_args_is_help=name not in {"recipes", "demo"})(
+        app.command(name, no_args_is_help=name not in {"recipes", "env", "demo"})(
             guarded(command, debug=debug)
         )
     return app

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -54,7 +54,10 @@ def train(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="A run's folder: continue it, with its recipe and data.")
+        Path | None,
+        typer.Option(
+            help="A run's folder: continue it where it stopped, with its recipe and data."
+        ),
     ] = None,
     overrides: Changes = None,
     epochs: Annotated[
@@ -83,23 +86,14 @@ def train(
     from sodkit.cli.common import note, print_json, print_table
     from sodkit.cli.train_view import train_view
     from sodkit.data.formats import Reading
-    from sodkit.engine.paths import DataPaths
-    from sodkit.engine.training_run import execute, fresh_plan, resumed_plan
-    from sodkit.errors import UsageError
+    from sodkit.engine.training_run import execute
 
+    given = _given(
+        data=data, images=images, val=val, val_images=val_images, format_name=format_,
+        skip_bad=skip_bad, reading=Reading(difficult, area, angle, oriented), classes=classes,
+    )  # fmt: skip
     changes = _changes(overrides, {"schedule.epochs": epochs, "input.bit_depth": bit_depth})
-    if resume is not None:
-        if overwrite:
-            raise UsageError("--resume continues a run: leave --overwrite away")
-        plan = resumed_plan(resume, changes, out=out)
-    else:
-        if data is None or out is None:
-            raise UsageError("--data and --out are needed", hint="or --resume RUN goes on with one")
-        paths = DataPaths(
-            str(data), _text(images), _text(val), _text(val_images), format_, skip_bad,
-            Reading(difficult, area, angle, oriented), classes,
-        )  # fmt: skip
-        plan = fresh_plan(recipe, changes, paths=paths, out=out, overwrite=overwrite)
+    plan = _plan(recipe, changes, given, out, resume, overwrite=overwrite)
     with _way_on(plan), train_view() as view:
         result = execute(
             plan, device=device, workers=workers, threads=threads, on_start=view.start,
@@ -113,13 +107,44 @@ def train(
     note(f"next: {next_command(plan.out, plan.paths)}")
 
 
+def _plan(
+    recipe: str | None,
+    changes: list[str],
+    given: dict[str, Any],
+    out: Path | None,
+    resume: Path | None,
+    *,
+    overwrite: bool,
+) -> RunPlan:
+    """Plan a new run, or to go on with one."""
+    from sodkit.cli.common import note
+    from sodkit.engine.paths import DataPaths
+    from sodkit.engine.training_run import fresh_plan, resumed_plan
+    from sodkit.errors import UsageError
+
+    if resume is None:
+        if out is None or "data" not in given:
+            raise UsageError("--data and --out are needed", hint="or --resume RUN goes on with one")
+        return fresh_plan(recipe, changes, paths=DataPaths(**given), out=out, overwrite=overwrite)
+    if overwrite:
+        raise UsageError("--resume continues a run: leave --overwrite away")
+    plan = resumed_plan(resume, changes, out=out, recipe=recipe, given=given)
+    if not plan.resume:
+        note(f"{resume}: no state was saved before the run stopped: it starts anew")
+    return plan
+
+
 def _changes(overrides: list[str] | None, short: dict[str, int | None]) -> list[str]:
     """Return what ``--set`` gives, and the options that are short for it."""
     return [*(overrides or ()), *(f"{key}={value}" for key, value in short.items() if value)]
 
 
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
+def _given(**options: Any) -> dict[str, Any]:
+    """Return the fields of ``DataPaths`` that options give; paths as text."""
+    from sodkit.data.formats.reading import AS_STATED
+
+    values = {k: str(v) if isinstance(v, Path) else v for k, v in options.items()}
+    return {key: value for key, value in values.items() if value and value != AS_STATED}
 
 
 @contextmanager

@@ -15,7 +15,8 @@ from sodkit.cli.common import LINE_SECONDS, ProgressLines, clock
 
 if TYPE_CHECKING:
     from sodkit.engine.log import Row
-    from sodkit.engine.train import StartReport, StepReport
+    from sodkit.engine.loop import StepReport
+    from sodkit.engine.train import StartReport
 
 FIRST = (1, 10)
 """Steps that have a row of their own: to see soon that all is well, and how long it will take."""
@@ -124,8 +125,9 @@ def start_lines(report: StartReport) -> list[str]:
             device += f"; a recipe with {backbone} is made for a GPU, and slow without one"
     epochs, batch = recipe.schedule.epochs, recipe.schedule.batch
     steps = f"{epochs * report.steps} ({epochs} epochs of {report.steps}, {batch} images a step)"
-    if report.epoch:
-        steps += f"; {report.epoch * report.steps} are done"
+    done = report.epoch * report.steps + report.step
+    if done:
+        steps += f"; {done} are done"
     return [
         f"recipe: {recipe.name}",
         f"device: {device}",

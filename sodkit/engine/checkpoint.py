@@ -1,18 +1,21 @@
 """Checkpoints: one ``.safetensors`` with recipe and classes inside; nothing is ever unpickled.
 
 ``last.safetensors``   the detector: weights, exemplars; metadata: recipe, classes, version
-``state.safetensors``  beside it, to resume: weights, moments and epoch in one file, so that they
-                       always belong together, whenever the run is killed
+``state.safetensors``  beside it, to resume: weights, moments and place in the epoch in one file, so
+                       that they always belong together, whenever the run is killed
 
 What the metadata hold is in ``metadata.py``. Equal content gives equal bytes.
 """
 
 from __future__ import annotations
 
+import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,7 +24,15 @@ from torch import Tensor, nn
 
 from sodkit.data.records import Category
 from sodkit.engine.build import as_detector, without_weights
-from sodkit.engine.metadata import IMPORT, KEY, CheckpointInfo, Progress, StateInfo, read_info
+from sodkit.engine.metadata import (
+    IMPORT,
+    KEY,
+    CheckpointInfo,
+    Progress,
+    RunInfo,
+    StateInfo,
+    read_info,
+)
 from sodkit.errors import ModelError, SodkitError
 from sodkit.files import atomic_path
 from sodkit.models.detector import DetectorModule
@@ -32,6 +43,12 @@ from sodkit.settings.outside import Outside
 
 MOMENTS = {"SGD": ("momentum_buffer",), "AdamW": ("step", "exp_avg", "exp_avg_sq")}
 """What PyTorch's optimisers keep of a parameter."""
+
+
+DAMAGED = (
+    "a state that is cut or damaged cannot be resumed from: train anew with --overwrite; the "
+    "detector after the last whole epoch is in last.safetensors beside it"
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +83,7 @@ def load_checkpoint(
         ModelError: no such file, not a checkpoint of ours, metadata of the wrong type, or tensors
             that do not fit its recipe.
     """
-    tensors, metadata = _load(path)
+    tensors, metadata = _load(path, IMPORT)
     info = read_info(CheckpointInfo, metadata, path)
     categories = tuple(Category(number, name) for number, name in info.categories)
     made = _made(info.recipe.model, len(categories), tensors, path, detector)
@@ -102,9 +119,21 @@ def _made(
 
 
 def save_state(
-    path: Path, detector: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
+    path: Path,
+    detector: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    run: RunInfo | None = None,
 ) -> None:
-    """Write everything that resuming needs, in one file: weights, moments and progress."""
+    """Write everything that resuming needs, in one file: weights, moments and progress.
+
+    Args:
+        path: the file.
+        detector: its weights and buffers are written.
+        optimizer: its moments are written.
+        progress: how far the run is.
+        run: what is trained on which data, which resuming compares.
+    """
     names = {parameter: name for name, parameter in detector.named_parameters()}
     moments = {
         f"optimizer.{names[parameter]}.{key}": value
@@ -113,8 +142,18 @@ def save_state(
         if isinstance(parameter, nn.Parameter) and isinstance(value, Tensor)
     }
     weights = {f"weights.{name}": value for name, value in detector.state_dict().items()}
-    info = StateInfo(optimizer=type(optimizer).__name__, progress=progress)
+    info = StateInfo(optimizer=type(optimizer).__name__, progress=progress, run=run)
     _save(path, weights | moments, info)
+
+
+def load_run(path: Path) -> RunInfo | None:
+    """Return what a state was saved of, None if it does not say.
+
+    Raises:
+        ModelError: the file is missing, damaged or not a training state.
+    """
+    with _opened(path, DAMAGED) as file:
+        return read_info(StateInfo, dict(file.metadata() or {}), path).run
 
 
 def load_state(path: Path, detector: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
@@ -124,7 +163,7 @@ def load_state(path: Path, detector: nn.Module, optimizer: torch.optim.Optimizer
         ModelError: the file is missing, not a training state, of another recipe or optimiser, or
             holds tensors that do not fit.
     """
-    tensors, metadata = _load(path)
+    tensors, metadata = _load(path, DAMAGED)
     info = read_info(StateInfo, metadata, path)
     now = type(optimizer).__name__
     if info.optimizer != now:
@@ -208,19 +247,24 @@ def _save(path: Path, tensors: Mapping[str, Tensor], info: CheckpointInfo | Stat
             ) from error
         # safetensors puts a file of its own there, which nobody else may read
         temporary.chmod(stat.S_IMODE(mode))
+        with temporary.open("rb+") as file:  # else a power failure could leave the name without it
+            os.fsync(file.fileno())
 
 
-def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _load(path: Path, hint: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read tensors and metadata."""
+    with _opened(path, hint) as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        return tensors, dict(file.metadata() or {})
+
+
+@contextmanager
+def _opened(path: Path, hint: str) -> Iterator[Any]:
+    """Open a safetensors file; ``hint`` is what to do where it is none."""
     if not path.is_file():
         raise ModelError("checkpoint not found", where=path)
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            return tensors, dict(file.metadata() or {})
+            yield file
     except (SafetensorError, OSError) as error:
-        raise ModelError(
-            f"not a safetensors file: {error}",
-            where=path,
-            hint=IMPORT,
-        ) from error
+        raise ModelError(f"not a safetensors file: {error}", where=path, hint=hint) from error

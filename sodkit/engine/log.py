@@ -1,6 +1,7 @@
 """What a run leaves to read: ``losses.csv`` (every step) and ``metrics.csv`` (every epoch).
 
-With the extra ``tensorboard`` installed the same numbers go to its event files.
+Both follow from recipe and data alone; how long an epoch took is in ``times.csv``. With the extra
+``tensorboard`` installed the same numbers go to its event files.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from sodkit.csv_text import Cell, csv_text
-from sodkit.files import write_text
+from sodkit.files import full_disk_named, write_text
 
 Row = dict[str, float | int | None]
+
+SECONDS = "seconds"
 
 
 class RunLog:
@@ -24,18 +27,16 @@ class RunLog:
 
     Args:
         folder: the run's folder.
-        steps_until: rows of ``losses.csv`` of later epochs are dropped: they come again.
-        epochs_until: rows of ``metrics.csv`` of later epochs likewise; None: as ``steps_until``.
+        steps: of ``losses.csv`` the rows up to this step are kept: later ones come again.
+        epochs: of the other files the rows up to this epoch likewise.
     """
 
-    def __init__(
-        self, folder: Path, *, steps_until: int = 0, epochs_until: int | None = None
-    ) -> None:
-        self._board = _tensorboard(folder)
-        self._losses = _Table(folder / "losses.csv", steps_until)
-        self._metrics = _Table(
-            folder / "metrics.csv", steps_until if epochs_until is None else epochs_until
-        )
+    def __init__(self, folder: Path, *, steps: int = 0, epochs: int = 0) -> None:
+        self._folder = folder
+        self._board = _tensorboard(folder, steps)
+        self._losses = _Table(folder / "losses.csv", "step", steps)
+        self._metrics = _Table(folder / "metrics.csv", "epoch", epochs)
+        self._times = _Table(folder / "times.csv", "epoch", epochs)
 
     def __enter__(self) -> Self:
         return self
@@ -50,16 +51,19 @@ class RunLog:
         self._to_board(row)
 
     def epoch(self, row: Row) -> None:
-        """Log one epoch."""
-        self._metrics.append(row)
+        """Log one epoch; ``seconds`` goes to a file of its own: it differs from run to run."""
+        self._metrics.append({key: value for key, value in row.items() if key != SECONDS})
+        if SECONDS in row:
+            self._times.append({key: row.get(key) for key in ("epoch", "step", SECONDS)})
         self._to_board(row)
 
     def _to_board(self, row: Row) -> None:
         if self._board is None:
             return
-        for key, value in row.items():
-            if key not in {"epoch", "step"} and value is not None:
-                self._board.add_scalar(key, value, row["step"])
+        with full_disk_named(self._folder / "tensorboard"):
+            for key, value in row.items():
+                if key not in {"epoch", "step"} and value is not None:
+                    self._board.add_scalar(key, value, row["step"])
 
 
 class _Table:
@@ -67,22 +71,26 @@ class _Table:
 
     Args:
         path: the file; without rows there is none.
-        until: of an existing file the whole rows of epochs up to this one are kept.
+        key: the column that counts the rows, from 1 on.
+        until: of an existing file the whole rows up to this count are kept.
     """
 
-    def __init__(self, path: Path, until: int) -> None:
-        self._path = path
+    def __init__(self, path: Path, key: str, until: int) -> None:
+        self._path, self._key = path, key
         self._fields: list[str] = []
         if path.exists():
-            self._write(*_whole_rows(path, until))
+            self._write(*_whole_rows(path, key, until))
 
     def append(self, row: Row) -> None:
         """Append one row; the first one writes the header."""
         new = [key for key in row if key not in self._fields]
         if self._fields and new:
-            fields, rows = _whole_rows(self._path, None)
+            fields, rows = _whole_rows(self._path, self._key, None)
             self._write([*fields, *new], rows)
-        with self._path.open("a", newline="", encoding="utf-8") as file:
+        with (
+            full_disk_named(self._path),
+            self._path.open("a", newline="", encoding="utf-8") as file,
+        ):
             lines: list[list[Cell]] = []
             if not self._fields:
                 self._fields = list(row)
@@ -98,8 +106,8 @@ class _Table:
         write_text(self._path, csv_text([fields, *([row.get(f) for f in fields] for row in rows)]))
 
 
-def _whole_rows(path: Path, until: int | None) -> tuple[list[str], list[dict[str, str]]]:
-    """Return the header and the whole rows, of epochs up to ``until`` (None: of all).
+def _whole_rows(path: Path, key: str, until: int | None) -> tuple[list[str], list[dict[str, str]]]:
+    """Return the header and the whole rows with a ``key`` up to ``until`` (None: all of them).
 
     A run that was killed may leave half a row, or NUL bytes, at the end.
     """
@@ -110,22 +118,22 @@ def _whole_rows(path: Path, until: int | None) -> tuple[list[str], list[dict[str
     rows: list[dict[str, str]] = []
     with suppress(csv.Error):  # a line that is no CSV is none of ours: header and rows end there
         fields += reader.fieldnames or ()
-        rows += (row for row in reader if _is_of(row, until))
+        rows += (row for row in reader if _is_whole(row, key, until))
     return fields, rows
 
 
-def _is_of(row: dict[str | Any, str | Any], until: int | None) -> bool:
-    """Return whether a row has all its fields and is of an epoch up to ``until`` (None: of any)."""
-    number = row.get("epoch") or ""
+def _is_whole(row: dict[str | Any, str | Any], key: str, until: int | None) -> bool:
+    """Return whether a row has all its fields and a ``key`` up to ``until`` (None: any)."""
+    number = row.get(key) or ""
     if None in row or None in row.values() or not re.fullmatch(r"[0-9]{1,18}", number):
         return False
     return until is None or int(number) <= until
 
 
-def _tensorboard(folder: Path) -> Any | None:
-    """Return a writer of TensorBoard events, None if the package is absent."""
+def _tensorboard(folder: Path, steps: int) -> Any | None:
+    """Return a writer of TensorBoard events after ``steps``, None if the package is absent."""
     if importlib.util.find_spec("tensorboard") is None:
         return None
     from torch.utils.tensorboard import SummaryWriter
 
-    return SummaryWriter(str(folder / "tensorboard"))
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=steps + 1 if steps else None)

@@ -40,14 +40,20 @@ class Progress(Settings):
 
     Attributes:
         epoch: epochs done.
+        step: steps done of the epoch after those.
+        sums: of these steps' losses, each divided by the number of steps of an epoch.
+        seconds: that these steps took.
         scale: the loss scale (float16).
         growth: steps since the loss scale last changed.
         best: the best validation AP so far.
-        unvalidated: the last epoch's learning rate, mean losses and seconds if its validation is
-            still due, else None.
+        unvalidated: the last epoch's learning rate, mean losses and seconds if it is not yet
+            validated and logged, else None.
     """
 
     epoch: Natural = 0
+    step: Natural = 0
+    sums: dict[str, FiniteFloat] = Field(default_factory=dict)
+    seconds: Annotated[FiniteFloat, Field(ge=0)] = 0.0
     scale: Annotated[FiniteFloat, Field(gt=0)] = 65536.0
     growth: Natural = 0
     best: FiniteFloat | None = None
@@ -77,12 +83,39 @@ class CheckpointInfo(_Info):
         return self
 
 
+class DataInfo(Settings):
+    """What tells one data set from another.
+
+    Attributes:
+        classes: as (id, name), in the order of the labels.
+        images: their number.
+        annotations: their number, ignored ones included.
+        ignored: how many are ignored.
+        digests: sha256 of the columns, by what they hold.
+    """
+
+    classes: tuple[tuple[Id, str], ...]
+    images: Natural
+    annotations: Natural
+    ignored: Natural
+    digests: dict[str, str]
+
+
+class RunInfo(Settings):
+    """What a run trains, on which data, and on which it is validated."""
+
+    recipe: Recipe
+    data: DataInfo
+    validation: DataInfo | None
+
+
 class StateInfo(_Info):
-    """The metadata of a training state."""
+    """The metadata of a training state; ``run`` is None if it was saved by itself."""
 
     kind: Literal["state"] = "state"
     optimizer: str
     progress: Progress
+    run: RunInfo | None = None
 
 
 def parse(model: type[Model], text: str | bytes) -> Model:

@@ -7,10 +7,13 @@ from pathlib import Path
 
 from sodkit.data.left_out import LEFT_OUT
 from sodkit.errors import ModelError, UsageError
+from sodkit.files import TEMPORARY
 from sodkit.outputs import is_free, remove_files
 
 RUN = "run.json"
 """Says what a run was trained on; a folder with it is a run's."""
+RECIPE = "recipe.yaml"
+METRICS = "metrics.csv"
 CHECKPOINTS = "checkpoints"
 STATE = Path(CHECKPOINTS) / "state.safetensors"
 
@@ -18,14 +21,18 @@ _BEST_FIRST = ("best.safetensors", "last.safetensors")
 
 _WRITTEN = (
     RUN,
-    "recipe.yaml",
+    RECIPE,
     "losses.csv",
-    "metrics.csv",
+    METRICS,
+    "times.csv",
     LEFT_OUT,
     f"{CHECKPOINTS}/*.safetensors",
     "tensorboard/events.out.tfevents.*",
 )
 """What training writes."""
+
+_LEFTOVERS = (f"{TEMPORARY}*", f"{CHECKPOINTS}/{TEMPORARY}*", f"{CHECKPOINTS}/.tmp??????")
+"""Temporary files of ours and of safetensors, which a killed run leaves."""
 
 
 def checkpoint_in(path: Path) -> Path:
@@ -76,5 +83,14 @@ def check_run_folder(run: Path, *, overwrite: bool) -> None:
 
 def clear_run(run: Path) -> None:
     """Remove what an earlier run wrote; other files stay."""
+    _remove(run, _WRITTEN)
+
+
+def remove_leftovers(run: Path) -> None:
+    """Remove the half-written files of runs that were killed; only for the folder's writer."""
+    _remove(run, _LEFTOVERS)
+
+
+def _remove(run: Path, patterns: tuple[str, ...]) -> None:
     names = [path.relative_to(run).as_posix() for path in run.rglob("*")]
-    remove_files(run, [n for n in names if any(fnmatchcase(n, known) for known in _WRITTEN)])
+    remove_files(run, [n for n in names if any(fnmatchcase(n, known) for known in patterns)])

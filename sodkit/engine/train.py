@@ -1,4 +1,4 @@
-"""Training: ``train``, from top to bottom.
+"""Training: ``train``, from top to bottom; its epochs and steps are in ``loop.py``.
 
 The learning rate, the order of images, the flips and all sampling inside the detector follow from
 (seed, epoch, step) alone, so a run that is stopped and resumed gives the same result.
@@ -6,47 +6,33 @@ The learning rate, the order of images, the flips and all sampling inside the de
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sodkit.config import DEFAULT_RECIPES, dump_recipe
-from sodkit.data.batches import Batch
 from sodkit.data.checking.missing_files import check_images_exist
 from sodkit.data.checking.oddities import MIN_SIDE, crowds
-from sodkit.data.records import CROWD, Annotations, Category
+from sodkit.data.records import CROWD, Annotations
 from sodkit.data.samples.loader import Batches
 from sodkit.data.samples.patch_dataset import TrainingSet, learnable
 from sodkit.engine import checkpoint as ckpt
 from sodkit.engine.build import new_detector, with_outside
-from sodkit.engine.check_output import check_losses
-from sodkit.engine.device import autocast
 from sodkit.engine.failures import explained
 from sodkit.engine.log import Row, RunLog
+from sodkit.engine.loop import Loop, RunFiles, StepReport, Validate, run_epochs
 from sodkit.engine.metadata import Progress
-from sodkit.engine.optimizer import (
-    make_optimizer,
-    make_scaler,
-    note_scale,
-    restore_scale,
-    set_rate,
-)
-from sodkit.errors import DataError, SodkitError
+from sodkit.engine.optimizer import make_optimizer, make_scaler, restore_scale
+from sodkit.engine.same_run import check_same_run, run_info
+from sodkit.engine.saving import StateSaver
+from sodkit.engine.stopping import Stopping
+from sodkit.errors import DataError, ModelError
 from sodkit.files import write_text
 from sodkit.models.detector import DetectorModule
-from sodkit.models.parts.sampling import Shuffle, random_order
 from sodkit.settings import Recipe
-
-Validate = Callable[[DetectorModule], dict[str, float | None]]
-"""Evaluates a detector (in evaluation mode) and returns metrics by name, ``AP`` among them.
-
-All of them go to ``metrics.csv``.
-"""
 
 LESS_MEMORY = "a smaller schedule.batch needs less memory, and so does schedule.precision=bfloat16"
 
@@ -64,6 +50,7 @@ class StartReport:
         ignored: how many objects and regions are ignored.
         epoch: epochs done already.
         steps: of one epoch.
+        step: steps done already of the epoch after those.
     """
 
     recipe: Recipe
@@ -74,18 +61,7 @@ class StartReport:
     ignored: int
     epoch: int
     steps: int
-
-
-@dataclass(frozen=True, slots=True)
-class StepReport:
-    """What is reported after every step."""
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    losses: dict[str, float]
-    lr: float
+    step: int = 0
 
 
 def train(
@@ -98,15 +74,17 @@ def train(
     workers: int = 2,
     resume: bool = False,
     validate: Validate | None = None,
+    validation: Annotations | None = None,
     on_start: Callable[[StartReport], None] = lambda report: None,
     on_step: Callable[[StepReport], None] = lambda report: None,
     on_epoch: Callable[[Row], None] = lambda row: None,
+    say: Callable[[str], None] = lambda message: None,
     detector: nn.Module | None = None,
 ) -> DetectorModule:
     """Train a detector; checkpoints, recipe and logs go to ``out``.
 
-    An epoch is saved before its validation, so one that fails costs no epoch: resumed, the run goes
-    on with the validation.
+    The state is saved every ``schedule.save_steps`` steps and ``schedule.save_minutes`` minutes,
+    after an epoch before its validation, and at Ctrl-C and SIGTERM (in the main thread).
 
     Args:
         recipe: the detector and its schedule.
@@ -115,11 +93,13 @@ def train(
         out: the run's folder.
         device: where to compute.
         workers: processes that read images; the result does not depend on it.
-        resume: continue after the last finished epoch in ``out``.
+        resume: continue ``out`` from its state, with the recipe and the data that it was saved of.
         validate: called each ``schedule.evaluate_every`` epochs.
+        validation: what it evaluates on, if resuming is to compare that.
         on_start: called once, before the first step.
         on_step: called after every step.
-        on_epoch: called after every epoch with its row of ``metrics.csv``.
+        on_epoch: called after every epoch with its row of ``metrics.csv`` and ``seconds``.
+        say: called with a sentence when a signal is held back until the step is done.
         detector: one from outside to train, with the two methods of ``Detector``; None: the
             recipe's. Its checkpoints say ``kind: outside``.
 
@@ -127,39 +107,39 @@ def train(
         the trained detector.
 
     Raises:
-        DataError: no objects to learn, boxes of another kind than the recipe's, or an image that
-            is missing or cannot be read.
+        DataError: no objects to learn, boxes of another kind than the recipe's, an image that is
+            missing or cannot be read, or other data than those of the run that is resumed.
+        UsageError: the run that is resumed has another recipe.
         SodkitError: a loss that is not finite, the message names the images; memory that is full;
             a worker process that was killed.
+        KeyboardInterrupt, TerminatedError: Ctrl-C, SIGTERM.
     """
     recipe = recipe if detector is None else with_outside(recipe, detector)
-    schedule = recipe.schedule
+    schedule, files = recipe.schedule, RunFiles.of(out)
     dataset = training_set(recipe, annotations, images)
+    run = run_info(recipe, annotations, validation)
+    if resume:
+        check_same_run(ckpt.load_run(files.state), run, out)
     batches = Batches(
         dataset, recipe.input, batch=schedule.batch, seed=recipe.seed, workers=workers
     )
-    files = _Files.of(out)
     trained = new_detector(
         recipe, len(annotations.categories), device, given=detector, pretrained=not resume
     )
     optimizer = make_optimizer(trained, schedule)
     done = ckpt.load_state(files.state, trained, optimizer) if resume else Progress()
+    _check_place(done, len(batches), files.state)
     scaler = restore_scale(make_scaler(schedule, device), done)
+    saver = StateSaver(files.state, trained, optimizer, scaler, schedule, run)
+    stopping = Stopping(say)
     write_text(out / "recipe.yaml", dump_recipe(recipe))
-    logged = done.epoch - (done.unvalidated is not None)
-    with (
-        explained(LESS_MEMORY),
-        RunLog(out, steps_until=done.epoch, epochs_until=logged) as log,
-    ):
-        loop = _Loop(
-            recipe, annotations.categories, trained, optimizer, scaler, batches, log, files,
-            validate, on_step, on_epoch,
+    with stopping.handling(), explained(LESS_MEMORY), _log(out, done, len(batches)) as log:
+        loop = Loop(
+            recipe, annotations.categories, trained, optimizer, scaler, batches, log, files, saver,
+            stopping, validate, on_step, on_epoch,
         )  # fmt: skip
-        objects, ignored = learnable(annotations).sum(), annotations.ignore.sum()
-        on_start(StartReport(
-            recipe, device, out, len(dataset), int(objects), int(ignored), done.epoch, len(batches)
-        ))  # fmt: skip
-        _run_epochs(loop, done)
+        on_start(_start_report(loop, annotations, out, len(dataset), done))
+        run_epochs(loop, done)
     return trained.eval()
 
 
@@ -177,131 +157,27 @@ def training_set(recipe: Recipe, annotations: Annotations, images: Path) -> Trai
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Files:
-    """Where a run's checkpoints are."""
-
-    last: Path
-    best: Path
-    state: Path
-
-    @classmethod
-    def of(cls, run: Path) -> _Files:
-        return cls(*(run / "checkpoints" / f"{n}.safetensors" for n in ("last", "best", "state")))
+def _check_place(done: Progress, steps: int, state: Path) -> None:
+    """Raise ModelError if a state is of a step that the epoch does not have."""
+    if done.step >= steps:
+        raise ModelError(f"is of step {done.step} of an epoch of {steps}", where=state)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Loop:
-    """What every epoch of a run works with."""
-
-    recipe: Recipe
-    categories: tuple[Category, ...]
-    detector: DetectorModule
-    optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
-    batches: Batches
-    log: RunLog
-    files: _Files
-    validate: Validate | None
-    on_step: Callable[[StepReport], None]
-    on_epoch: Callable[[Row], None]
+def _log(out: Path, done: Progress, steps: int) -> RunLog:
+    """Return the log of a run, without the rows that come again."""
+    logged = done.epoch - (done.unvalidated is not None)
+    return RunLog(out, steps=done.epoch * steps + done.step, epochs=logged)
 
 
-def _run_epochs(loop: _Loop, done: Progress) -> None:
-    """Train what epochs are left, each saved before it is validated."""
-    if done.unvalidated is not None:
-        done = _finish_epoch(loop, done, done.unvalidated)
-    for epoch in range(done.epoch, loop.recipe.schedule.epochs):
-        means = _train_epoch(loop, epoch)
-        done = note_scale(loop.scaler, done).model_copy(update={"epoch": epoch + 1})
-        ckpt.save_checkpoint(loop.files.last, loop.detector, loop.recipe, loop.categories)
-        if _is_validated(loop, done.epoch):
-            saved = done.model_copy(update={"unvalidated": means})
-            ckpt.save_state(loop.files.state, loop.detector, loop.optimizer, saved)
-        done = _finish_epoch(loop, done, means)
-
-
-def _is_validated(loop: _Loop, epoch: int) -> bool:
-    """Return whether the detector is evaluated after ``epoch`` epochs."""
-    schedule = loop.recipe.schedule
-    due = epoch % schedule.evaluate_every == 0 or epoch == schedule.epochs
-    return due and loop.validate is not None
-
-
-def _finish_epoch(loop: _Loop, done: Progress, means: dict[str, float]) -> Progress:
-    """Validate if that is due, keep the best detector, log the epoch and save that it is done.
-
-    Args:
-        loop: the run.
-        done: how far it is, this epoch included.
-        means: the epoch's learning rate, mean losses and seconds.
-    """
-    row: Row = {"epoch": done.epoch, "step": done.epoch * len(loop.batches), **means}
-    best = done.best
-    if loop.validate is not None and _is_validated(loop, done.epoch):
-        row |= loop.validate(loop.detector.eval())
-    ap = row.get("AP")
-    if ap is not None and (best is None or ap > best):
-        best = float(ap)
-        ckpt.save_checkpoint(loop.files.best, loop.detector, loop.recipe, loop.categories)
-    done = done.model_copy(update={"best": best, "unvalidated": None})
-    loop.log.epoch(row)  # before the state: an epoch that is done would never be logged again
-    ckpt.save_state(loop.files.state, loop.detector, loop.optimizer, done)
-    loop.on_epoch(row)
-    return done
-
-
-def _train_epoch(loop: _Loop, epoch: int) -> dict[str, float]:
-    """Go through the data once; return learning rate, means of the losses and seconds."""
-    schedule, count = loop.recipe.schedule, len(loop.batches)
-    steps = count * schedule.epochs
+def _start_report(
+    loop: Loop, annotations: Annotations, out: Path, images: int, done: Progress
+) -> StartReport:
     device = next(loop.detector.parameters()).device
-    loop.detector.train()
-    began, sums, rate = time.perf_counter(), dict[str, float](), 0.0
-    for number, batch in enumerate(loop.batches.epoch(epoch)):
-        step = epoch * count + number
-        rate = set_rate(loop.optimizer, schedule, epoch=epoch, step=step, steps=steps)
-        losses = _train_step(loop, batch.to(device), _shuffle(loop.recipe.seed, step))
-        loop.log.step({"epoch": epoch + 1, "step": step + 1, "lr": rate, **losses})
-        loop.on_step(StepReport(epoch, schedule.epochs, step, steps, losses, rate))
-        for name, value in losses.items():
-            sums[name] = sums.get(name, 0.0) + value / count
-    seconds = time.perf_counter() - began
-    return {"lr": rate, **sums, "seconds": seconds}
-
-
-def _train_step(loop: _Loop, batch: Batch, shuffle: Shuffle) -> dict[str, float]:
-    """Forward, backward, update; return the losses and their sum as ``loss``."""
-    schedule, optimizer, scaler = loop.recipe.schedule, loop.optimizer, loop.scaler
-    with autocast(batch.images.device, schedule.precision):
-        losses = check_losses(loop.detector, loop.detector(batch, shuffle))
-        total = torch.stack([value.float() for value in losses.values()]).sum()
-    values = torch.stack([*(v.detach().float() for v in losses.values()), total.detach()])
-    named = dict(zip([*losses, "loss"], values.tolist(), strict=True))
-    _check_finite(named, batch)
-    optimizer.zero_grad(set_to_none=True)
-    scaler.scale(total).backward()  # type: ignore[no-untyped-call]
-    if schedule.clip is not None:
-        scaler.unscale_(optimizer)
-        nn.utils.clip_grad_norm_(_parameters(optimizer), schedule.clip)
-    scaler.step(optimizer)
-    scaler.update()
-    return named
-
-
-def _parameters(optimizer: torch.optim.Optimizer) -> Iterable[Tensor]:
-    return (parameter for group in optimizer.param_groups for parameter in group["params"])
-
-
-def _check_finite(losses: dict[str, float], batch: Batch) -> None:
-    """Raise naming the images if a loss is NaN or infinite."""
-    bad = [name for name, value in losses.items() if not np.isfinite(value)]
-    if bad:
-        raise SodkitError(
-            f"training diverged: {', '.join(bad)} is not finite on the images with ids "
-            f"{', '.join(map(str, batch.image_ids))}",
-            hint="lower schedule.lr, lengthen schedule.warmup, or look at these images' boxes",
-        )
+    objects, ignored = int(learnable(annotations).sum()), int(annotations.ignore.sum())
+    steps = len(loop.batches)
+    return StartReport(
+        loop.recipe, device, out, images, objects, ignored, done.epoch, steps, done.step
+    )
 
 
 def check_kind(recipe: Recipe, annotations: Annotations) -> None:
@@ -324,9 +200,3 @@ def _check_learnable(annotations: Annotations) -> None:
             hint=crowds(annotations.flagged(CROWD)[~annotations.is_region])
             or f"all annotations are ignored, or have a side below {MIN_SIDE:g} px",
         )
-
-
-def _shuffle(seed: int, step: int) -> Shuffle:
-    """Return what a step's sampling is drawn by."""
-    state = np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0]
-    return random_order(torch.Generator().manual_seed(int(state >> np.uint64(1))))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from sodkit.config import DEFAULT_RECIPES, load_recipe
+from sodkit.config import DEFAULT_RECIPES, dump_recipe, load_recipe
 from sodkit.data.checking.missing_files import check_images_exist
 from sodkit.data.checking.oddities import oddities
 from sodkit.data.formats.subsets import TRAINED, VALIDATED
@@ -19,13 +20,23 @@ from sodkit.data.opening import of_one_subset, open_source
 from sodkit.data.records import REGION, Annotations
 from sodkit.engine.device import pick_device
 from sodkit.engine.log import Row
+from sodkit.engine.loop import StepReport, Validate
 from sodkit.engine.paths import DataPaths, read_paths, write_paths
 from sodkit.engine.predict import predict_images
-from sodkit.engine.run_folder import STATE, check_run_folder, clear_run
-from sodkit.engine.train import StartReport, StepReport, Validate, check_kind, train, training_set
+from sodkit.engine.run_folder import (
+    METRICS,
+    RECIPE,
+    RUN,
+    STATE,
+    check_run_folder,
+    clear_run,
+    remove_leftovers,
+)
+from sodkit.engine.train import StartReport, check_kind, train, training_set
 from sodkit.errors import DataError, UsageError
 from sodkit.evaluation.evaluate import evaluate
 from sodkit.evaluation.protocol import protocol_of
+from sodkit.files import write_text
 from sodkit.lock import check_no_writer, lock_folder
 from sodkit.models.detector import DetectorModule
 from sodkit.settings import Recipe
@@ -71,8 +82,19 @@ def fresh_plan(
     return RunPlan(load_recipe(recipe, overrides), paths, out, resume=False, overwrite=overwrite)
 
 
-def resumed_plan(run: Path, overrides: Sequence[str], *, out: Path | None) -> RunPlan:
+def resumed_plan(
+    run: Path,
+    overrides: Sequence[str],
+    *,
+    out: Path | None,
+    recipe: str | None = None,
+    given: Mapping[str, Any] | None = None,
+) -> RunPlan:
     """Plan to continue ``run`` with its own recipe (plus ``overrides``) and data.
+
+    A run that was stopped before its first state starts anew: the plan says ``resume=False``. A
+    recipe, or fields of ``DataPaths`` in ``given``, replace the run's own; ``train`` compares their
+    content with it.
 
     Raises:
         UsageError: there is no run to continue, or another process writes to it.
@@ -80,12 +102,26 @@ def resumed_plan(run: Path, overrides: Sequence[str], *, out: Path | None) -> Ru
     if out is not None and out != run:
         raise UsageError("--resume continues in the run's own folder: leave --out away")
     check_no_writer(run)
-    if not (run / STATE).is_file():
+    if not (run / RUN).is_file():
+        raise UsageError("holds no training run", where=run, hint="train with --out starts one")
+    resume = (run / STATE).is_file()
+    if not resume and (run / METRICS).exists():
         raise UsageError(
-            "no finished epoch to resume from", where=run, hint="train with --out starts anew"
+            "the run has finished an epoch, and its state is missing",
+            where=run / STATE,
+            hint="restore the file, or train anew with --out and --overwrite",
         )
-    recipe = load_recipe(str(run / "recipe.yaml"), overrides)
-    return RunPlan(recipe, read_paths(run), run, resume=True)
+    paths = _replaced(read_paths(run), given or {})
+    return RunPlan(load_recipe(recipe or str(run / RECIPE), overrides), paths, run, resume=resume)
+
+
+def _replaced(paths: DataPaths, given: Mapping[str, Any]) -> DataPaths:
+    """Return the paths of a run with those that are given; images go with their annotations."""
+    if "data" in given:
+        paths = replace(paths, images=None)
+    if "val" in given:
+        paths = replace(paths, val_images=None)
+    return replace(paths, **given)
 
 
 def execute(
@@ -129,10 +165,12 @@ def execute(
         training_set(plan.recipe, annotations, images)  # before an earlier run is replaced
         for sentence in oddities(annotations):
             say(f"{plan.paths.data}: {sentence}")
-        validate = _validator(plan, annotations, target, left, on_validate, say)
+        validate, validation = _validator(plan, annotations, target, left, on_validate, say)
         if not plan.resume:
             clear_run(plan.out)
             write_paths(plan.out, plan.paths)
+            write_text(plan.out / RECIPE, dump_recipe(plan.recipe))
+        remove_leftovers(plan.out)
         left.write(plan.out / LEFT_OUT)
         for sentence in left.sentences(plan.out / LEFT_OUT):
             say(sentence)
@@ -144,8 +182,8 @@ def execute(
 
         train(
             plan.recipe, annotations, images, plan.out, device=target, workers=workers,
-            resume=plan.resume, validate=validate, on_start=on_start, on_step=on_step,
-            on_epoch=keep,
+            resume=plan.resume, validate=validate, validation=validation, on_start=on_start,
+            on_step=on_step, on_epoch=keep, say=say,
         )  # fmt: skip
     if not rows:
         raise UsageError(
@@ -203,14 +241,15 @@ def _validator(
     left: LeftOut,
     progress: Callable[[int, int], None],
     say: Callable[[str], None],
-) -> Validate | None:
+) -> tuple[Validate | None, Annotations | None]:
     """Return a function that predicts on a run's validation images and returns every AP.
 
-    None: the run has none.
+    Returns:
+        it, and the annotations of those images; None, None: the run has none.
     """
     recipe, paths = plan.recipe, plan.paths
     if paths.val is None:
-        return None
+        return None, None
     val, folder = _read(paths.val, paths.val_images, paths, left, VALIDATED, say)
     val = with_classes_of(trained, val, paths.val)
     check_kind(recipe, val)
@@ -225,4 +264,4 @@ def _validator(
         metrics = evaluate(val, found, protocol).metrics
         return {name: metrics[name] for name in names}
 
-    return validate
+    return validate, val

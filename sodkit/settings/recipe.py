@@ -53,6 +53,12 @@ class Schedule(Settings):
     )
     evaluate_every: Count = Field(1, description="epochs between evaluations on --val")
     keep_empty: Switch = Field(True, description="train on images without objects, as negatives")
+    save_steps: Count | None = Field(
+        None, description="steps between states saved to resume from; null: no count"
+    )
+    save_minutes: Positive | None = Field(
+        10.0, description="minutes between them; both null: saved after epochs only"
+    )
 
 
 class Keep(Settings):

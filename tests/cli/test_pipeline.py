@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import signal
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typer.testing import CliRunner
 
 from sodkit.cli.main import make_app
 from sodkit.cli.train import next_command
+from sodkit.cli.train_view import TrainView
 from sodkit.data.images.decoding import write_image
 from sodkit.engine.paths import DataPaths
 from sodkit.outputs import MARK
@@ -141,6 +144,29 @@ def test_an_interrupted_validation_goes_on(tmp_path: Path, monkeypatch: pytest.M
     assert code == 2
     assert "has all of its 1 epochs" in err
     assert "to go on" not in err
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "ended by SIGTERM")],
+)
+def test_a_signal_ends_training_and_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int, said: str
+) -> None:
+    data, out = coco(tmp_path), tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainView, "step", lambda *_: os.kill(os.getpid(), number))
+        ended, _, err = train(data, out)
+    assert ended == code
+    assert said in err
+    assert "stopping after this step" in err
+    assert f"to go on: sodkit train --resume {out}" in err
+    ended, _, err = run("train", "--resume", out, "--workers", 0, "--set", "schedule.lr=0.5")
+    assert ended == 2
+    assert "schedule.lr is 0.5, was 0.0008" in err
+    ended, _, err = run("train", "--resume", out, "--workers", 0, "--device", "cpu")
+    assert ended == 0, err
+    assert "; 1 are done" in err
 
 
 @pytest.mark.parametrize("name", ["mps:7", "meta", "cuda:99", "99", "", " ", "xpu:9"])
@@ -352,8 +378,8 @@ def test_a_run_that_never_finished_an_epoch_starts_anew(tmp_path: Path) -> None:
     code, _, err = train(data, tmp_path / "run")
     assert code == 3
     assert "2.png" in err
-    code, _, err = run("train", "--resume", tmp_path / "run")
-    assert code == 2
+    code, _, err = run("train", "--resume", tmp_path / "run", "--workers", 0)
+    assert code == 3
     assert "starts anew" in err
     (tmp_path / "2.png").write_bytes(whole)
     code, _, err = train(data, tmp_path / "run")
@@ -383,7 +409,7 @@ def test_train_with_other_validation_classes(tmp_path: Path) -> None:
         (("train", "no-such-recipe", "--data", "x", "--out", "y"), "no recipe named"),
         (("train",), "Usage"),
         (("train", "--out", "y"), "--data and --out are needed"),
-        (("train", "--resume", "nowhere"), "no finished epoch"),
+        (("train", "--resume", "nowhere"), "holds no training run"),
         (("frobnicate",), "No such command"),
         (("recipes", "cfinet-r50-soda-d", "--set", "schedule.epoch=1"), "did you mean epochs"),
     ],

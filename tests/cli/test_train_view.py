@@ -11,7 +11,8 @@ from sodkit.cli import common, train_view
 from sodkit.cli.train_view import TrainView, start_lines
 from sodkit.cli.train_view import train_view as make_view
 from sodkit.config import load_recipe
-from sodkit.engine.train import StartReport, StepReport
+from sodkit.engine.loop import StepReport
+from sodkit.engine.train import StartReport
 
 
 class Clock:

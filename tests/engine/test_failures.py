@@ -14,7 +14,8 @@ import torch
 from sodkit.data.records import Annotations
 from sodkit.data.samples.loader import WorkerGoneError
 from sodkit.engine.failures import explained
-from sodkit.engine.train import StepReport, train
+from sodkit.engine.loop import StepReport
+from sodkit.engine.train import train
 from sodkit.errors import SodkitError
 from sodkit.settings import Recipe
 

@@ -4,8 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from sodkit.engine.run_folder import STATE, check_run_folder, checkpoint_in, clear_run
+from sodkit.engine.run_folder import (
+    STATE,
+    check_run_folder,
+    checkpoint_in,
+    clear_run,
+    remove_leftovers,
+)
 from sodkit.errors import ModelError, UsageError
+from sodkit.files import temporary_name
 from sodkit.lock import LOCK
 
 
@@ -55,3 +62,13 @@ def test_only_what_training_wrote_is_cleared(tmp_path: Path) -> None:
     clear_run(make_run(tmp_path, *own, *mine))
     left = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
     assert left == set(mine)
+
+
+def test_half_written_files_of_killed_runs_are_removed(tmp_path: Path) -> None:
+    """Ours, and those that safetensors writes to first."""
+    ours = temporary_name()
+    left = [f"{ours}.yaml", f"checkpoints/{ours}.safetensors", "checkpoints/.tmp98R4oi"]
+    mine = [".tmp98R4oi", "checkpoints/.tmp", str(STATE), "notes/.tmp98R4oi", f"notes/{ours}"]
+    remove_leftovers(make_run(tmp_path, *left, *mine))
+    found = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
+    assert found == set(mine)

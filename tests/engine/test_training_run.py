@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +22,9 @@ from sodkit.data.images.decoding import write_image
 from sodkit.data.left_out import LeftOut
 from sodkit.data.records import REGION, Annotations, Category
 from sodkit.engine.checkpoint import load_checkpoint
+from sodkit.engine.loop import StepReport
 from sodkit.engine.paths import DataPaths
+from sodkit.engine.run_folder import STATE
 from sodkit.engine.training_run import (
     RunPlan,
     _read,
@@ -28,7 +33,7 @@ from sodkit.engine.training_run import (
     resumed_plan,
     with_classes_of,
 )
-from sodkit.errors import DataError, UsageError
+from sodkit.errors import DataError, ModelError, TerminatedError, UsageError
 from sodkit.lock import LOCK, check_no_writer
 from sodkit.settings import Recipe
 from sodkit.tiling.settings import SplitSettings
@@ -161,3 +166,88 @@ def test_patches_pass_the_depth_of_their_images_on(
             str(ann.parent / "recipe.yaml"), [], paths=DataPaths(str(path)), out=tmp_path / "run"
         )
         assert made.recipe.input.bit_depth == 12
+
+
+@pytest.fixture
+def stopped(recipe: Recipe, ann: Path) -> Path:
+    """A run that was stopped after the first step of its only epoch."""
+
+    def stop(report: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    run = ann.parent / "run"
+    with pytest.raises(TerminatedError):
+        execute(plan(recipe, ann, run), device="cpu", workers=0, on_step=stop)
+    return run
+
+
+def test_a_stopped_run_goes_on_with_data_that_were_moved(
+    stopped: Path, ann: Path, tmp_path: Path
+) -> None:
+    ann.parent.rename(tmp_path / "moved")
+    moved = resumed_plan(
+        tmp_path / "moved/run", [], out=None, given={"data": str(tmp_path / "moved/data.json")}
+    )
+    assert moved.resume
+    steps: list[StepReport] = []
+    execute(moved, device="cpu", workers=0, on_step=steps.append)
+    assert [report.step for report in steps] == [1, 2]
+
+
+def test_other_data_or_settings_are_refused(
+    stopped: Path, ann: Path, data: tuple[Annotations, Path]
+) -> None:
+    run, (annotations, folder) = stopped, data
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    fewer = {"data": str(folder / "fewer.json")}
+    write(folder / "fewer.json", replace(annotations, images=annotations.images[:4]))
+    for overrides, given, error, said in (
+        (["schedule.lr=0.5"], {}, UsageError, "schedule.lr is 0.5, was 0.002"),
+        ([], {"recipe": "cfinet-r18-demo"}, UsageError, "schedule.batch is "),
+        (
+            [],
+            {"given": fewer},
+            DataError,
+            "trained on other data: images 4, were 5",
+        ),
+        (
+            [],
+            {"given": {"classes": "square"}},
+            DataError,
+            "trained on other data: the classes are square, were square, other",
+        ),
+        ([], {"given": {"val": str(ann)}}, DataError, "there was none before"),
+    ):
+        other: Any = given
+        with pytest.raises(error) as caught:
+            execute(resumed_plan(run, overrides, out=None, **other), device="cpu", workers=0)
+        assert said in caught.value.what
+        assert caught.value.where == str(run)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_state_that_is_cut_is_refused(stopped: Path) -> None:
+    state = stopped / STATE
+    whole = state.read_bytes()
+    for blocks in (0, 1, 7, len(whole) // 4096):
+        state.write_bytes(whole[: 4096 * blocks])
+        with pytest.raises(ModelError) as caught:
+            execute(resumed_plan(stopped, [], out=None), device="cpu", workers=0)
+        assert caught.value.where == str(state)
+        assert "--overwrite" in (caught.value.hint or "")
+
+
+def test_a_run_without_state(stopped: Path, tmp_path: Path) -> None:
+    """Stopped before its first one it starts anew; a lost state is not taken for that."""
+    run = stopped
+    (run / STATE).unlink()
+    anew = resumed_plan(run, ["schedule.lr=0.001"], out=None)
+    assert not anew.resume
+    steps: list[StepReport] = []
+    execute(anew, device="cpu", workers=0, on_step=steps.append)
+    assert [report.step for report in steps] == [0, 1, 2]
+    (run / STATE).unlink()
+    with pytest.raises(UsageError, match="its state is missing"):
+        resumed_plan(run, [], out=None)
+    with pytest.raises(UsageError, match="holds no training run"):
+        resumed_plan(tmp_path, [], out=None)

@@ -16,6 +16,7 @@ from torchvision.models import get_model_weights
 from sodkit.config import load_recipe
 from sodkit.data.records import Category
 from sodkit.engine import checkpoint, weights_import
+from sodkit.engine.same_run import run_info
 from sodkit.errors import ModelError
 from sodkit.models.parts import backbone
 from sodkit.settings.base import Backbone as BackboneSettings
@@ -104,9 +105,12 @@ def _states() -> tuple[Files, ...]:
         optimizer.step()
 
         def write(folder: Path, model: nn.Module = model, own: Any = optimizer) -> None:
+            data, recipe = made.horizontal(), load_recipe("cfinet-r18-demo")
             checkpoint.save_state(
-                folder / "s.safetensors", model, own, checkpoint.Progress(epoch=2)
-            )
+                folder / "s.safetensors", model, own,
+                checkpoint.Progress(epoch=2, step=3, sums={"loss": 0.1}, seconds=2.5),
+                run_info(recipe, data, data),
+            )  # fmt: skip
 
         valid.append(made.written(write))
     return tuple(valid)
@@ -118,6 +122,7 @@ def _load_state(folder: Path) -> None:
     for name in ("sgd", "adamw"):
         model, optimizer = _trained(name)
         try:
+            checkpoint.load_run(folder / "s.safetensors")
             checkpoint.load_state(folder / "s.safetensors", model, optimizer)
         except ModelError as error:
             errors.append(error)

@@ -56,19 +56,20 @@ class WorkerGoneError(SodkitError):
 class EpochBatches(Sampler[list[Key]]):
     """The batches of one epoch: a permutation drawn from (seed, epoch), cut into batches.
 
-    ``epoch`` is set before each pass; it travels in the keys, so workers know it.
+    ``epoch`` is set before each pass; it travels in the keys, so workers know it. ``start`` is the
+    number of batches that a pass leaves out at its beginning.
     """
 
     def __init__(self, count: int, batch: int, *, seed: int) -> None:
         self._count, self._batch, self._seed = count, batch, seed
-        self.epoch = 0
+        self.epoch = self.start = 0
 
     def __len__(self) -> int:
         return -(-self._count // self._batch)
 
     def __iter__(self) -> Iterator[list[Key]]:
         order = np.random.default_rng((self._seed, self.epoch)).permutation(self._count)
-        for start in range(0, self._count, self._batch):
+        for start in range(self.start * self._batch, self._count, self._batch):
             yield [(self.epoch, int(index)) for index in order[start : start + self._batch]]
 
 
@@ -105,14 +106,14 @@ class Batches:
     def __len__(self) -> int:
         return len(self._sampler)
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """Yield the batches of ``epoch``.
+    def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of ``epoch``, from number ``start`` on.
 
         Raises:
             DataError: an image that cannot be read.
             WorkerGoneError: a worker process was killed.
         """
-        self._sampler.epoch = epoch
+        self._sampler.epoch, self._sampler.start = epoch, start
         with _signals_kept():
             iterator = self._received(lambda: iter(self._loader))
         while (item := self._received(lambda: next(iterator, None))) is not None:
@@ -220,5 +221,9 @@ def _signals_kept() -> Iterator[None]:
 
 
 def _start_worker(_: int) -> None:
-    """Keep OpenCV to one thread: the workers are the parallelism."""
+    """Keep OpenCV to one thread, as the workers are the parallelism, and leave Ctrl-C to training.
+
+    A terminal sends Ctrl-C to all processes: training still finishes its step and saves.
+    """
     cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -56,6 +56,15 @@ def test_epochs_are_different_permutations(data: tuple[Annotations, Path]) -> No
     assert len(set(orders)) > 1
 
 
+def test_an_epoch_from_within(data: tuple[Annotations, Path]) -> None:
+    batches = Batches(TrainingSet(*data, INPUT, seed=0), INPUT, batch=2, seed=0, workers=0)
+    whole = [b.image_ids for b in batches.epoch(1)]
+    for start in (1, 2, 3):
+        assert [b.image_ids for b in batches.epoch(1, start=start)] == whole[start:]
+    assert [b.image_ids for b in batches.epoch(1)] == whole
+    assert len(batches) == 3
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_unreadable_image_is_our_error(data: tuple[Annotations, Path], workers: int) -> None:
     (data[1] / "2.png").write_bytes(b"not an image")

@@ -1,0 +1,170 @@
+"""Trainings killed by SIGKILL at random moments and resumed leave what the whole run leaves.
+
+    python benchmarks/kill_resume.py --kills 30 --seed 0 --csv benchmarks/results/kill_resume.csv
+
+A tiny CFINet trains on drawn scenes and saves its state after every step. Each row of the CSV is
+one kill: how long the process lived, the steps in ``losses.csv`` then, the number of half-written
+files, whether a copy of the state, cut at a random multiple of 4 kB, was refused by its name, the
+step from which the resumed run went on (empty: nothing had begun, or all was done), and the files
+that differ in the end: none. Half a row is appended to ``losses.csv`` before a run is resumed. Runs
+take turns at 0, 1 and 2 workers, with and without validation. Ends with 1 if anything differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import multiprocessing
+import random
+import shutil
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from sodkit import (
+    DataPaths,
+    ModelError,
+    RunPlan,
+    UsageError,
+    execute,
+    load_recipe,
+    make_dataset,
+    resumed_plan,
+)
+from sodkit.engine.checkpoint import load_run
+from sodkit.engine.run_folder import RUN, STATE
+from sodkit.engine.train import StartReport
+
+RECIPE = (
+    "model.fpn.channels=32", "model.roi.hidden=32", "input.patch=128", "input.stride=128",
+    "schedule.batch=2", "schedule.epochs=2", "schedule.save_steps=1", "schedule.warmup=3",
+)  # fmt: skip
+BLOCK = 4096
+FOREVER = 3600.0
+FIRST = "first_step"
+"""A file in which a resumed run notes where it went on."""
+
+
+def main() -> None:
+    """Kill, resume and compare."""
+    options = _options()
+    with tempfile.TemporaryDirectory() as name:
+        rows = _kills(options.kills, random.Random(options.seed), Path(name))
+    if options.csv is not None:
+        with options.csv.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+    equal = sum(not row["different"] for row in rows)
+    print(f"{equal} of {len(rows)} runs that were killed ended with the bytes of the whole run")
+    sys.exit(equal < len(rows))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--csv", type=Path)
+    return parser.parse_args()
+
+
+def _kills(count: int, chance: random.Random, home: Path) -> list[dict[str, object]]:
+    data = make_dataset(home, images=5, seed=0, width=128, height=128)
+    whole = {val: home / f"whole-{val}" for val in (False, True)}
+    lasted = {val: _live(partial(_train, data, run, val, 0), FOREVER) for val, run in whole.items()}
+    rows = []
+    for number in range(count):
+        val, workers, run = number % 2 == 1, number % 3, home / str(number)
+        lived = _live(partial(_train, data, run, val, workers), chance.uniform(0, lasted[val]))
+        row: dict[str, object] = {"kill": number, "validation": val, "workers": workers}
+        row["seconds"] = round(lived, 2)
+        row |= _at_the_kill(run, chance)
+        _live(partial(_resume, data, run, val, workers), FOREVER)
+        first = run / FIRST
+        row["resumed_at"] = first.read_text() if first.exists() else ""
+        first.unlink(missing_ok=True)
+        wanted, found = _left(whole[val]), _left(run)
+        different = [n for n in {**wanted, **found} if wanted.get(n) != found.get(n)]
+        row["different"] = " ".join(different)
+        rows.append(row)
+        print(row, flush=True)
+        shutil.rmtree(run)
+    return rows
+
+
+def _live(work: partial[None], seconds: float) -> float:
+    """Let a process of its own do the work, kill it after these seconds; return how long it lived.
+
+    It is forked, so that its time is the training's and not that of importing torch.
+    """
+    process = multiprocessing.get_context("fork").Process(target=work)
+    began = time.perf_counter()
+    process.start()
+    process.join(seconds)
+    lived = time.perf_counter() - began
+    if process.is_alive():
+        process.kill()
+        process.join()
+    elif process.exitcode:
+        sys.exit(f"a training ended with {process.exitcode}")
+    return lived
+
+
+def _train(data: Path, run: Path, val: bool, workers: int) -> None:
+    paths = DataPaths(str(data), None, str(data) if val else None, None, None)
+    plan = RunPlan(load_recipe("cfinet-r18-demo", RECIPE), paths, run, resume=False)
+    execute(plan, device="cpu", workers=workers, threads=1)
+
+
+def _resume(data: Path, run: Path, val: bool, workers: int) -> None:
+    """Go on, and note the step; begin again where not even ``run.json`` was written."""
+    if not (run / RUN).is_file():
+        _train(data, run, val, workers)
+        return
+
+    def note(report: StartReport) -> None:
+        (run / FIRST).write_text(str(report.epoch * report.steps + report.step))
+
+    with suppress(UsageError):  # all was done before the kill
+        plan = resumed_plan(run, [], out=None)
+        execute(plan, device="cpu", workers=workers, threads=1, on_start=note)
+
+
+def _at_the_kill(run: Path, chance: random.Random) -> dict[str, object]:
+    """Return what a run left when it was killed, and spoil its log as a crash can."""
+    state, losses = run / STATE, run / "losses.csv"
+    logged = max(len(losses.read_text().splitlines()) - 1, 0) if losses.exists() else 0
+    if logged:
+        with losses.open("a") as file:
+            file.write("1,9,0.0")
+    return {
+        "steps_logged": logged,
+        "half_written": len(list(run.rglob(".tmp*"))),
+        "cut_state": _cut(state, chance) if state.exists() else "",
+    }
+
+
+def _cut(state: Path, chance: random.Random) -> str:
+    """Return "refused" if a copy of the state, cut somewhere, is refused by its name."""
+    copy = state.parents[2] / "cut.safetensors"
+    whole = state.read_bytes()
+    copy.write_bytes(whole[: BLOCK * chance.randrange(len(whole) // BLOCK + 1)])
+    try:
+        load_run(copy)
+    except ModelError as error:
+        return "refused" if error.where == str(copy) else "refused without its name"
+    return "read"
+
+
+def _left(run: Path) -> dict[str, bytes]:
+    """Return the bytes of all files that do not hold times or, as run.json does, paths."""
+    files = [p for p in run.rglob("*") if p.is_file() and "tfevents" not in p.name]
+    named = {p.relative_to(run).as_posix(): p.read_bytes() for p in files}
+    return {name: data for name, data in named.items() if name not in (RUN, "times.csv")}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Saving the state of a run every so many steps and minutes, so that it goes on from there."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import torch
+
+from sodkit.engine import checkpoint as ckpt
+from sodkit.engine.metadata import Progress, RunInfo
+from sodkit.engine.optimizer import note_scale
+from sodkit.models.detector import DetectorModule
+from sodkit.settings import Schedule
+
+
+class StateSaver:
+    """Writes the state of a run.
+
+    Args:
+        path: the file.
+        detector: what is trained.
+        optimizer: its optimiser.
+        scaler: its loss scale.
+        schedule: after how many steps and minutes a state is due.
+        run: what is trained on which data, which resuming compares.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        detector: DetectorModule,
+        optimizer: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
+        schedule: Schedule,
+        run: RunInfo | None = None,
+    ) -> None:
+        self._path, self._run = path, run
+        self._detector, self._optimizer, self._scaler = detector, optimizer, scaler
+        self._every, self._minutes = schedule.save_steps, schedule.save_minutes
+        self._steps, self._saved = 0, time.monotonic()
+
+    def save(self, done: Progress) -> None:
+        """Write the state; ``done`` is how far the run is."""
+        noted = note_scale(self._scaler, done)
+        ckpt.save_state(self._path, self._detector, self._optimizer, noted, self._run)
+        self._steps, self._saved = 0, time.monotonic()
+
+    def step(self, done: Progress) -> None:
+        """Count one step, and write the state if it is due."""
+        self._steps += 1
+        passed = (time.monotonic() - self._saved) / 60
+        if self._steps == self._every or (self._minutes is not None and passed >= self._minutes):
+            self.save(done)
