@@ -9,7 +9,7 @@ in the folder or beside it; without one it is what the format's module says.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -200,6 +200,7 @@ def collect_labels(
     report: Report,
     *,
     sure: bool = False,
+    only: Collection[str] | None = None,
 ) -> Collected:
     """Read a folder of label files, or one.
 
@@ -211,11 +212,15 @@ def collect_labels(
         images: the folder of the images (None: looked for beside ``path``).
         report: called with everything wrong; objects of a missing image are kept.
         sure: the form alone shows that the data are of the set whose classes ``presets`` are.
+        only: stems of the images to read; None: all.
 
     Raises:
         DataError: if there is no label file, or ``report`` raises it.
     """
     found = label_files(path, suffix)
+    if only is not None:
+        found = [(stem, file) for stem, file in found if stem in only]
+        note_unlabelled(len(only), len(only) - len(found), path, report)
     stems = [stem for stem, _ in found]
     finder, ids = ImageFinder.beside(path, stems, images), numbers(stems)
     files = []
@@ -230,7 +235,7 @@ def collect_labels(
             report(error, "form")
             continue
         files.append(LabelFile(file, stem, record, rows))
-    if path.is_dir():
+    if path.is_dir() and only is None:
         note_unlabelled(len(finder.names), len(finder.names.keys() - set(stems)), path, report)
     return gather(path, files, class_names(path, files, presets, sure=sure), report)
 

@@ -40,6 +40,10 @@ class Oddity(DataError):  # noqa: N818 - it is no failure
     """Something odd that is read all the same: a ``Report`` shows it and never raises it."""
 
 
+class EmptySubset(Oddity):
+    """A subset whose folder of labels is empty: a check calls it an error."""
+
+
 class MissingImageError(DataError):
     """Annotations whose image is not there; ``stem`` is the name it should have, without suffix."""
 

@@ -27,6 +27,7 @@ YAML = "data.yaml"
 DARKNET = ".data"
 YAML_SUFFIXES = (".yaml", ".yml", DARKNET)
 SUBSETS = ("train", "val", "test")
+_SUBSETS = (*SUBSETS, "valid", "")
 
 _DEEPEST = 32
 """So many parts of a path of another machine are looked at: a folder is listed for each."""
@@ -43,8 +44,11 @@ class YoloYaml:
 
 
 def find_yaml(folder: Path) -> Path | None:
-    """Return the YAML or ``obj.data`` in a folder that names classes, None if there is none."""
-    if not is_folder(folder):
+    """Return the YAML or ``obj.data`` in a folder that names classes, None if there is none.
+
+    One beside subsets with labels as DOTA has them is not YOLO's (Roboflow's oriented export).
+    """
+    if not is_folder(folder) or any(is_folder(folder / name / "labelTxt") for name in _SUBSETS):
         return None
     found = list(files_below(folder, YAML_SUFFIXES, below=False))
     found.sort(key=lambda path: (path.suffix.lower() == DARKNET, path.name != YAML))
