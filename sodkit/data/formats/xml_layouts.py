@@ -78,6 +78,8 @@ _HRSC = (
 
 _SIZE = (("size", "width"), ("size", "height"))
 
+_DIFFICULT = {"0": False, "1": True, "false": False, "true": True, "unspecified": False}
+
 LAYOUTS = (
     Layout(
         "FAIR1M", "annotation", ("objects",), "object", ("possibleresult", "name"),
@@ -122,9 +124,9 @@ def row_of(item: Node, layout: Layout) -> Row:
         raise ValueError(f"the object has no {'/'.join(layout.label)}")
     name = dict(layout.names).get(label, label)
     difficult = item.text_of("difficult") or "0"
-    if difficult not in {"0", "1"}:
+    if difficult.casefold() not in _DIFFICULT:
         raise ValueError(f"difficult is 0 or 1, not {difficult!r}")
-    hard = difficult == "1"
+    hard = _DIFFICULT[difficult.casefold()]
     for path, read in _SHAPES:
         node = item.find(*path)
         if node is not None:
