@@ -396,6 +396,9 @@ def _box_faults(source: Collected, image_index: IntArray) -> Iterator[_Fault]:
     yield _Fault("not-finite", ~sound, lambda row: f"the box is not finite {text(row)}")
     empty = ~np.asarray(xywh[:, 2:].min(axis=1, initial=np.inf) > 0)
     what = "the box has no size (x, y, width, height):"
+    inverted = np.asarray(xywh[:, 2:].min(axis=1, initial=np.inf) < 0)
+    hint = "are its corners swapped? width and height are not negative"
+    yield _Fault("no-size", empty & inverted, lambda row: f"{what} {text(row)}", lambda _: hint)
     yield _Fault("no-size", empty, lambda row: f"{what} {text(row)}")
     yield _outside(source, xywh, image_index)
 
