@@ -41,6 +41,7 @@ from sodkit.data.formats.source import (
     Oddity,
     Report,
     number,
+    quoted,
     read_bytes,
     read_lines,
     stated_name,
@@ -198,7 +199,9 @@ def _side(text: str, where: str) -> int:
     except ValueError:
         value = 0
     if not 1 <= value <= _SIDE or value != int(value):
-        raise DataError(f"an image's side is a whole number from 1 on, not {text!r}", where=where)
+        raise DataError(
+            f"an image's side is a whole number from 1 on, not {quoted(text)}", where=where
+        )
     return int(value)
 
 

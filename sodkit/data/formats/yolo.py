@@ -34,7 +34,7 @@ from sodkit.data.formats.labels import (
     note_unlabelled,
 )
 from sodkit.data.formats.reading import is_ignore
-from sodkit.data.formats.source import MissingImageError, Report, number, read_lines, stop
+from sodkit.data.formats.source import MissingImageError, Report, number, quoted, read_lines, stop
 from sodkit.data.formats.yolo_yaml import (
     YAML_SUFFIXES,
     YoloYaml,
@@ -234,7 +234,9 @@ def _row(text: str, line: int, size: tuple[int, int], names: tuple[str, ...]) ->
         try:
             value = number(token)
         except ValueError:
-            raise ValueError(f"coordinate {position} is not a finite number: {token!r}") from None
+            raise ValueError(
+                f"coordinate {position} is not a finite number: {quoted(token)}"
+            ) from None
         if not _LEAST <= value <= _MOST:
             raise ValueError(
                 f"{token} is no fraction of the image's size: are these pixels, or percent?"
@@ -256,9 +258,9 @@ def _class_name(token: str, names: tuple[str, ...]) -> str:
     try:
         value = number(token)
     except ValueError:
-        raise ValueError(f"the class is not a number: {token!r}") from None
+        raise ValueError(f"the class is not a number: {quoted(token)}") from None
     if value != int(value) or not 0 <= value < 100_000:
-        raise ValueError(f"the class is not a number from 0 on: {token!r}")
+        raise ValueError(f"the class is not a number from 0 on: {quoted(token)}")
     if names and value >= len(names):
         raise LookupError(f"unknown class {int(value)}")
     return names[int(value)] if names else str(int(value))
