@@ -162,6 +162,13 @@ def images_below(folder: Path) -> dict[str, str]:
     return found
 
 
+def twins_below(folder: Path) -> list[str]:
+    """Return the images that ``images_below`` leaves out for another one of their stem."""
+    names = [file.relative_to(folder).as_posix() for file in files_below(folder, LOWER_SUFFIXES)]
+    first = set(images_below(folder).values())
+    return [name for name in names if name not in first]
+
+
 def stem_of(name: str) -> str:
     """Return a relative file name without its suffix, folders kept."""
     return str(PurePosixPath(name).with_suffix(""))

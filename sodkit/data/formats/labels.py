@@ -18,6 +18,7 @@ import numpy as np
 from sodkit.data.formats.assemble import DIFFICULT, Collected, box_corners, polygons_from_lists
 from sodkit.data.formats.class_lists import is_class_list, listed_classes
 from sodkit.data.formats.folders import (
+    IMAGE_FOLDERS,
     IMAGE_SUFFIXES,
     LOWER_SUFFIXES,
     files_below,
@@ -26,6 +27,7 @@ from sodkit.data.formats.folders import (
     is_file,
     numbers,
     stem_of,
+    twins_below,
 )
 from sodkit.data.formats.reading import is_ignore
 from sodkit.data.formats.source import (
@@ -177,11 +179,13 @@ class ImageFinder:
         """
         name = self.names.get(stem)
         if name is None:
+            usual = ", ".join(IMAGE_FOLDERS[:2])
+            more = "" if self.names else f", and in {usual} ... beside and above it"
             raise MissingImageError(
                 "there is no image of this name, and it does not state an image's size",
                 stem=stem,
                 where=label,
-                hint=f"looked in {self.folder}; --images names another folder",
+                hint=f"looked in {self.folder}{more}; --images names another folder",
             )
         return ImageRecord(number, name, *image_size(self.folder / name))
 
@@ -223,6 +227,7 @@ def collect_labels(
         note_unlabelled(len(only), len(only) - len(found), path, report)
     stems = [stem for stem, _ in found]
     finder, ids = ImageFinder.beside(path, stems, images), numbers(stems)
+    note_twins(finder.folder, len(finder.names), report)
     files = []
     for stem, file in found:
         record = None
@@ -268,6 +273,21 @@ def class_names(
         if found <= set(preset) and (sure or 2 * len(found) >= len(preset)):
             return preset
     return tuple(sorted(found))
+
+
+def note_twins(folder: Path, names: int, report: Report) -> None:
+    """Report an ``Oddity`` on images left out since another has their name and another suffix.
+
+    Args:
+        folder: of the images.
+        names: how many are taken; nothing is looked at without any.
+        report: called with it.
+    """
+    twins = twins_below(folder) if names else []
+    if twins:
+        what = f"{len(twins)} images are left out: others differ from them by their suffix only"
+        hint = f"first: {twins[0]}; their labels would be the same file"
+        report(Oddity(what, where=folder, hint=hint), "twins")
 
 
 def note_unlabelled(images: int, without: int, looked: Path, report: Report) -> None:

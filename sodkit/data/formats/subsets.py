@@ -19,7 +19,7 @@ from sodkit.data.formats.folders import (
     is_file,
     is_folder,
 )
-from sodkit.data.formats.source import EmptySubset, Oddity, Report
+from sodkit.data.formats.source import EmptySubset, Oddity, Report, read_lines
 from sodkit.data.records import Category
 from sodkit.errors import DataError, UsageError
 
@@ -146,6 +146,12 @@ def note_empty(found: Sequence[Subset], report: Report) -> None:
         is_label = folder.name in LABEL_FOLDERS or folder.parent.name in LABEL_FOLDERS
         kind = EmptySubset if is_label else Oddity
         report(_no_labels(name, folder, kind), "no-annotations")
+    first = found[0]
+    lists = {} if first.root is None or first.is_yaml else image_sets(unwrapped(first.root))
+    for name in lists.keys() - {item.name for item in found}:
+        what = f"none of the images of the subset {name!r} has annotations"
+        hint = "the other subsets are read without it"
+        report(Oddity(what, where=lists[name], hint=hint), "no-annotations")
 
 
 def _no_labels(name: str, folder: Path, kind: type[DataError]) -> DataError:
@@ -191,8 +197,17 @@ def _listed_in(root: Path) -> list[Subset]:
     lists = image_sets(root)
     places = (place_of(root / base) for base in _LISTED_BASES if lists)
     place = next((found[1] for found in places if found and found[0] == "voc"), None)
-    found = [] if place is None else [Subset(name, place, name) for name in lists]
-    return sorted(found, key=_order)
+    if place is None:
+        return []
+    stems = {file.stem for file in files_below(place, (".xml",))}
+    found = [name for name, file in lists.items() if not stems.isdisjoint(read_stems(file))]
+    return sorted((Subset(name, place, name) for name in found), key=_order)
+
+
+def read_stems(path: Path) -> frozenset[str]:
+    """Return the names that a list of images has, the first of each line."""
+    lines = (line.split() for line in read_lines(path))
+    return frozenset(tokens[0] for tokens in lines if tokens)
 
 
 def _order(item: Subset) -> tuple[int, str]:

@@ -43,11 +43,10 @@ from sodkit.data.formats.source import (
     number,
     quoted,
     read_bytes,
-    read_lines,
     stated_name,
     stop,
 )
-from sodkit.data.formats.subsets import image_sets
+from sodkit.data.formats.subsets import image_sets, read_stems
 from sodkit.data.formats.xml_layouts import LAYOUTS, Layout, Node, items, layout_of, row_of
 from sodkit.data.records import REGION, Annotations, ImageRecord
 from sodkit.errors import DataError
@@ -123,8 +122,7 @@ def _listed(path: Path, subset: str | None, report: Report) -> frozenset[str] | 
     folders = () if path.is_file() else (path, path.parent, path.parent.parent)
     lists = next(filter(None, map(image_sets, folders)), {})
     if subset is not None and subset in lists:
-        lines = (line.split() for line in read_lines(lists[subset]))
-        return frozenset(tokens[0] for tokens in lines if tokens)
+        return read_stems(lists[subset])
     if len(lists) > 1:
         folder = next(iter(lists.values())).parent
         what = f"the images of all subsets are read together: {', '.join(lists)}"

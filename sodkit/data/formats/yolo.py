@@ -31,6 +31,7 @@ from sodkit.data.formats.labels import (
     Row,
     gather,
     label_files,
+    note_twins,
     note_unlabelled,
 )
 from sodkit.data.formats.reading import is_ignore
@@ -129,6 +130,7 @@ def _collect_labels(path: Path, images: Path | None, report: Report) -> Collecte
     labels = dict(label_files(path, ".txt"))
     names = _names_near(path)
     finder = ImageFinder.beside(path, list(labels), images)
+    note_twins(finder.folder, len(finder.names), report)
     stems = sorted({*labels, *(finder.names if path.is_dir() else ())})
     ids = numbers(stems)
     files = []

@@ -298,3 +298,17 @@ def test_voc_difficult_in_other_words(tmp_path: Path, value: str, ignored: bool)
     size = "<size><width>96</width><height>64</height></size>"
     text(tmp_path / "a.xml", f"<annotation><filename>a.jpg</filename>{size}{item}</annotation>")
     assert read_annotations(tmp_path).ignore.tolist() == [ignored]
+
+
+@pytest.mark.parametrize("yaml", [False, True])
+def test_images_that_differ_by_suffix_only_are_said(
+    tmp_path: Path, yaml: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a.jpg", "a.png"):
+        picture(tmp_path / "images" / name, 100, 100)
+    text(tmp_path / "labels" / "a.txt", "0 .5 .5 .1 .1\n")
+    text(tmp_path / "data.yaml" if yaml else tmp_path / "classes.txt",
+         "train: images\nnames: [car]\n" if yaml else "car\n")  # fmt: skip
+    own = read_annotations(tmp_path)
+    assert [Path(image.file_name).name for image in own.images] == ["a.jpg"]
+    assert "1 images are left out" in caplog.text

@@ -239,3 +239,14 @@ def test_several_coco_files_are_not_guessed(tmp_path: Path) -> None:
         coco(tmp_path / f"{name}.json", "1.jpg", ["car"], 0)
     with pytest.raises(DataError, match=r"holds 2 COCO files: a\.json, b\.json"):
         read_annotations(tmp_path)
+
+
+def test_a_list_of_images_without_annotations_is_no_subset(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    text(tmp_path / "Annotations" / "a.xml", voc_file("a", "car"))
+    for subset, listed in (("train", "a\n"), ("test", "b\nc\n")):
+        text(tmp_path / "ImageSets" / "Main" / f"{subset}.txt", listed)
+    assert [item.name for item in find_subsets(tmp_path)] == ["train"]
+    assert len(read_annotations(tmp_path, subset="train")) == 1
+    assert "none of the images of the subset 'test' has annotations" in caplog.text
