@@ -155,6 +155,7 @@ def explain(error: Exception, data: bytes) -> JsonError:
         return JsonError("it ends too early", "end", len(data))
     match = re.search(r"byte (\d+)", message)
     what = message.removeprefix("JSON is malformed: ").split(" (byte")[0]
+    what = "a backslash that JSON does not have here" if "escape" in what else what
     return JsonError(_SYNTAX.get(what, what), "syntax", int(match[1]) if match else None)
 
 

@@ -48,6 +48,11 @@ _PROBLEMS = (
     (r"<block end>", "a line that is not indented as those above it, or text behind a quote",
      "list items and keys of one level begin in one column"),
     (r"the node content, but found '(.*)'", "{0} where a value should be", None),
+    (r"expected ':'", "a line without 'key: '", None),
+    (r"sequence entries are not allowed", "a list item behind a key: it belongs into the next line",
+     None),
+    (r"alphabetic or numeric character", "a text that begins with & or *", _QUOTES),
+    (r"URI|tag", "a text that begins with !", _QUOTES),
     (r"another document|<document start>", "text after the end: another document", None),
 )  # fmt: skip
 """What PyYAML says, what is wrong in the file, and what to do."""
@@ -142,7 +147,7 @@ def parse_yaml(text: str | bytes) -> Any:
         raise
     except (ValueError, OverflowError) as error:  # an escape or directive with a wild number
         line = 1 if loader is None else loader.line + 1
-        raise YamlError(f"a number is too large or malformed ({error})", line) from error
+        raise YamlError("a number is too large or malformed", line) from error
 
 
 def read_yaml(path: Path) -> Any:

@@ -128,13 +128,15 @@ def print_table(
     """
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table()
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index < left else "right", overflow="fold")
     hidden = max(len(rows) - MOST_ROWS, 0)
     for row in [*rows[: MOST_ROWS - 1], rows[-1]] if hidden else rows:
-        table.add_row(*("-" if cell is None else str(cell) for cell in row))
+        # Not as markup: a name or a hint may hold [brackets].
+        table.add_row(*(Text("-" if cell is None else str(cell)) for cell in row))
     width = None if sys.stdout.isatty() else 160
     console = Console(width=width, highlight=False)
     console.print(title, style="bold", markup=False, soft_wrap=True)

@@ -72,6 +72,13 @@ def test_table_goes_to_stdout_with_dashes(capsys: pytest.CaptureFixture[str]) ->
     assert err == ""
 
 
+def test_brackets_in_cells_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    common.print_table("t", ("file", "hint"), [("[red]a.jpg", '"bbox": [x, y, width, height]')])
+    out, _ = capsys.readouterr()
+    assert "[red]a.jpg" in out
+    assert "[x, y, width, height]" in out
+
+
 def test_progress_is_silent_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     with common.progress("working") as report:
         report(1, 2)

@@ -20,6 +20,9 @@ from sodkit.data.records import CROWD
 _RARE = 20
 """A class with so many times fewer objects than one of nearly its name may be a slip."""
 
+_MANY = 0.8
+"""More than this share of images without objects is worth a warning."""
+
 _LIKE = 0.85
 """From this likeness on two names are nearly the same: large and small vehicle are not."""
 
@@ -43,6 +46,18 @@ def look_at(source: Collected, classes: Sequence[str] | None) -> Iterator[Findin
     crowded = crowds(source.flags & CROWD != 0)
     if crowded is not None:
         yield Finding("warning", "iscrowd", crowded, f"{source.path}: annotations")
+
+
+def empty_images(source: Collected) -> Iterator[Finding]:
+    """Yield a finding if no image has an annotation, or more than ``_MANY`` have none."""
+    images = len(source.images)
+    without = images - len({image.id for image in source.images} & set(source.image_ids.tolist()))
+    where = f"{source.path}: annotations" if source.path.is_file() else str(source.path)
+    if images and without == images:
+        yield Finding("error", "no-objects", f"none of the {images} images has an object", where)
+    elif without > _MANY * images:
+        what = f"{without} of {images} images ({without / images:.0%}) have no object"
+        yield Finding("warning", "no-objects", what, where, "is that meant?")
 
 
 def _rows(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from sodkit.data.checking.check_annotations import look_at
+from sodkit.data.checking.check_annotations import empty_images, look_at
 from sodkit.data.checking.check_images import image_findings
 from sodkit.data.checking.check_profile import Profile, profile_of
 from sodkit.data.checking.findings import Finding, one_a_cause
@@ -142,6 +142,8 @@ def _check_source(
             path, format=options.format, images=options.images, report=report,
             reading=options.reading, subset=subset,
         )  # fmt: skip
+        if not findings:
+            findings += empty_images(source)
         findings += look_at(source, options.classes)
         own = assemble(source, report, options.reading)
     except DataError as error:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from sodkit.data.formats.source import Oddity
+from sodkit.data.formats.source import EmptySubset, Oddity
 from sodkit.errors import DataError
 
 _NAMED = 5
@@ -39,7 +39,8 @@ class Finding:
     @classmethod
     def of(cls, error: DataError, kind: str) -> Finding:
         """Return an error that reading would have raised, or a warning of its ``Oddity``."""
-        severity: Severity = "warning" if isinstance(error, Oddity) else "error"
+        is_odd = isinstance(error, Oddity) and not isinstance(error, EmptySubset)
+        severity: Severity = "warning" if is_odd else "error"
         return cls(severity, kind, error.what, error.where or "", error.hint)
 
     def as_dict(self) -> dict[str, Any]:

@@ -23,8 +23,8 @@ def oddities(annotations: Annotations) -> list[str]:
 
     Returns:
         a sentence for each kind of oddity there is: objects whose polygon crosses itself, regions
-        of other than four corners, sides below ``MIN_SIDE``, most objects iscrowd. ``sodkit check``
-        lists them all.
+        of other than four corners, sides below ``MIN_SIDE``, most objects iscrowd, no object at
+        all. ``sodkit check`` lists them all.
     """
     crossed, cornered, thin = _crossed(annotations), _cornered(annotations), _thin(annotations)
     region = f"region{_s(cornered)} of other than 4 corners"
@@ -39,6 +39,8 @@ def oddities(annotations: Annotations) -> list[str]:
         if rows.any()
     ]
     objects = ~annotations.is_region
+    if annotations.images and not objects.any():
+        sentences.append(f"none of the {len(annotations.images)} images has an object")
     crowded = crowds(annotations.flagged(CROWD)[objects])
     return sentences if crowded is None else [crowded, *sentences]
 

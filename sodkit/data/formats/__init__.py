@@ -30,6 +30,7 @@ from sodkit.data.formats.subsets import (
     choose_subset,
     find_subsets,
     join_classes,
+    note_empty,
     pick,
     with_classes,
 )
@@ -116,8 +117,9 @@ def collect_annotations(
         return _collect(Subset("", path), format, images, report, reading)
     found = find_subsets(path)
     chosen = pick(found, subset, path)
+    note_empty(found, report)
     own = _collect(chosen, format, images, report, reading)
-    if chosen.key is not None:  # a YAML has one list of classes
+    if chosen.is_yaml:  # it has one list of classes
         return own
     lists = [
         own.categories if item == chosen else _classes_of(item, images, reading) for item in found

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from sodkit.arrays import BoolArray, FloatArray, IntArray
 from sodkit.data.formats.areas import usable_areas
+from sodkit.data.formats.doubtful import note_doubts
 from sodkit.data.formats.reading import (
     ANGLE_UNITS,
     AS_STATED,
@@ -132,6 +133,8 @@ def assemble(source: Collected, report: Report = stop, reading: Reading = AS_STA
     labels, image_index = labels[keep], image_index[keep]
     source, keep = _screen(source, _box_faults(source, image_index), report)
     labels, image_index = labels[keep], image_index[keep]
+    xywh = source.xywh if source.polygons is None else enclosing(source.polygons)
+    source = note_doubts(source, xywh, _limits(source, image_index), report)
     obb = None
     if source.polygons is not None:
         obb = _oriented(source, source.polygons)
@@ -139,6 +142,12 @@ def assemble(source: Collected, report: Report = stop, reading: Reading = AS_STA
         source, keep = _screen(source, [flat], report)
         labels, image_index, obb = labels[keep], image_index[keep], obb[keep]
     return _build(_difficult(source, reading), labels, image_index, classes, obb, reading)
+
+
+def _limits(source: Collected, image_index: IntArray) -> FloatArray:
+    """Return (N, 2) the width and height of each annotation's image."""
+    sizes = np.array([(image.width, image.height) for image in source.images], np.float64)
+    return sizes.reshape(-1, 2)[image_index] if len(image_index) else np.zeros((0, 2))
 
 
 def _oriented(source: Collected, polygons: Polygons) -> FloatArray:
@@ -247,7 +256,7 @@ class _Fault:
     kind: str
     bad: BoolArray
     what: Callable[[int], str]
-    hint: Callable[[int], str] | None = None
+    hint: Callable[[int], str | None] | None = None
 
 
 def _screen(
@@ -391,18 +400,20 @@ def _box_faults(source: Collected, image_index: IntArray) -> Iterator[_Fault]:
     def text(row: int) -> str:
         return "[" + ", ".join(f"{value:g}" for value in xywh[row]) + "]"
 
+    def swapped(row: int) -> str | None:
+        return "are its corners swapped?" if (xywh[row, 2:] < 0).any() else None
+
     with np.errstate(over="ignore", invalid="ignore"):
         sound = np.isfinite(xywh).all(axis=1) & np.isfinite(xywh[:, 2] * xywh[:, 3])
     yield _Fault("not-finite", ~sound, lambda row: f"the box is not finite {text(row)}")
     empty = ~np.asarray(xywh[:, 2:].min(axis=1, initial=np.inf) > 0)
     what = "the box has no size (x, y, width, height):"
-    yield _Fault("no-size", empty, lambda row: f"{what} {text(row)}")
+    yield _Fault("no-size", empty, lambda row: f"{what} {text(row)}", swapped)
     yield _outside(source, xywh, image_index)
 
 
 def _outside(source: Collected, xywh: FloatArray, image_index: IntArray) -> _Fault:
-    sizes = np.array([(image.width, image.height) for image in source.images], np.float64)
-    limit = sizes.reshape(-1, 2)[image_index] if len(image_index) else np.zeros((0, 2))
+    limit = _limits(source, image_index)
     outside = (xywh[:, :2] >= limit).any(axis=1) | (xywh[:, :2] + xywh[:, 2:] <= 0).any(axis=1)
 
     def text(row: int) -> str:

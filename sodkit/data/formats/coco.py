@@ -30,6 +30,7 @@ import numpy as np
 
 from sodkit.data.formats.assemble import Collected
 from sodkit.data.formats.coco_columns import collect_annotations
+from sodkit.data.formats.coco_ids import number_texts
 from sodkit.data.formats.folders import image_folders, is_file
 from sodkit.data.formats.reading import AS_STATED, Reading
 from sodkit.data.formats.source import (
@@ -110,7 +111,7 @@ def collect(
     Raises:
         DataError: anything missing or wrong, with the file and line or JSON path and id.
     """
-    content = decode_json(read_bytes(path), _File, path, form=_FORM)
+    content, notes = _numbered(decode_json(read_bytes(path), _File, path, form=_FORM))
     records, folders = [], image_folders(path) if images is None else [images]
     for index, image in decode_list(
         content.images, _Image, path, "images", report, lax=True, form=_IMAGE_FORM
@@ -135,7 +136,19 @@ def collect(
     source = _without_roots(_with_box(source, report), categories)
     names = {item.name for item in categories}
     release = next((title for title, classes in RELEASES if classes == names), None)
-    return replace(source, release=release)
+    return replace(source, release=release, notes=(*notes, *source.notes))
+
+
+def _numbered(content: _File) -> tuple[_File, tuple[Note, ...]]:
+    """Return a file with numbers for ids that are texts, and notes on these."""
+    notes: tuple[Note, ...] = ()
+    for name, field in (("images", "image_id"), ("categories", "category_id")):
+        found = number_texts(getattr(content, name), content.annotations, field)
+        if found is not None:
+            items, rows, more = found
+            content = msgspec.structs.replace(content, **{name: items}, annotations=rows)
+            notes += more
+    return content, notes
 
 
 def _without_wrong(

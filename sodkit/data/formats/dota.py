@@ -29,7 +29,7 @@ from sodkit.data.formats.labels import (
     Row,
     collect_labels,
 )
-from sodkit.data.formats.source import Report, number, read_lines, stop
+from sodkit.data.formats.source import Report, number, quoted, read_lines, stop
 from sodkit.data.records import REGION, Annotations, ImageRecord
 from sodkit.errors import DataError, UsageError
 from sodkit.files import write_text
@@ -104,15 +104,19 @@ def _row(text: str, line: int) -> Row:
         try:
             corners.append(number(token))
         except ValueError:
-            raise ValueError(f"coordinate {position} is not a finite number: {token!r}") from None
+            raise ValueError(
+                f"coordinate {position} is not a finite number: {quoted(token)}"
+            ) from None
     rest = tokens[8:]
     if len(rest) == 1:
         return Row(line, rest[0], tuple(corners))
     if not rest[-1].isascii() or not rest[-1].isdigit():
-        raise ValueError(f"the difficulty is 0 or 1, not {rest[-1]!r}")
+        raise ValueError(f"the difficulty is 0 or 1, not {quoted(rest[-1])}")
     name = " ".join(rest[:-1])
     if _starts_with_number(name):
-        raise ValueError(f"the line has {len(tokens)} values: {rest[0]!r} is in place of a class")
+        raise ValueError(
+            f"the line has {len(tokens)} values: {quoted(rest[0])} is in place of a class"
+        )
     return Row(line, name, tuple(corners), difficult=rest[-1] != "0")
 
 

@@ -15,9 +15,16 @@ IMAGE_SUFFIXES = (*LOWER_SUFFIXES, *(suffix.upper() for suffix in LOWER_SUFFIXES
 
 IMAGE_FOLDERS = (
     "images", "JPEGImages", "AllImages", "image_2", "train_images", "JPEGImages-trainval",
-    "JPEGImages-test",
+    "JPEGImages-test", "data", "img", "imgs", "image",
 )  # fmt: skip
-"""Names of folders of images: the usual ones, then HRSC2016's, KITTI's, xView's and DIOR's."""
+"""Names of folders of images: the usual ones, then HRSC2016's, KITTI's, xView's, DIOR's and
+FiftyOne's, and others seen."""
+
+LABEL_FOLDERS = (
+    "Annotations", "annfiles", "labelTxt", "labels", "obj_train_data", "labelXml", "labelXmls",
+    "label_2",
+)  # fmt: skip
+"""Folders of annotations in a data set's folder, whatever their case."""
 
 DEEPER = ("Oriented Bounding Boxes", "Horizontal Bounding Boxes")
 """Folders of labels one level deeper than usual: DIOR-R's and MAR20's below ``Annotations``."""
@@ -46,8 +53,11 @@ def is_folder(path: Path) -> bool:
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether a file or folder is no data: its name begins with a dot (``._*``, too)."""
-    return name.startswith(".")
+    """Return whether a file or folder is no data: its name begins with a dot (``._*``, too).
+
+    ``__MACOSX`` is what macOS adds to archives.
+    """
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def files_below(folder: Path, suffixes: tuple[str, ...], *, below: bool = True) -> Iterator[Path]:
@@ -150,6 +160,13 @@ def images_below(folder: Path) -> dict[str, str]:
         name = path.relative_to(folder).as_posix()
         found.setdefault(stem_of(name), name)
     return found
+
+
+def twins_below(folder: Path) -> list[str]:
+    """Return the images that ``images_below`` leaves out for another one of their stem."""
+    names = [file.relative_to(folder).as_posix() for file in files_below(folder, LOWER_SUFFIXES)]
+    first = set(images_below(folder).values())
+    return [name for name in names if name not in first]
 
 
 def stem_of(name: str) -> str:

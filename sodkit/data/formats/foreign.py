@@ -115,9 +115,10 @@ def held_by(path: Path) -> tuple[str, str | None]:
     advice = next((_SUFFIXES[kind] for kind in counts if kind in _SUFFIXES), None)
     if advice is None and set(counts) <= {*LOWER_SUFFIXES}:
         return f"it holds {kinds}: images, no labels", None
-    texts = (file for file in files if file.suffix.lower() == ".txt")
-    texts = (file for file in texts if not is_class_list(file.name))
-    line = next(filter(None, map(_first_line, islice(texts, _KINDS))), "")
+    texts = [
+        file for file in files if file.suffix.lower() == ".txt" and not is_class_list(file.name)
+    ][:_KINDS]
+    line = next(filter(None, map(_first_line, texts)), "its text files are empty" if texts else "")
     return f"it holds {kinds}{line and '; '}{line}", advice or (_TEXT if line else None)
 
 

@@ -9,7 +9,7 @@ in the folder or beside it; without one it is what the format's module says.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import numpy as np
 from sodkit.data.formats.assemble import DIFFICULT, Collected, box_corners, polygons_from_lists
 from sodkit.data.formats.class_lists import is_class_list, listed_classes
 from sodkit.data.formats.folders import (
+    IMAGE_FOLDERS,
     IMAGE_SUFFIXES,
     LOWER_SUFFIXES,
     files_below,
@@ -26,6 +27,7 @@ from sodkit.data.formats.folders import (
     is_file,
     numbers,
     stem_of,
+    twins_below,
 )
 from sodkit.data.formats.reading import is_ignore
 from sodkit.data.formats.source import (
@@ -177,11 +179,13 @@ class ImageFinder:
         """
         name = self.names.get(stem)
         if name is None:
+            usual = ", ".join(IMAGE_FOLDERS[:2])
+            more = "" if self.names else f", and in {usual} ... beside and above it"
             raise MissingImageError(
                 "there is no image of this name, and it does not state an image's size",
                 stem=stem,
                 where=label,
-                hint=f"looked in {self.folder}; --images names another folder",
+                hint=f"looked in {self.folder}{more}; --images names another folder",
             )
         return ImageRecord(number, name, *image_size(self.folder / name))
 
@@ -200,6 +204,7 @@ def collect_labels(
     report: Report,
     *,
     sure: bool = False,
+    only: Collection[str] | None = None,
 ) -> Collected:
     """Read a folder of label files, or one.
 
@@ -211,13 +216,18 @@ def collect_labels(
         images: the folder of the images (None: looked for beside ``path``).
         report: called with everything wrong; objects of a missing image are kept.
         sure: the form alone shows that the data are of the set whose classes ``presets`` are.
+        only: stems of the images to read; None: all.
 
     Raises:
         DataError: if there is no label file, or ``report`` raises it.
     """
     found = label_files(path, suffix)
+    if only is not None:
+        found = [(stem, file) for stem, file in found if stem in only]
+        note_unlabelled(len(only), len(only) - len(found), path, report)
     stems = [stem for stem, _ in found]
     finder, ids = ImageFinder.beside(path, stems, images), numbers(stems)
+    note_twins(finder.folder, len(finder.names), report)
     files = []
     for stem, file in found:
         record = None
@@ -230,7 +240,7 @@ def collect_labels(
             report(error, "form")
             continue
         files.append(LabelFile(file, stem, record, rows))
-    if path.is_dir():
+    if path.is_dir() and only is None:
         note_unlabelled(len(finder.names), len(finder.names.keys() - set(stems)), path, report)
     return gather(path, files, class_names(path, files, presets, sure=sure), report)
 
@@ -263,6 +273,21 @@ def class_names(
         if found <= set(preset) and (sure or 2 * len(found) >= len(preset)):
             return preset
     return tuple(sorted(found))
+
+
+def note_twins(folder: Path, names: int, report: Report) -> None:
+    """Report an ``Oddity`` on images left out since another has their name and another suffix.
+
+    Args:
+        folder: of the images.
+        names: how many are taken; nothing is looked at without any.
+        report: called with it.
+    """
+    twins = twins_below(folder) if names else []
+    if twins:
+        what = f"{len(twins)} images are left out: others differ from them by their suffix only"
+        hint = f"first: {twins[0]}; their labels would be the same file"
+        report(Oddity(what, where=folder, hint=hint), "twins")
 
 
 def note_unlabelled(images: int, without: int, looked: Path, report: Report) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sodkit.data.formats.labels import ImageOf, Reader, Row
-from sodkit.data.formats.source import Report, number, read_lines
+from sodkit.data.formats.source import Report, number, quoted, read_lines
 from sodkit.errors import DataError
 
 
@@ -42,5 +42,5 @@ def finite(tokens: Sequence[str], start: int = 1) -> list[float]:
         try:
             values.append(number(token))
         except ValueError:
-            raise ValueError(f"value {position} is not a finite number: {token!r}") from None
+            raise ValueError(f"value {position} is not a finite number: {quoted(token)}") from None
     return values

@@ -8,21 +8,23 @@ from pathlib import Path
 
 import msgspec
 
-from sodkit.data.formats.folders import child, entries, files_below, is_file, is_folder
+from sodkit.data.formats.folders import (
+    LABEL_FOLDERS,
+    child,
+    entries,
+    files_below,
+    is_file,
+    is_folder,
+)
 from sodkit.data.formats.foreign import held_by, refuse_json
 from sodkit.data.formats.source import read_bytes
-from sodkit.data.formats.subsets import find_subsets, kind_of
+from sodkit.data.formats.subsets import find_subsets, image_sets, names_subset, unwrapped
 from sodkit.errors import DataError
 from sodkit.json_text import FAULTS
 
 PATCHES = "annotations.json"
 """The annotation file in a folder written by ``sodkit split``."""
 
-_FOLDERS = (
-    "Annotations", "annfiles", "labelTxt", "labels", "obj_train_data", "labelXml", "labelXmls",
-    "label_2",
-)  # fmt: skip
-"""Folders of annotations in a data set's folder, whatever their case."""
 _UPRIGHT = ("reclabeltxt", "_hbb")
 """Ends of DOTA's folders with the same objects as upright boxes."""
 _SNIFFED = 20
@@ -48,6 +50,7 @@ def locate(path: Path) -> tuple[str, Path]:
     Raises:
         DataError: if it is none that is known, or the root of several subsets.
     """
+    path = unwrapped(path)
     found = place_of(path)
     if found is not None:
         return found
@@ -94,7 +97,8 @@ def is_plain(path: Path, format: str | None) -> bool:
 
     if is_file(path):
         return path.suffix.lower() not in yolo_yaml.YAML_SUFFIXES
-    if yolo_yaml.find_yaml(path) is not None:
+    path = unwrapped(path)
+    if yolo_yaml.find_yaml(path) is not None or (format is None and image_sets(path)):
         return False
     return format is not None or place_of(path) is not None
 
@@ -107,7 +111,7 @@ def is_source(path: Path) -> bool:
 def place_of(path: Path, *, loose: bool = False) -> tuple[str, Path] | None:
     """Return the format and place of annotations in a file or folder, None if there are none.
 
-    The place is the folder itself or one of ``_FOLDERS`` in it; of COCO the file.
+    The place is the folder itself or one of ``LABEL_FOLDERS`` in it; of COCO the file.
 
     Args:
         path: file or folder.
@@ -118,7 +122,7 @@ def place_of(path: Path, *, loose: bool = False) -> tuple[str, Path] | None:
         return None if form is None else (form, path)
     if not is_folder(path):
         return None
-    folders = [path, *(child(path, name) for name in _FOLDERS), *_dota_folders(path)]
+    folders = [path, *(child(path, name) for name in LABEL_FOLDERS), *_dota_folders(path)]
     for folder in folders:
         form = _of_folder(folder) if folder.is_dir() else None
         if form == "coco":
@@ -132,11 +136,23 @@ def place_of(path: Path, *, loose: bool = False) -> tuple[str, Path] | None:
 
 
 def _coco_file(folder: Path) -> Path:
-    """Return the one COCO file in a folder."""
+    """Return the one COCO file in a folder.
+
+    Raises:
+        DataError: if there are several.
+    """
     patches = folder / PATCHES
     if patches.is_file() and not _is_output(patches):
         return patches
-    return next(file for file in _files(folder, ".json", False) if _json_kind(file) == "coco")
+    found = [file for file in _files(folder, ".json", False) if _json_kind(file) == "coco"]
+    if len(found) > 1:
+        names = ", ".join(file.name for file in found)
+        raise DataError(
+            f"holds {len(found)} COCO files: {names}",
+            where=folder,
+            hint=f"give one of them: {found[0]}",
+        )
+    return found[0]
 
 
 def _dota_folders(path: Path) -> list[Path]:
@@ -192,7 +208,9 @@ def _of_folder(path: Path, *, below: bool = False) -> str | None:
         return "coco"
     if yolo_yaml.find_yaml(path) is not None:
         return "yolo"
-    if any(kind_of(file.stem.removeprefix("instances_")) for file in _files(path, ".json", False)):
+    if any(
+        names_subset(file.stem.removeprefix("instances_")) for file in _files(path, ".json", False)
+    ):
         return None
     kinds = {_json_kind(file) for file in _files(path, ".json", below)}
     if kinds & {"coco", "soda-a"}:

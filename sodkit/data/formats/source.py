@@ -26,6 +26,9 @@ T = TypeVar("T")
 
 _PLAIN_NAME = re.compile(r"\w[\w-]*(\.\w[\w-]*)*(/\w[\w-]*(\.\w[\w-]*)*)*", re.ASCII)
 
+_QUOTED = 60
+"""Characters of a text that are quoted."""
+
 _AROUND = 20
 """So many bytes before and behind a mistake in JSON are shown."""
 
@@ -38,6 +41,10 @@ Report = Callable[[DataError, str], None]
 
 class Oddity(DataError):  # noqa: N818 - it is no failure
     """Something odd that is read all the same: a ``Report`` shows it and never raises it."""
+
+
+class EmptySubset(Oddity):
+    """A subset whose folder of labels is empty: a check calls it an error."""
 
 
 class MissingImageError(DataError):
@@ -109,6 +116,11 @@ def number(text: str) -> float:
     if not math.isfinite(value) or "_" in text:
         raise ValueError(text)
     return value
+
+
+def quoted(text: str) -> str:
+    """Return a text from a file for a message: in quotes, its start if it is long."""
+    return repr(text if len(text) <= _QUOTED else f"{text[:_QUOTED]}...")
 
 
 def closest(name: str, known: Iterable[str], likeness: float = 0.6) -> str | None:

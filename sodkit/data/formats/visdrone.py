@@ -14,7 +14,7 @@ from pathlib import Path
 from sodkit.data.formats.assemble import Collected
 from sodkit.data.formats.labels import Row, collect_labels
 from sodkit.data.formats.line_text import finite, reader_of_lines
-from sodkit.data.formats.source import Report, stop
+from sodkit.data.formats.source import Report, quoted, stop
 
 LABELS = "annotations"
 
@@ -60,7 +60,7 @@ def _row(text: str, line: int) -> Row:
     values = finite(tokens)
     x, y, w, h, score, category = values[:6]
     if category not in range(len(NAMES)):
-        raise ValueError(f"the category is 0 to {len(NAMES) - 1}, not {tokens[5]!r}")
+        raise ValueError(f"the category is 0 to {len(NAMES) - 1}, not {quoted(tokens[5])}")
     return Row(line, NAMES[int(category)], xywh=(x, y, w, h), ignore=score == 0)
 
 

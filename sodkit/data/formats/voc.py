@@ -37,7 +37,16 @@ from sodkit.data.formats.labels import (
     collect_labels,
 )
 from sodkit.data.formats.resolve import note_renamed
-from sodkit.data.formats.source import Report, number, read_bytes, stated_name, stop
+from sodkit.data.formats.source import (
+    Oddity,
+    Report,
+    number,
+    quoted,
+    read_bytes,
+    stated_name,
+    stop,
+)
+from sodkit.data.formats.subsets import image_sets, read_stems
 from sodkit.data.formats.xml_layouts import LAYOUTS, Layout, Node, items, layout_of, row_of
 from sodkit.data.records import REGION, Annotations, ImageRecord
 from sodkit.errors import DataError
@@ -73,7 +82,9 @@ CLASSES = (
 """The classes of Pascal VOC."""
 
 
-def collect(path: Path, *, images: Path | None = None, report: Report = stop) -> Collected:
+def collect(
+    path: Path, *, images: Path | None = None, report: Report = stop, subset: str | None = None
+) -> Collected:
     """Read a folder of Pascal VOC files, the folder with ``Annotations``, or one file.
 
     Args:
@@ -81,10 +92,12 @@ def collect(path: Path, *, images: Path | None = None, report: Report = stop) ->
         images: the folder of the images, needed where names or sizes are not stated (None: looked
             for beside ``path``).
         report: called with every file or object that is wrong.
+        subset: read only the images of this list in ``ImageSets/Main``; None: all.
 
     Raises:
         DataError: anything missing or wrong, with the file and line.
     """
+    only = _listed(path, subset, report)
     path = next((path / name for name in FOLDERS if (path / name).is_dir()), path)
     kinds = [path / name for name in DEEPER if (path / name).is_dir()]
     if len(kinds) > 1:
@@ -96,9 +109,26 @@ def collect(path: Path, *, images: Path | None = None, report: Report = stop) ->
     presets = (*CLASSES, *xml_layouts.CLASSES)
     renamed: list[tuple[str, str]] = []
     read = partial(_read, renamed=renamed)
-    found = collect_labels(path, ".xml", read, presets, images, report)
+    found = collect_labels(path, ".xml", read, presets, images, report, only=only)
     note_renamed(renamed, path, report)
     return found
+
+
+def _listed(path: Path, subset: str | None, report: Report) -> frozenset[str] | None:
+    """Return the stems that a list of images names, None if all are read.
+
+    An ``Oddity`` is reported if there are lists of several subsets and none is chosen.
+    """
+    folders = () if path.is_file() else (path, path.parent, path.parent.parent)
+    lists = next(filter(None, map(image_sets, folders)), {})
+    if subset is not None and subset in lists:
+        return read_stems(lists[subset])
+    if len(lists) > 1:
+        folder = next(iter(lists.values())).parent
+        what = f"the images of all subsets are read together: {', '.join(lists)}"
+        hint = "give the folder above, and --subset to read one"
+        report(Oddity(what, where=folder, hint=hint), "subsets")
+    return None
 
 
 def _read(
@@ -167,7 +197,9 @@ def _side(text: str, where: str) -> int:
     except ValueError:
         value = 0
     if not 1 <= value <= _SIDE or value != int(value):
-        raise DataError(f"an image's side is a whole number from 1 on, not {text!r}", where=where)
+        raise DataError(
+            f"an image's side is a whole number from 1 on, not {quoted(text)}", where=where
+        )
     return int(value)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from sodkit.data.formats.labels import Row
-from sodkit.data.formats.source import number
+from sodkit.data.formats.source import number, quoted
 
 _CORNERS = ("left_top", "right_top", "right_bottom", "left_bottom")
 
@@ -78,6 +78,8 @@ _HRSC = (
 
 _SIZE = (("size", "width"), ("size", "height"))
 
+_DIFFICULT = {"0": False, "1": True, "false": False, "true": True, "unspecified": False}
+
 LAYOUTS = (
     Layout(
         "FAIR1M", "annotation", ("objects",), "object", ("possibleresult", "name"),
@@ -122,9 +124,9 @@ def row_of(item: Node, layout: Layout) -> Row:
         raise ValueError(f"the object has no {'/'.join(layout.label)}")
     name = dict(layout.names).get(label, label)
     difficult = item.text_of("difficult") or "0"
-    if difficult not in {"0", "1"}:
-        raise ValueError(f"difficult is 0 or 1, not {difficult!r}")
-    hard = difficult == "1"
+    if difficult.casefold() not in _DIFFICULT:
+        raise ValueError(f"difficult is 0 or 1, not {quoted(difficult)}")
+    hard = _DIFFICULT[difficult.casefold()]
     for path, read in _SHAPES:
         node = item.find(*path)
         if node is not None:
@@ -194,5 +196,5 @@ def _values(node: Node, keys: Sequence[str]) -> list[float]:
         try:
             values.append(number(text))
         except ValueError:
-            raise ValueError(f"{key} is not a finite number: {text!r}") from None
+            raise ValueError(f"{key} is not a finite number: {quoted(text)}") from None
     return values

@@ -25,6 +25,7 @@ from sodkit.data.formats.source import (
     decode_list,
     leads_elsewhere,
     number,
+    quoted,
     read_bytes,
     stated_name,
     stop,
@@ -135,7 +136,7 @@ def _row(properties: _Properties, position: int) -> Row:
         left, top, right, bottom = map(number, properties.bounds_imcoords.split(","))
     except ValueError:
         text = properties.bounds_imcoords
-        raise ValueError(f"bounds_imcoords are four numbers, not {text!r}") from None
+        raise ValueError(f"bounds_imcoords are four numbers, not {quoted(text)}") from None
     return Row(position, name, xywh=(left, top, right - left, bottom - top))
 
 

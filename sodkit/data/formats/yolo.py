@@ -18,6 +18,7 @@ The class ``ignore`` holds ignore regions; there is no flag for an ignored objec
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,10 +31,11 @@ from sodkit.data.formats.labels import (
     Row,
     gather,
     label_files,
+    note_twins,
     note_unlabelled,
 )
 from sodkit.data.formats.reading import is_ignore
-from sodkit.data.formats.source import MissingImageError, Report, number, read_lines, stop
+from sodkit.data.formats.source import MissingImageError, Report, number, quoted, read_lines, stop
 from sodkit.data.formats.yolo_yaml import (
     YAML_SUFFIXES,
     YoloYaml,
@@ -128,6 +130,7 @@ def _collect_labels(path: Path, images: Path | None, report: Report) -> Collecte
     labels = dict(label_files(path, ".txt"))
     names = _names_near(path)
     finder = ImageFinder.beside(path, list(labels), images)
+    note_twins(finder.folder, len(finder.names), report)
     stems = sorted({*labels, *(finder.names if path.is_dir() else ())})
     ids = numbers(stems)
     files = []
@@ -141,16 +144,28 @@ def _collect_labels(path: Path, images: Path | None, report: Report) -> Collecte
             except MissingImageError as error:
                 report(error, "missing")
             rows = _rows(label, size, names, report) if stem in labels else []
+            if record is None:  # without its size no box has a place
+                rows = []
         except DataError as error:
             report(error, "form")
             continue
         files.append(LabelFile(label, stem, record, rows))
     if path.is_dir():
         note_unlabelled(len(stems), len(stems) - len(labels), path, report)
-    if not names:
-        most = max((int(row.name) for file in files for row in file.rows), default=-1)
-        names = tuple(str(number) for number in range(most + 1))
-    return _gathered(path, files, names, report)
+    if names:
+        return _gathered(path, files, names, report)
+    used = {int(row.name) for file in files for row in file.rows}
+    names = tuple(str(number) for number in range(max(used, default=-1) + 1))
+    found = _gathered(path, files, names, report)
+    return replace(found, notes=(*found.notes, _nameless(used))) if used else found
+
+
+def _nameless(used: Collection[int]) -> Note:
+    """Say that classes have no names; ``used``: their numbers."""
+    what = "there is no list of class names (data.yaml, classes.txt, *.names): they are numbers"
+    if min(used) == 1:
+        what += "; these begin at 1, YOLO's at 0: class '0' has no object"
+    return Note("no-names", what)
 
 
 def _gathered(
@@ -195,6 +210,8 @@ def _rows(path: Path, size: tuple[int, int], names: tuple[str, ...], report: Rep
             report(DataError(str(error), where=f"{path}:{line}"), "form")
         except LookupError as error:
             hint = f"the classes are 0 to {len(names) - 1}: {', '.join(names[:20])}"
+            if text.split()[0] == str(len(names)):
+                hint += "; do the numbers begin at 1? YOLO's begin at 0"
             what = DataError(str(error.args[0]), where=f"{path}:{line}", hint=hint)
             report(what, "unknown-class")
     return rows
@@ -219,9 +236,13 @@ def _row(text: str, line: int, size: tuple[int, int], names: tuple[str, ...]) ->
         try:
             value = number(token)
         except ValueError:
-            raise ValueError(f"coordinate {position} is not a finite number: {token!r}") from None
+            raise ValueError(
+                f"coordinate {position} is not a finite number: {quoted(token)}"
+            ) from None
         if not _LEAST <= value <= _MOST:
-            raise ValueError(f"{token} is no fraction of the image's size: are these pixels?")
+            raise ValueError(
+                f"{token} is no fraction of the image's size: are these pixels, or percent?"
+            )
         values.append(value)
     width, height = size
     if len(values) == 4:
@@ -239,9 +260,9 @@ def _class_name(token: str, names: tuple[str, ...]) -> str:
     try:
         value = number(token)
     except ValueError:
-        raise ValueError(f"the class is not a number: {token!r}") from None
+        raise ValueError(f"the class is not a number: {quoted(token)}") from None
     if value != int(value) or not 0 <= value < 100_000:
-        raise ValueError(f"the class is not a number from 0 on: {token!r}")
+        raise ValueError(f"the class is not a number from 0 on: {quoted(token)}")
     if names and value >= len(names):
         raise LookupError(f"unknown class {int(value)}")
     return names[int(value)] if names else str(int(value))

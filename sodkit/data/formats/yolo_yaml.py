@@ -11,6 +11,7 @@ from typing import Any
 
 from sodkit.data.formats.class_lists import read_class_list
 from sodkit.data.formats.folders import child, files_below, images_below, is_file, is_folder
+from sodkit.data.formats.labels import note_twins
 from sodkit.data.formats.source import (
     Oddity,
     Report,
@@ -27,6 +28,7 @@ YAML = "data.yaml"
 DARKNET = ".data"
 YAML_SUFFIXES = (".yaml", ".yml", DARKNET)
 SUBSETS = ("train", "val", "test")
+_SUBSETS = (*SUBSETS, "valid", "")
 
 _DEEPEST = 32
 """So many parts of a path of another machine are looked at: a folder is listed for each."""
@@ -43,8 +45,11 @@ class YoloYaml:
 
 
 def find_yaml(folder: Path) -> Path | None:
-    """Return the YAML or ``obj.data`` in a folder that names classes, None if there is none."""
-    if not is_folder(folder):
+    """Return the YAML or ``obj.data`` in a folder that names classes, None if there is none.
+
+    One beside subsets with labels as DOTA has them is not YOLO's (Roboflow's oriented export).
+    """
+    if not is_folder(folder) or any(is_folder(folder / name / "labelTxt") for name in _SUBSETS):
         return None
     found = list(files_below(folder, YAML_SUFFIXES, below=False))
     found.sort(key=lambda path: (path.suffix.lower() == DARKNET, path.name != YAML))
@@ -156,7 +161,9 @@ def subset_images(data: YoloYaml, subset: str, root: Path, report: Report = stop
         if place is None:
             raise _not_there(value, root, where)
         if is_folder(place):
-            yield from (place / name for name in sorted(images_below(place).values()))
+            names = sorted(images_below(place).values())
+            note_twins(place, len(names), report)
+            yield from (place / name for name in names)
             continue
         moved = 0
         for line, text in enumerate(read_lines(place), start=1):

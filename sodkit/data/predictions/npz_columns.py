@@ -30,6 +30,12 @@ UNPACKED_RATIO = 64
 """So many times a larger file's size, else. Real columns shrink to a half, rounded ones to a tenth:
 their scores and boxes hardly repeat. A zip bomb unpacks to a thousand times its size."""
 
+_HOLDS = {
+    "U": "text", "S": "bytes", "b": "true and false", "c": "complex numbers", "m": "times",
+    "M": "dates", "V": "records",
+}  # fmt: skip
+"""What columns hold by numpy's letters, if they hold no numbers."""
+
 _CHUNK = 1 << 20
 
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
@@ -114,7 +120,8 @@ def _read_column(archive: zipfile.ZipFile, name: str, path: Path) -> npt.NDArray
             warnings.simplefilter("ignore")  # numpy's, on headers that Python 2 wrote
             shape, fortran, kind = _header(member, name)
         if kind.kind not in "iuf":
-            raise DataError(f"column {name!r} holds no numbers but {kind}", where=path)
+            holds = _HOLDS.get(kind.kind, str(kind))
+            raise DataError(f"column {name!r} holds no numbers but {holds}", where=path)
         size = math.prod(shape) * kind.itemsize
         have = info.file_size - member.tell()
         if size != have or min(shape, default=0) < 0:
@@ -131,9 +138,10 @@ def _header(member: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dty
     """Return shape, order and type of a column."""
     try:
         return _HEADERS[npy.read_magic(member)](member)
+    except zipfile.BadZipFile:
+        raise
     except Exception as error:  # it is parsed as Python: anything from TokenError to MemoryError
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ValueError(f"the header of column {name!r} is broken: {reason}") from error
+        raise ValueError(f"the header of column {name!r} is broken") from error
 
 
 def _fill(member: IO[bytes], room: npt.NDArray[np.uint8]) -> None:
@@ -162,7 +170,7 @@ def _check_shapes(arrays: dict[str, npt.NDArray[np.generic]], kind: str, path: P
 
 def _integers(column: npt.NDArray[np.generic], name: str, path: Path) -> IntArray:
     if column.dtype.kind == "f":
-        raise DataError(f"column {name!r} holds floats, expected integers", where=path)
+        raise DataError(f"column {name!r} holds floats, expected whole numbers", where=path)
     if column.dtype == np.uint64 and column.size and int(column.max()) >= 2**63:
         raise DataError(f"column {name!r} holds a number of 2**63 or more", where=path)
     return column.astype(np.int64)

@@ -238,3 +238,23 @@ def test_faults_of_one_cause_are_one_finding(tmp_path: Path, coco: dict[str, Any
     )
     assert missing.where.endswith("gone000.jpg")
     assert missing.as_dict()["others"][-1].endswith("gone199.jpg")
+
+
+@pytest.mark.parametrize(
+    ("empty", "expected"),
+    [(0, []), (9, ["warning"]), (10, ["error"])],
+)
+def test_images_without_objects(
+    tmp_path: Path, coco: dict[str, Any], empty: int, expected: list[str]
+) -> None:
+    coco["images"] = [
+        {"id": i, "file_name": f"{i}.jpg", "width": 100, "height": 80} for i in range(10)
+    ]
+    coco["annotations"] = [
+        {"id": i, "image_id": i, "category_id": 1, "bbox": [i, 5, 9, 9]} for i in range(empty, 10)
+    ]
+    report = check(tmp_path, coco, look_at_images=False)
+    found = [item for item in report.findings if item.kind == "no-objects"]
+    assert [item.severity for item in found] == expected
+    if expected:
+        assert str(empty if empty < 10 else "none") in found[0].what

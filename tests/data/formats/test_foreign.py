@@ -42,7 +42,7 @@ def test_files(tmp_path: Path, name: str, advice: str) -> None:
         (b"0 .5 .5 .2 .2 .9\n", "has 6 values a line"),
         ("0 .5 .5 .2 .2\n".encode("utf-16"), "a.txt is UTF-16 text: save it as UTF-8"),
         (b"1,0,10,10,20,20,1,4,0,0\n", "text of videos (MOTChallenge, VisDrone-VID)"),
-        (b"\n\n", "it holds 2 .txt"),
+        (b"\n\n", "it holds 2 .txt; its text files are empty"),
     ],
 )
 def test_texts(tmp_path: Path, text: bytes, what: str) -> None:

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from sodkit.data.checking.dataset_check import check_dataset
 from sodkit.data.formats import (
     find_images,
     find_subsets,
@@ -163,6 +164,7 @@ CORNERS = "0 .1 .1 .5 .1 .5 .5 .1 .5"
 def test_yolo_segments_become_the_boxes_around_them(tmp_path: Path, lines: str) -> None:
     picture(tmp_path / "a.png", 100, 100)
     text(tmp_path / "a.txt", lines)
+    text(tmp_path / "classes.txt", "car\n")
     own = read_annotations(tmp_path, format="yolo")
     assert own.kind == "horizontal"
     assert own.labels.tolist() == [0, 0]
@@ -259,3 +261,54 @@ def test_a_first_class_of_ignore_regions_moves_no_other(tmp_path: Path, listed: 
     own = read_annotations(tmp_path)
     assert [(item.id, item.name) for item in own.categories] == [(1, "pedestrian"), (2, "car")]
     assert own.labels.tolist() == [REGION, 0, 1]
+
+
+@pytest.mark.parametrize(("first", "more"), [(0, ""), (1, "class '0' has no object")])
+def test_yolo_without_names_is_said(tmp_path: Path, first: int, more: str) -> None:
+    picture(tmp_path / "a.png", 100, 100)
+    text(tmp_path / "a.txt", f"{first} .5 .5 .1 .1\n{first + 1} .5 .5 .1 .1\n")
+    (note,) = read_annotations(tmp_path).notes
+    assert note.kind == "no-names"
+    assert note.what.endswith(more or "they are numbers")
+    text(tmp_path / "classes.txt", "car\nperson\n")
+    if not first:
+        assert read_annotations(tmp_path).notes == ()
+        return
+    with pytest.raises(DataError, match="unknown class 2") as caught:
+        read_annotations(tmp_path)
+    assert "do the numbers begin at 1?" in str(caught.value)
+
+
+def test_boxes_of_a_missing_image_have_no_place(tmp_path: Path) -> None:
+    """Without its size, they would be less than a pixel: faults that follow from one."""
+    for name in "ab":
+        text(tmp_path / "labels" / f"{name}.txt", "0 .5 .5 .1 .1\n")
+    picture(tmp_path / "images" / "a.png", 100, 100)
+    text(tmp_path / "classes.txt", "car\n")
+    kinds = [item.kind for item in check_dataset(tmp_path).findings]
+    assert kinds == ["missing"]
+
+
+@pytest.mark.parametrize(
+    ("value", "ignored"), [("1", True), ("true", True), ("Unspecified", False), ("False", False)]
+)
+def test_voc_difficult_in_other_words(tmp_path: Path, value: str, ignored: bool) -> None:
+    box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
+    item = f"<object><name>car</name><difficult>{value}</difficult>{box}</object>"
+    size = "<size><width>96</width><height>64</height></size>"
+    text(tmp_path / "a.xml", f"<annotation><filename>a.jpg</filename>{size}{item}</annotation>")
+    assert read_annotations(tmp_path).ignore.tolist() == [ignored]
+
+
+@pytest.mark.parametrize("yaml", [False, True])
+def test_images_that_differ_by_suffix_only_are_said(
+    tmp_path: Path, yaml: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a.jpg", "a.png"):
+        picture(tmp_path / "images" / name, 100, 100)
+    text(tmp_path / "labels" / "a.txt", "0 .5 .5 .1 .1\n")
+    text(tmp_path / "data.yaml" if yaml else tmp_path / "classes.txt",
+         "train: images\nnames: [car]\n" if yaml else "car\n")  # fmt: skip
+    own = read_annotations(tmp_path)
+    assert [Path(image.file_name).name for image in own.images] == ["a.jpg"]
+    assert "1 images are left out" in caplog.text

@@ -137,3 +137,116 @@ def test_two_subsets_of_a_kind_are_not_guessed(tmp_path: Path) -> None:
     assert pick(found, "train2014").name == "train2014"
     with pytest.raises(UsageError, match="several subsets 'train'"):
         pick(found, "train")
+
+
+YOLO = "0 .5 .5 .2 .2\n1 .2 .2 .1 .1\n"
+DOTA = "1 1 21 1 21 11 1 11 plane 0\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("valid", "val"), ("train2017", "train"), ("testing", "test"), ("test-dev", "test"),
+        ("VisDrone2019-DET-train", "train"), ("VisDrone2019-DET-test-challenge", "test"),
+        ("my_val_set", "val"), ("xview_train_images", None), ("contest", None),
+    ],
+)  # fmt: skip
+def test_kinds(name: str, kind: str | None) -> None:
+    assert kind_of(name) == kind
+
+
+def voc_file(name: str, label: str) -> str:
+    box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
+    item = f"<object><name>{label}</name>{box}</object>"
+    size = "<size><width>96</width><height>64</height></size>"
+    return f"<annotation><filename>{name}.jpg</filename>{size}{item}</annotation>"
+
+
+@pytest.mark.parametrize("lists", ["ImageSets/Main", "ImageSets", "Main"])
+@pytest.mark.parametrize("base", [".", "FullDataSet"])
+def test_lists_of_pascal_voc(
+    tmp_path: Path, lists: str, base: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, label in (("a", "car"), ("b", "bus"), ("c", "van")):
+        text(tmp_path / base / "Annotations" / f"{name}.xml", voc_file(name, label))
+        picture(tmp_path / base / "JPEGImages" / f"{name}.jpg")
+    for subset, listed in (("train", "a\nb\n"), ("val", "c\n"), ("trainval", "a\nb\nc\n")):
+        text(tmp_path / lists / f"{subset}.txt", listed)
+    text(tmp_path / lists / "car_train.txt", "a 1\nb -1\n")
+    assert [item.name for item in find_subsets(tmp_path)] == ["train", "val"]
+    own = read_annotations(tmp_path, subset="val")
+    assert [image.file_name for image in own.images] == ["c.jpg"]
+    assert names(tmp_path, "train") == names(tmp_path, "val") == ["bus", "car", "van"]
+    assert find_images(tmp_path, own, subset="val") == tmp_path / base / "JPEGImages"
+    assert choose_subset(tmp_path, None, TRAINED).name == "train"
+    assert len(read_annotations(tmp_path, subset="train")) == 2
+    assert caplog.text == ""
+    assert len(read_annotations(tmp_path / base / "Annotations")) == 3
+    assert "all subsets are read together: train, val" in " ".join(caplog.text.split())
+
+
+def test_a_folder_in_a_folder_as_archives_are_unpacked(tmp_path: Path) -> None:
+    inner = tmp_path / "my data v2"
+    for subset in ("train", "val"):
+        picture(inner / subset / "images" / "1.jpg")
+        text(inner / subset / "labels" / "1.txt", YOLO)
+    text(inner / "data.yaml", "train: train/images\nval: val/images\nnames: [car, person]\n")
+    text(tmp_path / "__MACOSX" / "data.yaml", "names: [x]\n")
+    text(tmp_path / "README.md", "")
+    assert [item.name for item in find_subsets(tmp_path)] == ["train", "val"]
+    assert names(tmp_path, "train") == ["car", "person"]
+    (inner / "data.yaml").unlink()
+    assert [item.name for item in find_subsets(tmp_path)] == ["train", "val"]
+
+
+def test_roboflow_oriented_yolo_has_labels_as_dota(tmp_path: Path) -> None:
+    for subset in ("train", "valid"):
+        picture(tmp_path / subset / "images" / "1.jpg")
+        text(tmp_path / subset / "labelTxt" / "1.txt", DOTA)
+    text(tmp_path / "data.yaml", "train: ../train/images\nval: ../valid/images\nnames: [plane]\n")
+    own = read_annotations(tmp_path, subset="val")
+    assert (own.kind, len(own)) == ("oriented", 1)
+
+
+@pytest.mark.parametrize(
+    ("labels", "is_error"), [("labels/{}", True), ("{}/labels", True), ("{}/images", False)]
+)
+def test_a_subset_without_annotations(tmp_path: Path, labels: str, is_error: bool) -> None:
+    layout = "images/{}" if labels == "labels/{}" else "{}/images"
+    for subset in ("train", "val"):
+        picture(tmp_path / layout.format(subset) / "1.jpg", value=len(subset))
+        (tmp_path / labels.format(subset)).mkdir(parents=True, exist_ok=True)
+    text(tmp_path / labels.replace("{}/images", "{}/labels").format("train") / "1.txt", YOLO)
+    assert [item.name for item in find_subsets(tmp_path)] == ["train"]
+    empty = tmp_path / (labels.format("val") if is_error else "val")
+    for ask in (
+        lambda: read_annotations(tmp_path, subset="val"),
+        lambda: choose_subset(tmp_path, None, VALIDATED),
+    ):
+        with pytest.raises(DataError, match="the subset 'val' has no annotations") as caught:
+            ask()
+        assert caught.value.where == str(empty)
+    assert choose_subset(tmp_path, None, TRAINED).name == "train"
+    assert len(read_annotations(tmp_path, subset="train")) == 2
+    found = [item for item in check_dataset(tmp_path).findings if item.kind == "no-annotations"]
+    assert [(item.severity, item.where) for item in found] == [
+        ("error" if is_error else "warning", str(empty))
+    ]
+
+
+def test_several_coco_files_are_not_guessed(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        coco(tmp_path / f"{name}.json", "1.jpg", ["car"], 0)
+    with pytest.raises(DataError, match=r"holds 2 COCO files: a\.json, b\.json"):
+        read_annotations(tmp_path)
+
+
+def test_a_list_of_images_without_annotations_is_no_subset(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    text(tmp_path / "Annotations" / "a.xml", voc_file("a", "car"))
+    for subset, listed in (("train", "a\n"), ("test", "b\nc\n")):
+        text(tmp_path / "ImageSets" / "Main" / f"{subset}.txt", listed)
+    assert [item.name for item in find_subsets(tmp_path)] == ["train"]
+    assert len(read_annotations(tmp_path, subset="train")) == 1
+    assert "none of the images of the subset 'test' has annotations" in caplog.text
