@@ -39,18 +39,32 @@ class _Class(msgspec.Struct):
     name: str
 
 
-class _Names(msgspec.Struct):
+class Names(msgspec.Struct):
+    """A list of images and classes, as COCO JSON has them."""
+
     images: list[_Image]
     categories: list[_Class]
 
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """The images and classes that predictions were made on and with, by their ids there."""
+    """The images and classes that predictions were made on and with, by their ids there.
+
+    ``path`` is where they are listed: beside the predictions, or in their own file.
+    """
 
     path: Path
     images: dict[int, str]
     classes: dict[int, str]
+
+    @classmethod
+    def of(cls, path: Path, names: Names) -> Beside:
+        """Return those of a list in a file."""
+        return cls(
+            path,
+            {image.id: image.file_name for image in names.images},
+            {one.id: one.name for one in names.categories},
+        )
 
 
 def read_beside(path: Path) -> Beside | None:
@@ -61,7 +75,7 @@ def read_beside(path: Path) -> Beside | None:
     """
     own = image_ids_file(path)
     try:
-        found = decode(own.read_bytes().removeprefix(BOM), _Names)
+        found = decode(own.read_bytes().removeprefix(BOM), Names)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, JsonError) as error:
@@ -71,11 +85,7 @@ def read_beside(path: Path) -> Beside | None:
             hint=f"it says which images the ids in {path.name} mean; remove it to take them as the "
             "annotations' ids",
         ) from error
-    return Beside(
-        own,
-        {image.id: image.file_name for image in found.images},
-        {one.id: one.name for one in found.categories},
-    )
+    return Beside.of(own, found)
 
 
 def with_names(columns: Columns, beside: Beside | None, where: str) -> Columns:
@@ -107,10 +117,13 @@ def _named(
     index = _index_of(ids, np.array(list(known), np.int64))
     if (index == NONE).any():
         row = int(np.argmax(index == NONE))
+        own = str(beside.path) == where
         raise DataError(
-            f"{field} {ids[row]} is not in {beside.path.name}",
+            f"{field} {ids[row]} is not in {'its list' if own else beside.path.name}",
             where=columns.place(row, where),
-            hint=f"{beside.path} should list the images and classes of these predictions; if it is "
+            hint="write the file anew, with all of its images and categories"
+            if own
+            else f"{beside.path} should list the images and classes of these predictions; if it is "
             "of others, remove it: then ids are those of the annotations",
         )
     return index, tuple(known.values())
