@@ -113,6 +113,7 @@ def _text() -> tuple[Files, ...]:
         {f"t/Task1_{name}.txt": task, "t/Task1_x.txt": b""},
         {f"t/{stems[0]}.txt": yolo * 2, f"t/{stems[-1]}.txt": b""},
         {f"t/{stems[0]}.txt": visdrone, f"t/{stems[-1]}.txt": visdrone},
+        {f"t/{stems[0]}.txt": f"{name} -1 -1 0 1 2 3 4 1 1 1 1 1 1 0 0.5\n".encode()},
     )
 
 
