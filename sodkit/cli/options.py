@@ -54,7 +54,7 @@ PredictionsAngle = Annotated[
     ),
 ]
 CategoryIds = Annotated[
-    Literal["data", "from-0", "from-1"] | None,
+    Literal["data", "from-0", "from-1", "coco-91"] | None,
     typer.Option(
         help="Numbers of classes in predictions: the data's ids, or positions in its list (data)."
     ),

@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 
 from sodkit.cli.main import COMMANDS, make_app
 from sodkit.data.formats import WRITTEN
+from sodkit.data.formats.reading import ANGLE_UNITS
+from sodkit.data.predictions.columns import CategoryIds
 from sodkit.evaluation.protocol import PROTOCOLS
 from sodkit.tiling.settings import PROFILES
 
@@ -45,4 +47,7 @@ def test_choices_are_what_the_package_knows() -> None:
     assert len(CHOICES) == 35
     assert CHOICES["convert", "to"] == WRITTEN
     assert CHOICES["eval", "protocol"] == tuple(PROTOCOLS)
+    for command in ("eval", "visualize"):
+        assert CHOICES[command, "predictions_angle"] == tuple(ANGLE_UNITS)
+        assert CHOICES[command, "category_ids"] == get_args(CategoryIds)
     assert CHOICES["split", "profile"] == tuple(PROFILES)

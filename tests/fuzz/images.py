@@ -55,6 +55,9 @@ def _jpeg() -> list[bytes]:
     ]
 
 
+_DEEP = (np.uint16, np.float32)
+
+
 def _png() -> list[bytes]:
     deep = cv2.imencode(".png", made.pixels().astype(np.uint16) * 257)[1].tobytes()
     return [
@@ -66,6 +69,8 @@ def _png() -> list[bytes]:
 def _tiff() -> list[bytes]:
     kinds = (None, "tiff_lzw", "tiff_deflate", "jpeg", "packbits")
     packed = [_pillow("TIFF", "RGB", compression=kind) for kind in kinds]
+    deep = [cv2.imencode(".tif", made.pixels().astype(kind))[1] for kind in _DEEP]
+    packed += [data.tobytes() for data in deep]
     return [*_encoded(".tif"), *packed, _pillow("TIFF", "RGBA"), _pillow("TIFF", "1")]
 
 
@@ -104,6 +109,7 @@ def _look(folder: Path, name: str) -> None:
         lambda: image_size(folder / name),
         lambda: read_image(folder / name),
         lambda: read_image(folder / name, size=_SIZE, order="bgr", into=into),
+        lambda: read_image(folder / name, bit_depth=16),
         lambda: list(image_findings([ImageRecord(1, name, *_SIZE)], folder, workers=1)),
     )
     for way in ways:

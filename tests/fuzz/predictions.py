@@ -46,7 +46,17 @@ def _json() -> tuple[Files, ...]:
     assert turned.polygons is not None
     polygons = turned.polygons.points.reshape(-1, 8).tolist()
     corners = [{"image_id": 1, "category_id": 1, "score": 0.5, "poly": own} for own in polygons]
-    return (*_written("p.json"), {"p.json": json.dumps(corners).encode()})
+    own = made.horizontal()
+    with_scores = {
+        "images": [{"id": image.id, "file_name": image.file_name} for image in own.images],
+        "categories": [{"id": one.id, "name": one.name} for one in own.categories],
+        "annotations": [
+            {"image_id": 1, "category_id": one.id, "score": 0.5, "bbox": [1, 2, 3, 4]}
+            for one in own.categories
+        ],
+    }
+    more = (corners, with_scores)
+    return (*_written("p.json"), *({"p.json": json.dumps(item).encode()} for item in more))
 
 
 def _npz() -> tuple[Files, ...]:
@@ -103,6 +113,7 @@ def _text() -> tuple[Files, ...]:
         {f"t/Task1_{name}.txt": task, "t/Task1_x.txt": b""},
         {f"t/{stems[0]}.txt": yolo * 2, f"t/{stems[-1]}.txt": b""},
         {f"t/{stems[0]}.txt": visdrone, f"t/{stems[-1]}.txt": visdrone},
+        {f"t/{stems[0]}.txt": f"{name} -1 -1 0 1 2 3 4 1 1 1 1 1 1 0 0.5\n".encode()},
     )
 
 

@@ -146,8 +146,9 @@ def _parse(start: bytes, file: BinaryIO) -> Header | None:
     if start.startswith(PNG):
         return _png(start)
     if start.startswith(jpeg_header.START):
-        width, height, turned, least = jpeg_header.jpeg_frame(file)
-        return Header("JPEG", width, height, turned, 8, least)
+        width, height, turned, bits, least = jpeg_header.jpeg_frame(file)
+        trouble = None if bits == 8 else f"the JPEG has samples of {bits} bits"
+        return Header("JPEG", width, height, turned, bits, least, trouble)
     if start.startswith(tiff_header.STARTS):
         width, height, bits, trouble = tiff_header.tiff_frame(file)
         return Header("TIFF", width, height, bits=bits, trouble=trouble)

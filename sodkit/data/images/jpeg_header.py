@@ -17,8 +17,8 @@ _PX_A_BYTE = 512
 block of 64 takes a bit or more."""
 
 
-def jpeg_frame(file: BinaryIO) -> tuple[int, int, int, int]:
-    """Return width, height, EXIF orientation 1..8 and least bytes of a JPEG that has such a frame.
+def jpeg_frame(file: BinaryIO) -> tuple[int, int, int, int, int]:
+    """Return width, height, EXIF orientation 1..8, bits of a sample and least bytes of a JPEG.
 
     Raises:
         struct.error: if the file ends before the frame, or is broken.
@@ -27,9 +27,9 @@ def jpeg_frame(file: BinaryIO) -> tuple[int, int, int, int]:
     turned = 1
     for kind, length in _segments(file):
         if kind in _FRAMES:
-            _, height, width = struct.unpack(">BHH", file.read(5))
+            bits, height, width = struct.unpack(">BHH", file.read(5))
             least = width * height // _PX_A_BYTE if kind in _HUFFMAN else 0
-            return width, height, turned, least
+            return width, height, turned, bits, least
         if kind == _APP1 and turned == 1:
             turned = _exif(file, length)
     raise struct.error("no frame")

@@ -15,8 +15,9 @@ KINDS = {"obb": 5, "poly": 8, "bbox": 4}
 """Fields of boxes and how many numbers they have; the first that a record has is its box."""
 
 
-CategoryIds = Literal["data", "from-0", "from-1"]
-"""What numbers of classes are: ids of the data set, or positions in its list of classes."""
+CategoryIds = Literal["data", "from-0", "from-1", "coco-91"]
+"""What numbers of classes are: ids of the data set, or positions in its list of classes, counted
+from 0, from 1, or as COCO numbers its 80 classes: 1..90 with gaps."""
 
 
 @dataclass(frozen=True, slots=True)

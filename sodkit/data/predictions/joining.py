@@ -19,11 +19,12 @@ from sodkit.data.naming import SEVERAL, ImageNames, find_class, listed
 from sodkit.data.predictions.columns import CategoryIds, Columns
 from sodkit.data.predictions.output_path import image_ids_file
 from sodkit.data.records import Category, ImageRecord
-from sodkit.errors import DataError
+from sodkit.errors import DataError, UsageError
 from sodkit.json_text import BOM, JsonError, decode
 
 Say = Callable[[str], None]
-_FIRST = {"from-0": 0, "from-1": 1}
+_COCO_GAPS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
+"""Numbers up to 90 that none of COCO's 80 classes has."""
 
 NONE = -1
 """Stands for an image or class that the annotations do not have."""
@@ -39,18 +40,32 @@ class _Class(msgspec.Struct):
     name: str
 
 
-class _Names(msgspec.Struct):
+class Names(msgspec.Struct):
+    """A list of images and classes, as COCO JSON has them."""
+
     images: list[_Image]
     categories: list[_Class]
 
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """The images and classes that predictions were made on and with, by their ids there."""
+    """The images and classes that predictions were made on and with, by their ids there.
+
+    ``path`` is where they are listed: beside the predictions, or in their own file.
+    """
 
     path: Path
     images: dict[int, str]
     classes: dict[int, str]
+
+    @classmethod
+    def of(cls, path: Path, names: Names) -> Beside:
+        """Return those of a list in a file."""
+        return cls(
+            path,
+            {image.id: image.file_name for image in names.images},
+            {one.id: one.name for one in names.categories},
+        )
 
 
 def read_beside(path: Path) -> Beside | None:
@@ -61,7 +76,7 @@ def read_beside(path: Path) -> Beside | None:
     """
     own = image_ids_file(path)
     try:
-        found = decode(own.read_bytes().removeprefix(BOM), _Names)
+        found = decode(own.read_bytes().removeprefix(BOM), Names)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, JsonError) as error:
@@ -71,11 +86,7 @@ def read_beside(path: Path) -> Beside | None:
             hint=f"it says which images the ids in {path.name} mean; remove it to take them as the "
             "annotations' ids",
         ) from error
-    return Beside(
-        own,
-        {image.id: image.file_name for image in found.images},
-        {one.id: one.name for one in found.categories},
-    )
+    return Beside.of(own, found)
 
 
 def with_names(columns: Columns, beside: Beside | None, where: str) -> Columns:
@@ -107,10 +118,13 @@ def _named(
     index = _index_of(ids, np.array(list(known), np.int64))
     if (index == NONE).any():
         row = int(np.argmax(index == NONE))
+        own = str(beside.path) == where
         raise DataError(
-            f"{field} {ids[row]} is not in {beside.path.name}",
+            f"{field} {ids[row]} is not in {'its list' if own else beside.path.name}",
             where=columns.place(row, where),
-            hint=f"{beside.path} should list the images and classes of these predictions; if it is "
+            hint="write the file anew, with all of its images and categories"
+            if own
+            else f"{beside.path} should list the images and classes of these predictions; if it is "
             "of others, remove it: then ids are those of the annotations",
         )
     return index, tuple(known.values())
@@ -273,16 +287,23 @@ def join_classes(
 
     Raises:
         DataError: no ``category_id``, or a class that the annotations do not have.
+        UsageError: ``numbers`` is "coco-91", and there are not 80 classes.
     """
     if columns.category_id is None:
         raise DataError(
             "predictions have no category_id", where=where, hint="are these --proposals?"
         )
     ids = np.array([one.id for one in categories], np.int64)
+    countings = _countings(len(ids))
+    if numbers == "coco-91" and numbers not in countings:
+        raise UsageError(
+            f"is for COCO's 80 classes, the annotations have {len(ids)}",
+            where="--category-ids coco-91",
+            hint="from-0 or from-1 counts the classes in their order",
+        )
     if columns.class_names is None:
         own = columns.category_id
-        counted = np.arange(len(ids)) + _FIRST.get(numbers or "", 0)
-        labels = _index_of(own, counted if numbers in _FIRST else ids)
+        labels = _index_of(own, countings.get(numbers or "data", ids))
         shifted = _starts(ids, 0) and _starts(own, 1)
         if numbers is None and columns.image_names is not None and shifted:
             say(f"{where}: {_SHIFTED}")
@@ -295,6 +316,16 @@ def join_classes(
     if unknown.any() and not drop:
         _reject_class(columns, unknown, categories, where)
     return labels
+
+
+def _countings(classes: int) -> dict[CategoryIds, IntArray]:
+    """Return the numbers (classes,) that so many classes have where they are no ids of the data."""
+    found: dict[CategoryIds, IntArray] = {
+        "from-0": np.arange(classes),
+        "from-1": np.arange(1, classes + 1),
+    }
+    coco = np.array([number for number in range(1, 91) if number not in _COCO_GAPS], np.int64)
+    return found | ({"coco-91": coco} if classes == len(coco) else {})
 
 
 _SHIFTED = (
@@ -339,11 +370,8 @@ def _reject_class(
     )
     known = ", ".join(f"{one.id} {one.name}" for one in categories)
     hint = f"the classes are: {known}; category_id is the data set's id"
-    fits = [
-        f"--category-ids {name}"
-        for name, first in _FIRST.items()
-        if own.min() >= first and own.max() < first + len(categories)
-    ]
+    countings = _countings(len(categories)).items()
+    fits = [f"--category-ids {name}" for name, counted in countings if np.isin(own, counted).all()]
     if fits and names is None:
         hint += f"; {' or '.join(fits)} takes it as a position in this list"
     if names is not None:

@@ -1,4 +1,8 @@
-"""A JSON file of predictions as columns, with the record that is wrong and its image id."""
+"""A JSON file of predictions as columns, with the record that is wrong and its image id.
+
+It is a list of records, or COCO JSON whose annotations have a score (FiftyOne writes that): there
+its own lists say which images and classes the ids mean.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,15 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from sodkit.arrays import IntArray
 from sodkit.data.formats.coco_columns import FIVE_NUMBERS
 from sodkit.data.formats.reading import Angle
 from sodkit.data.predictions.columns import KINDS, Columns, numbered
+from sodkit.data.predictions.joining import Beside, Names, with_names
+from sodkit.data.predictions.other_tools import RECORD, refuse_file, refuse_json
 from sodkit.errors import DataError
 from sodkit.json_columns import NUMBERS, REFERENCE, TEXT, Field, JsonColumns, read_columns
 from sodkit.json_text import BOM, JsonError, decode
@@ -54,7 +61,11 @@ def read_json(path: Path, angle: Angle | None = None) -> Columns:
             or boxes of five numbers without ``angle``.
         OSError: the file cannot be read.
     """
-    data, where = _content(path), str(path)
+    data, where, beside, hint = _content(path), str(path), None, RECORD
+    refuse_file(path, bytes(data[:_HEAD]))
+    if bytes(data[:_HEAD]).lstrip()[:1] == b"{":
+        file = _coco_file(bytes(data), where)
+        data, beside, hint = memoryview(file.annotations), Beside.of(path, file), _NO_SCORE
     five = re.search(FIVE_NUMBERS, bytes(data[:_HEAD])) is not None
     if five and angle is None:
         raise DataError(
@@ -64,11 +75,30 @@ def read_json(path: Path, angle: Angle | None = None) -> Columns:
         )
     fields = {**_FIELDS, "bbox": Field(NUMBERS, 5)} if five else _FIELDS
     try:
-        found = read_columns(data, fields, partial(_reject, where))
+        found = read_columns(data, fields, partial(_reject, where, hint))
     except JsonError as error:
         raise _malformed(error, bytes(data), where) from error
     columns = _columns(found, where)
-    return replace(columns, kind="obb") if five and columns.kind == "bbox" else columns
+    if five and columns.kind == "bbox":
+        columns = replace(columns, kind="obb")
+    return with_names(columns, beside, where)
+
+
+class _CocoFile(Names):
+    annotations: msgspec.Raw
+
+
+def _coco_file(data: bytes, where: str) -> _CocoFile:
+    """Return a JSON object as COCO JSON, or raise what it is instead."""
+    try:
+        return decode(data, _CocoFile)
+    except JsonError as error:
+        form = error
+    try:  # the form is judged first: the rest may be no JSON
+        refuse_json(decode(data, object), where)
+    except JsonError as error:
+        raise _malformed(error, data, where) from error
+    raise DataError("not a list of predictions", where=where, hint=RECORD) from form
 
 
 def _content(path: Path) -> memoryview:
@@ -92,7 +122,11 @@ def _columns(found: JsonColumns, where: str) -> Columns:
             kinds[found.present[name]] = number
     first = int(kinds[0])
     if first == len(names):
-        raise DataError("has none of bbox, obb, poly", where=_place(found, 0, where))
+        raise DataError(
+            "has none of bbox, obb, poly",
+            where=_place(found, 0, where),
+            hint="a file of masks? Give the file of boxes that was written with it (.bbox.json)",
+        )
     with_category = found.present.get("category_id", np.zeros(len(found), np.bool_))
     odd = np.flatnonzero((kinds != first) | (with_category != with_category[0]))
     if len(odd):
@@ -135,30 +169,26 @@ def _place(found: JsonColumns, row: int, where: str) -> str:
     return f"{where}: $[{row}] (image_id {ids[row]})"
 
 
-def _reject(where: str, index: int, text: bytes, error: JsonError) -> None:
+def _reject(where: str, hint: str, index: int, text: bytes, error: JsonError) -> None:
     """Raise for the record that has a missing field or a wrong type."""
     loose: Any = None
     with suppress(JsonError):  # not UTF-8, or a number too large: the id stays unknown
         loose = decode(text, object)
     known = isinstance(loose, dict) and "image_id" in loose
+    if not known:
+        refuse_json(loose, where)
     about = f" (image_id {loose['image_id']})" if known else ""
     field = f"{error.place}: " if error.reason == "form" and error.place else ""
-    raise DataError(f"{field}{error}", where=f"{where}: $[{index}]{about}", hint=_HINT) from error
+    raise DataError(f"{field}{error}", where=f"{where}: $[{index}]{about}", hint=hint) from error
 
 
-_HINT = (
-    "a prediction is {image_id: number or file name, category_id: number or class name, score, "
-    "bbox: [x, y, width, height]}; obb and poly stand for oriented boxes"
-)
+_NO_SCORE = "is it a file of annotations? Each of a prediction's boxes has a score"
 
 
 def _malformed(error: JsonError, data: bytes, where: str) -> DataError:
     """Say where the JSON breaks: the byte, and the record around it."""
     if error.reason == "form":
-        hint = (
-            "a file of annotations? Predictions are a list" if data.lstrip()[:1] == b"{" else None
-        )
-        return DataError("not a list of predictions", where=where, hint=hint)
+        return DataError("not a list of predictions", where=where, hint=RECORD)
     if error.reason == "depth":
         return DataError(str(error), where=where)
     position = len(data) if error.byte is None else error.byte
@@ -171,15 +201,18 @@ def _malformed(error: JsonError, data: bytes, where: str) -> DataError:
     if re.match(rb"-?(NaN|Infinity)", data[position : position + 9]):
         return DataError("holds NaN or Infinity, which is no number", where=place)
     if error.reason == "encoding":
-        return DataError(str(error), where=place)
+        return DataError(str(error), where=place, hint=_READ)
     if error.reason == "end":
         return DataError(
             f"the file breaks off after {len(data)} bytes",
             where=place,
             hint="was it copied or written completely?",
         )
-    return DataError(
-        f"not valid JSON: {error}, byte {position}",
-        where=place,
-        hint="predictions are a JSON list, an .npz file, or text files in a folder or .zip",
-    )
+    hint = None if data.lstrip()[:1] in (b"[", b"{") else _READ
+    return DataError(f"not valid JSON: {error}, byte {position}", where=place, hint=hint)
+
+
+_READ = (
+    "what is read: a JSON list of records, .npz, or text files of DOTA's tasks, YOLO or VisDrone "
+    "(a folder, .zip or .txt)"
+)

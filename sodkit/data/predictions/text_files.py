@@ -1,4 +1,4 @@
-"""Predictions in text files: DOTA's tasks, YOLO's labels with scores, VisDrone's results.
+"""Predictions in text files: DOTA's tasks, YOLO's labels with scores, VisDrone's and KITTI's.
 
 | format | a file | a line |
 |---|---|---|
@@ -6,6 +6,7 @@
 | DOTA Task 2 | ``Task2_CLASS.txt`` | ``image score left top right bottom`` |
 | YOLO | ``IMAGE.txt`` | ``class cx cy w h score``, or corners; shares of width and height |
 | VisDrone | ``IMAGE.txt`` | ``left,top,width,height,score,class,truncation,occlusion`` |
+| KITTI | ``IMAGE.txt`` | its label with the class's name, 14 numbers, then the score |
 
 YOLO's class is an index into the list of classes beside the predictions (``classes.txt``,
 ``*.names``, ``data.yaml``), else into the annotations' classes; VisDrone's one of its own numbers.
@@ -108,6 +109,9 @@ def read_text_files(
     stems = [PurePosixPath(name).stem for name, _ in files]
     if lines and "," in lines[0][2]:
         return _visdrone(lines, stems)
+    if lines and len(lines[0][2].split()) == 16:
+        return _kitti(lines, stems)
+    _refuse_named(lines)
     known = own or _Classes(tuple(classes), "the annotations")
     say(f"{path}: class numbers count from 0 in the order of {known.source}: {listed(known.names)}")
     return _yolo(lines, stems, known, oriented=oriented)
@@ -270,6 +274,34 @@ def _visdrone(lines: Sequence[tuple[str, str, str]], stems: Sequence[str]) -> Co
     return rows.columns("bbox", files=stems)
 
 
+def _kitti(lines: Sequence[tuple[str, str, str]], stems: Sequence[str]) -> Columns:
+    rows = _Rows()
+    for name, place, line in lines:
+        kind, *fields = line.split()
+        form = "type, 14 numbers and the score (KITTI)"
+        values = _numbers(fields, place, form, (15,))
+        left, top, right, bottom = values[3:7]
+        box = [left, top, right - left, bottom - top]
+        rows.add(PurePosixPath(name).stem, kind, values[14], box, place)
+    return rows.columns("bbox", files=stems)
+
+
+def _refuse_named(lines: Sequence[tuple[str, str, str]]) -> None:
+    """Raise if the first line has a class by name before five numbers: these are no shares."""
+    first = lines[0][2].split() if lines else []
+    try:
+        if len(first) == 6:
+            number(first[0])
+    except ValueError:
+        raise DataError(
+            f"has the class by name, {first[0]!r}, before five numbers: a score, and corners or "
+            "width and height",
+            where=lines[0][1],
+            hint="which of the two is not certain: as Task2_CLASS.txt, lines of image score left "
+            "top right bottom are read; as JSON, bbox is [x, y, width, height]",
+        ) from None
+
+
 def _yolo(
     lines: Sequence[tuple[str, str, str]],
     stems: Sequence[str],
@@ -330,7 +362,7 @@ def _numbers(fields: Sequence[str], place: str, form: str, counts: Sequence[int]
             f"has {len(fields)} values, expected {form}",
             where=place,
             hint="formats: Task1_CLASS.txt (DOTA); class cx cy w h score (YOLO); VisDrone's, with "
-            "commas",
+            "commas; KITTI's 16 values",
         )
     values = []
     for text in fields:

@@ -11,7 +11,7 @@ import pytest
 
 from sodkit.data.images.decoding import read_image, write_image
 from sodkit.data.images.image_size import Header, header_size, read_header
-from sodkit.errors import DataError
+from sodkit.errors import DataError, ImageError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
 
@@ -180,3 +180,13 @@ def test_a_jpeg_that_stands_still(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(data[:2] + b"\xff\xe5\0\0" + data[2:])
     with pytest.raises(DataError, match="ends in its header"):
         read_header(tmp_path / "a.jpg")
+
+
+def test_a_jpeg_of_12_bits_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    write_image(path, np.zeros((40, 60, 3), np.uint8))
+    data = bytearray(path.read_bytes())
+    data[data.index(b"\xff\xc0") + 4] = 12
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match="12 bits"):
+        read_header(path)

@@ -9,7 +9,7 @@ import pytest
 from sodkit.data.predictions.columns import CategoryIds, Stated
 from sodkit.data.predictions.storage import read_predicted, read_predictions
 from sodkit.data.records import Annotations, Category, ImageRecord
-from sodkit.errors import DataError
+from sodkit.errors import DataError, UsageError
 
 BOX: dict[str, Any] = {"category_id": 1, "score": 0.5, "bbox": [1, 2, 3, 4]}
 
@@ -175,3 +175,18 @@ def test_stated_class_numbers_are_not_doubted(tmp_path: Path) -> None:
         found = read_predicted(path, known, stated=stated, say=said.append)
         assert found.detections.labels.tolist() == [label]
     assert not said
+
+
+# ultralytics writes COCO's own ids for a model of COCO; its labels count the 80 classes from 0
+def test_class_numbers_of_coco(tmp_path: Path) -> None:
+    known = annotations("a.png", classes=tuple(f"c{k}" for k in range(80)))
+    known = replace(known, categories=tuple(replace(c, id=c.id - 1) for c in known.categories))
+    path = written(tmp_path, *({"image_id": 1, "category_id": k} for k in (1, 11, 13, 90)))
+    with pytest.raises(DataError) as caught:
+        read_predicted(path, known)
+    assert "--category-ids coco-91 takes it" in (caught.value.hint or "")
+    found = read_predicted(path, known, stated=Stated(category_ids="coco-91"))
+    assert found.detections.labels.tolist() == [0, 10, 11, 79]
+    few = annotations("a.png")
+    with pytest.raises(UsageError, match="80 classes"):
+        read_predicted(path, few, stated=Stated(category_ids="coco-91"))

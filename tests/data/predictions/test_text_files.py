@@ -137,6 +137,17 @@ def test_visdrone_results(tmp_path: Path) -> None:
     assert found.xywh.tolist() == [[10, 20, 5, 6], [1, 2, 3, 4]]
 
 
+# the results of KITTI's object task: a label, and the score behind it
+def test_kitti_results(tmp_path: Path) -> None:
+    line = "Car -1 -1 -1.6 10 20 15 26 1.5 1.6 3.9 1 2 30 -1.6 0.75\n"
+    path = folder(tmp_path / "t", a=line, b="")
+    found = read_predicted(path, annotations("pedestrian", "car"))
+    assert found.detections.labels.tolist() == [1]
+    assert found.detections.xywh.tolist() == [[10, 20, 5, 6]]
+    assert found.detections.scores.tolist() == [0.75]
+    assert found.images.tolist() == [0, 1]
+
+
 @pytest.mark.parametrize(
     ("files", "where"),
     [
@@ -149,6 +160,8 @@ def test_visdrone_results(tmp_path: Path) -> None:
         ({"a": "0 .5 .5 .1 .1 1.5\n"}, "a.txt:1"),
         ({"a": "1,2,3,4,.5,17,-1,-1\n"}, "a.txt:1"),
         ({"a": "1,2,3,4\n"}, "a.txt:1"),
+        ({"a": "car 0.9 10 20 30 40\n"}, "a.txt:1"),  # corners, or width and height?
+        ({"a": "Car -1 -1 -1.6 10 20 15 26 1.5 1.6 3.9 1 2 30 -1.6 x\n"}, "a.txt:1"),
         ({"Task1_car": "a 0.5 1 2 3\n"}, "Task1_car.txt:1"),
         ({"Task1_car": TASK1, "Task2_car": "a .5 1 2 3 4"}, ""),
         ({"Task1_car": TASK1, "notes2": "x"}, "notes2.txt"),
