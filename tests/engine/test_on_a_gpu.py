@@ -1,0 +1,37 @@
+"""Training steps and detection of every kind on a GPU that is not there (``FakeCuda``)."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.engine.test_contract import GIVEN, LOW, batch, build, every_kind, none, shuffle, some
+from tests.fake_cuda import CUDA, FakeCuda
+
+
+@every_kind
+@pytest.mark.parametrize("given", GIVEN.values(), ids=GIVEN)
+def test_a_step_on_a_gpu_gives_the_losses_of_the_cpu(kind, given):
+    wanted = build(kind)(given(kind), shuffle())
+    with FakeCuda():
+        detector = build(kind).to(CUDA)
+        optimizer = torch.optim.SGD(detector.parameters(), lr=1e-3)
+        images = given(kind).to(CUDA)
+        losses = detector(images, shuffle())
+        sum(losses.values()).backward()
+        optimizer.step()
+    for name, value in wanted.items():
+        torch.testing.assert_close(losses[name], value, rtol=1e-4, atol=1e-5, msg=name)
+
+
+@every_kind
+def test_detections_on_a_gpu_are_those_of_the_cpu(kind):
+    images = batch(some(kind), none(kind), sizes=((96, 128), (50, 64)))
+    wanted = build(kind).eval().detect(images, LOW)
+    with FakeCuda():
+        detector = build(kind).eval().to(CUDA)
+        images = images.to(CUDA)
+        found = detector.detect(images, LOW)
+        assert all(one.boxes.is_cuda for one in found)
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one.scores, other.scores, rtol=1e-4, atol=1e-5)
