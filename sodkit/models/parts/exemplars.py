@@ -55,8 +55,9 @@ class Exemplars(nn.Module):
             first = int(self.pushed[label])
             kept = new[-self.queue :]
             # the ring's slots (len(kept),): those of rows that are overwritten at once are skipped
-            at = torch.arange(first + len(new) - len(kept), first + len(new)) % self.queue
-            self.features[label, at.to(features.device)] = kept.flatten(1).to(self.features.dtype)
+            end = first + len(new)
+            at = torch.arange(end - len(kept), end, device=features.device) % self.queue
+            self.features[label, at] = kept.flatten(1).to(self.features.dtype)
             self.pushed[label] += len(new)
 
 

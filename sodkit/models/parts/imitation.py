@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from sodkit.data.batches import Target
 from sodkit.models.kernels.blocks import blocks
+from sodkit.models.kernels.constants import constant
 from sodkit.models.parts import contrast, losses
 from sodkit.models.parts.contrast import EXEMPLAR, HIGH, Objects, Samples
 from sodkit.models.parts.exemplars import Exemplars, from_all_ranks
@@ -188,7 +189,7 @@ class Imitation(nn.Module):
         each, counted = losses.contrastive(logits, chosen.members, chosen.positives)
         self._collect(rows, table, truth, group, compressed[query])
         weights = self.config.group_weights
-        weight = each.new_tensor([weights.low, weights.middle, weights.high])[group]
+        weight = constant([weights.low, weights.middle, weights.high], each)[group]
         return self.average(each * weight, counted, truth.image) * self.config.weight
 
     def average(self, each: Tensor, counted: Tensor, image: Tensor) -> Tensor:
