@@ -143,7 +143,8 @@ class Imitation(nn.Module):
             member = probabilities.argmax(1) == labels
         else:
             member = score >= self.config.iq_score
-        gt, product = gt[member], (score * rows.iou[proposals])[member]
+        members = torch.nonzero(member)[:, 0]
+        gt, product = gt[members], (score * rows.iou[proposals])[members]
         count = torch.bincount(gt, minlength=objects)
         total = product.new_zeros(objects).index_add(0, gt, product)
         return total / count.clamp(min=1), count
@@ -248,11 +249,11 @@ class Imitation(nn.Module):
     ) -> None:
         """Push the RoI features of high-quality objects; ``compressed`` (G, C) are theirs."""
         high = torch.nonzero(group == HIGH)[:, 0]
-        at = table.own[high]
-        inside = at < len(rows.gt)
-        features = rows.features.new_empty((len(high), *rows.features.shape[1:]))
-        features[inside] = rows.features[at[inside]]
-        features[~inside] = table.extra[at[~inside] - len(rows.gt)]
+        at, count = table.own[high], len(rows.gt)
+        features = rows.features[at.clamp(max=count - 1)]
+        if len(table.extra):  # torch.where, as masks would make the host wait for the device
+            extra = table.extra[(at - count).clamp(min=0)]
+            features = torch.where((at < count)[:, None, None, None], features, extra)
         if self.config.reweight:
             features = self.reweight(features, compressed[high])
         self._push(features, truth.labels[high])

@@ -29,7 +29,7 @@ def thin(
         boxes, scores, labels of those kept, best first.
     """
     if boxes.shape[1] == 5:
-        inside = rotated_coders.centred_inside(boxes, size)
+        inside = torch.nonzero(rotated_coders.centred_inside(boxes, size))[:, 0]
         boxes, scores, labels = boxes[inside], scores[inside], labels[inside]
         rows = grouped_nms_rotated(boxes, scores, labels, keep.nms)
     else:
