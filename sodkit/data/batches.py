@@ -5,7 +5,7 @@ Coordinates are pixels of the *resized* image; ``scales`` lead back: resized = p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -36,15 +36,19 @@ class Target:
         if self.obb is not None:
             yield self.obb
 
-    def to(self, device: torch.device) -> Self:
-        """Move to ``device``."""
+    def each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """Return the target with every tensor changed."""
         return replace(
             self,
-            boxes=self.boxes.to(device, non_blocking=True),
-            labels=self.labels.to(device, non_blocking=True),
-            ignore_boxes=self.ignore_boxes.to(device, non_blocking=True),
-            obb=None if self.obb is None else self.obb.to(device, non_blocking=True),
+            boxes=change(self.boxes),
+            labels=change(self.labels),
+            ignore_boxes=change(self.ignore_boxes),
+            obb=None if self.obb is None else change(self.obb),
         )
+
+    def to(self, device: torch.device) -> Self:
+        """Move to ``device``."""
+        return self.each(lambda tensor: tensor.to(device, non_blocking=True))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,13 +80,18 @@ class Batch:
         for target in self.targets:
             yield from target.tensors()
 
+    def each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """Return the batch with every tensor changed, those of the targets too."""
+        targets = tuple(target.each(change) for target in self.targets)
+        return replace(self, images=change(self.images), targets=targets)
+
     def to(self, device: torch.device) -> Self:
-        """Move to ``device``."""
-        return replace(
-            self,
-            images=self.images.to(device, non_blocking=True),
-            targets=tuple(target.to(device) for target in self.targets),
-        )
+        """Move to ``device``; from pinned memory the host does not wait for it."""
+        return self.each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Self:
+        """Copy to pinned memory: torch's loader calls it where there is a GPU."""
+        return self.each(Tensor.pin_memory)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

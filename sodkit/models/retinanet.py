@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from sodkit.data.batches import Batch, PatchDetections, Target
 from sodkit.models.detector import DetectorModule
+from sodkit.models.kernels.constants import constant
 from sodkit.models.parts import anchors, coders, losses, matchers, postprocess
 from sodkit.models.parts.backbone import Backbone
 from sodkit.models.parts.dense_head import DenseHead, DenseOutput, best_pairs
@@ -88,7 +89,7 @@ class RetinaNet(DetectorModule):
             negative=rule.negative, low_quality=rule.low_quality,
         ).gt  # fmt: skip
         # the padding that a larger image of the batch adds is no background to learn from
-        padded = grid.new_tensor([-(-side // PAD) * PAD for side in reversed(size)])
+        padded = constant([-(-side // PAD) * PAD for side in reversed(size)], grid)
         beyond = (coders.centre_and_size(grid)[0] >= padded).any(1)
         return gt.masked_fill(beyond, matchers.IGNORED)
 

@@ -255,6 +255,25 @@ def test_divergence_names_the_images(recipe: Recipe, data: Data, tmp_path: Path)
         train(wild, *data, tmp_path, device=CPU, workers=0)
 
 
+def test_an_overflow_of_the_scaled_loss_costs_a_step_and_halves_the_scale(
+    recipe: Recipe, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
+    monkeypatch.setattr("sodkit.engine.train.restore_scale", lambda *_: scaler)
+    seen: list[torch.Tensor] = []
+
+    def noted(detector: DetectorModule, losses: dict[str, torch.Tensor]) -> object:
+        seen.append(torch.cat([p.detach().flatten() for p in detector.parameters()]))
+        return losses
+
+    monkeypatch.setattr("sodkit.engine.loop.check_losses", noted)
+    reports: list[StepReport] = []
+    train(recipe, *data, tmp_path, device=CPU, workers=0, on_step=reports.append)
+    assert all(np.isfinite(value) for report in reports for value in report.losses.values())
+    assert scaler.get_scale() < 2.0**127
+    assert torch.equal(seen[0], seen[1])  # the first step was left out
+
+
 def test_an_unreadable_image_stops_training(recipe: Recipe, data: Data, tmp_path: Path) -> None:
     (data[1] / "1.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"1\.png"):

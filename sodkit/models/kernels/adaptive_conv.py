@@ -102,7 +102,7 @@ def box_offsets(boxes: Tensor, stride: int, height: int, width: int) -> Tensor:
     cells = boxes.reshape(-1, height, width, 4) / stride
     centre = (cells[..., :2] + cells[..., 2:]) / 2
     grow = (cells[..., 2:] - cells[..., :2]) / 2 - 1
-    taps = torch.tensor([-1.0, 0.0, 1.0], device=boxes.device)
+    taps = torch.arange(-1.0, 2.0, device=boxes.device)
     xs = torch.arange(width, device=boxes.device)[None, None, :]
     ys = torch.arange(height, device=boxes.device)[None, :, None]
     dx = (centre[..., 0] - xs)[..., None] + grow[..., 0, None] * taps

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from sodkit.models.kernels.constants import constant
 from sodkit.models.kernels.gather import Gather, cells
 from sodkit.models.kernels.roi_pool import by_level, level_of
 
@@ -45,7 +46,7 @@ def pool(
     side = (boxes[:, 2] * boxes[:, 3]).clamp(min=0).sqrt()
 
     def pooled(feature: Tensor, rows: Tensor, stride: int) -> Tensor:
-        scaled = boxes[rows] / boxes.new_tensor([stride, stride, stride, stride, 1.0])
+        scaled = boxes[rows] / constant([stride, stride, stride, stride, 1.0], boxes)
         parts = zip(torch.split(scaled, chunk), torch.split(image[rows], chunk), strict=True)
         return torch.cat([align(feature, *part, size).float() for part in parts])
 

@@ -30,7 +30,7 @@ def grid(
 
 def _level(size: tuple[int, int], level: AnchorLevel, device: torch.device | None) -> Tensor:
     (height, width), stride = size, level.stride
-    half = torch.tensor(level.sizes, device=device) / 2
+    half = torch.tensor(level.sizes).to(device, non_blocking=True) / 2
     ys = torch.arange(math.ceil(height / stride), device=device) * float(stride)
     xs = torch.arange(math.ceil(width / stride), device=device) * float(stride)
     centres = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1).reshape(-1, 1, 2)

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from sodkit.models.kernels.constants import constant
+
 RATIO_LIMIT = abs(math.log(16 / 1000))
 """Decoded sides are at most 1000 / 16 times, at least 16 / 1000 of the reference's (release)."""
 
@@ -20,12 +22,12 @@ def encode(references: Tensor, boxes: Tensor, stds: Sequence[float]) -> Tensor:
     """Return the deltas (..., 4) that lead from ``references`` to ``boxes``, sides > 0."""
     (centre, size), (target_centre, target) = centre_and_size(references), centre_and_size(boxes)
     deltas = torch.cat([(target_centre - centre) / size, torch.log(target / size)], -1)
-    return deltas / deltas.new_tensor(stds)
+    return deltas / constant(stds, deltas)
 
 
 def decode(references: Tensor, deltas: Tensor, stds: Sequence[float]) -> Tensor:
     """Apply ``deltas`` (..., 4) to ``references`` (..., 4), with the ratio of sizes limited."""
-    centre, size = move(references, deltas.float() * references.new_tensor(stds))
+    centre, size = move(references, deltas.float() * constant(stds, references))
     half = size / 2
     return torch.cat([centre - half, centre + half], -1)
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sodkit.models.kernels.blocks import blocks
+from sodkit.models.kernels.constants import constant
 from sodkit.models.parts.coders import centre_and_size
 from sodkit.models.parts.sampling import Shuffle
 from sodkit.settings.two_stage import Imitation
@@ -79,9 +80,9 @@ def copies(boxes: Tensor, config: Imitation) -> Tensor:
     """
     steps = [s * sign for s in config.shifts for sign in (1.0, -1.0)]
     still = [0.0] * len(config.scales)
-    dx = boxes.new_tensor([*steps, *([0.0] * len(steps)), *still])
-    dy = boxes.new_tensor([*([0.0] * len(steps)), *steps, *still])
-    scale = boxes.new_tensor([*([1.0] * 2 * len(steps)), *config.scales])
+    dx = constant([*steps, *([0.0] * len(steps)), *still], boxes)
+    dy = constant([*([0.0] * len(steps)), *steps, *still], boxes)
+    scale = constant([*([1.0] * 2 * len(steps)), *config.scales], boxes)
     centre, size = centre_and_size(boxes[:, None])
     centre = centre + torch.stack([dx, dy], 1) * size
     half = size * scale[:, None] / 2
@@ -101,7 +102,7 @@ def choose(objects: Objects, samples: Samples, config: Imitation, shuffle: Shuff
         config: sample numbers.
         shuffle: draws the permutation.
     """
-    turn = shuffle(len(samples.labels)).to(samples.labels.device)
+    turn = shuffle(len(samples.labels)).to(samples.labels.device, non_blocking=True)
     turned = Samples(samples.labels[turn], samples.image[turn], samples.source[turn])
     shape = len(objects.labels), config.samples
     columns = turn.new_zeros(shape)

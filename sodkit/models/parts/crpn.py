@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sodkit.data.batches import Batch, Target
 from sodkit.models.kernels.adaptive_conv import AdaptiveConv
+from sodkit.models.kernels.constants import constant
 from sodkit.models.parts import anchors, coders, losses, matchers, selection
 from sodkit.models.parts.rpn_losses import sampled_losses
 from sodkit.models.parts.sampling import Shuffle
@@ -131,7 +132,7 @@ class Crpn(nn.Module):
                 grid, target.boxes, target.ignore_boxes, rule, self.config.anchor_scale,
                 self.strides,
             )  # fmt: skip
-        sides = (target.boxes[:, 2:] - target.boxes[:, :2]) / target.boxes.new_tensor(scale)
+        sides = (target.boxes[:, 2:] - target.boxes[:, :2]) / constant(scale, target.boxes)
         size = sides.prod(1).sqrt()
         return matchers.match_dynamic(
             grid,

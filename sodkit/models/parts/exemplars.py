@@ -8,6 +8,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from sodkit.models.kernels.constants import constant
+
 
 class Exemplars(nn.Module):
     """A ring buffer for each class, in half precision, part of the state_dict.
@@ -50,14 +52,19 @@ class Exemplars(nn.Module):
     @torch.no_grad()
     def push(self, features: Tensor, labels: Tensor) -> None:
         """Add features (N, *shape) of classes ``labels`` (N,) in order; they replace the oldest."""
-        for label in labels.unique().tolist():  # type: ignore[no-untyped-call]
-            new = features[labels == label].detach()
-            first = int(self.pushed[label])
-            kept = new[-self.queue :]
-            # the ring's slots (len(kept),): those of rows that are overwritten at once are skipped
-            at = torch.arange(first + len(new) - len(kept), first + len(new)) % self.queue
-            self.features[label, at.to(features.device)] = kept.flatten(1).to(self.features.dtype)
-            self.pushed[label] += len(new)
+        if len(labels) == 0:
+            return
+        # numbers are read once: each read waits for the device
+        numbers = torch.cat([self.pushed, labels]).tolist()
+        pushed, given = numbers[: len(self.pushed)], numbers[len(self.pushed) :]
+        rows: dict[tuple[int, int], int] = {}  # of each (class, slot) the newest
+        for row, label in enumerate(given):
+            rows[label, pushed[label] % self.queue] = row
+            pushed[label] += 1
+        label, slot = (constant(column, labels) for column in zip(*rows, strict=True))
+        new = features.detach()[constant(list(rows.values()), labels)]
+        self.features[label, slot] = new.flatten(1).to(self.features.dtype)
+        self.pushed.copy_(constant(pushed, self.pushed))
 
 
 @torch.no_grad()

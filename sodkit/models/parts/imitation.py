@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from sodkit.data.batches import Target
 from sodkit.models.kernels.blocks import blocks
+from sodkit.models.kernels.constants import constant
 from sodkit.models.parts import contrast, losses
 from sodkit.models.parts.contrast import EXEMPLAR, HIGH, Objects, Samples
 from sodkit.models.parts.exemplars import Exemplars, from_all_ranks
@@ -142,7 +143,8 @@ class Imitation(nn.Module):
             member = probabilities.argmax(1) == labels
         else:
             member = score >= self.config.iq_score
-        gt, product = gt[member], (score * rows.iou[proposals])[member]
+        members = torch.nonzero(member)[:, 0]
+        gt, product = gt[members], (score * rows.iou[proposals])[members]
         count = torch.bincount(gt, minlength=objects)
         total = product.new_zeros(objects).index_add(0, gt, product)
         return total / count.clamp(min=1), count
@@ -188,7 +190,7 @@ class Imitation(nn.Module):
         each, counted = losses.contrastive(logits, chosen.members, chosen.positives)
         self._collect(rows, table, truth, group, compressed[query])
         weights = self.config.group_weights
-        weight = each.new_tensor([weights.low, weights.middle, weights.high])[group]
+        weight = constant([weights.low, weights.middle, weights.high], each)[group]
         return self.average(each * weight, counted, truth.image) * self.config.weight
 
     def average(self, each: Tensor, counted: Tensor, image: Tensor) -> Tensor:
@@ -247,11 +249,11 @@ class Imitation(nn.Module):
     ) -> None:
         """Push the RoI features of high-quality objects; ``compressed`` (G, C) are theirs."""
         high = torch.nonzero(group == HIGH)[:, 0]
-        at = table.own[high]
-        inside = at < len(rows.gt)
-        features = rows.features.new_empty((len(high), *rows.features.shape[1:]))
-        features[inside] = rows.features[at[inside]]
-        features[~inside] = table.extra[at[~inside] - len(rows.gt)]
+        at, count = table.own[high], len(rows.gt)
+        features = rows.features[at.clamp(max=count - 1)]
+        if len(table.extra):  # torch.where, as masks would make the host wait for the device
+            extra = table.extra[(at - count).clamp(min=0)]
+            features = torch.where((at < count)[:, None, None, None], features, extra)
         if self.config.reweight:
             features = self.reweight(features, compressed[high])
         self._push(features, truth.labels[high])

@@ -45,7 +45,8 @@ class OrientedRpn(Rpn):
     ) -> Proposals:
         anchors, deltas, score, levels = best_of_levels(scored, image, how.pre)
         box = rotated_coders.decode_midpoint(anchors, deltas, self.stds)
-        kept = rotated_coders.centred_inside(box, size) & (box[:, 2:4] > 0).all(1)
+        sound = rotated_coders.centred_inside(box, size) & (box[:, 2:4] > 0).all(1)
+        kept = torch.nonzero(sound)[:, 0]
         box, score, levels = box[kept], score[kept], levels[kept]
         keep = grouped_nms(rotated_coders.enclosing(box), score, levels, how.nms)[: how.limit]
         return Proposals(box[keep], score[keep])

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sodkit.data.batches import PatchDetections
+from sodkit.models.kernels.constants import constant
 from sodkit.models.kernels.grouped_nms import grouped_nms, grouped_nms_rotated
 from sodkit.models.parts import coders, rotated_coders
 from sodkit.settings.recipe import Keep
@@ -28,7 +29,7 @@ def thin(
         boxes, scores, labels of those kept, best first.
     """
     if boxes.shape[1] == 5:
-        inside = rotated_coders.centred_inside(boxes, size)
+        inside = torch.nonzero(rotated_coders.centred_inside(boxes, size))[:, 0]
         boxes, scores, labels = boxes[inside], scores[inside], labels[inside]
         rows = grouped_nms_rotated(boxes, scores, labels, keep.nms)
     else:
@@ -43,7 +44,7 @@ def in_patch(
 ) -> PatchDetections:
     """Bring boxes (N, 4 or 5) back to the size before resizing by ``scale`` (x, y)."""
     if boxes.shape[1] == 4:
-        return PatchDetections(boxes / boxes.new_tensor([*scale, *scale]), scores, labels)
+        return PatchDetections(boxes / constant([*scale, *scale], boxes), scores, labels)
     obb = rotated_coders.scale(boxes, (1 / scale[0], 1 / scale[1]))
     return PatchDetections(rotated_coders.enclosing(obb), scores, labels, obb)
 

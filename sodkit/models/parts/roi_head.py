@@ -201,17 +201,19 @@ class RoiHead(nn.Module):
         """
         counts = [len(p.boxes) for p in proposals]
         boxes = torch.cat([p.boxes for p in proposals])
-        image = torch.repeat_interleave(
-            torch.arange(len(counts), device=boxes.device),
-            torch.tensor(counts, device=boxes.device),
-        )
+        image = torch.cat([torch.full((n,), i, device=boxes.device) for i, n in enumerate(counts)])
         output = self(prepare(self.pool(pyramid, boxes, image)))
         decoded = self.regression.decode(boxes[:, None], output.deltas)
         scores = output.logits.softmax(1)[:, :-1]
         return [
-            postprocess.in_patch(*self._thin(decoded[rows], scores[rows], size, keep), scale)
-            for number, (size, scale) in enumerate(zip(batch.sizes, batch.scales, strict=True))
-            for rows in [image == number]
+            postprocess.in_patch(*self._thin(box, score, size, keep), scale)
+            for box, score, size, scale in zip(
+                torch.split(decoded, counts),
+                torch.split(scores, counts),
+                batch.sizes,
+                batch.scales,
+                strict=True,
+            )
         ]
 
     def _thin(

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from sodkit.models.kernels.constants import constant
 from sodkit.models.parts import coders
 
 _TIE = 0.1
@@ -52,7 +53,7 @@ def corners(boxes: Tensor) -> Tensor:
 
 def centred_inside(boxes: Tensor, size: tuple[int, int]) -> Tensor:
     """Return (...,) bool: a box (..., 5) is finite and centred in an image (height, width)."""
-    centre, limit = boxes[..., :2], boxes.new_tensor(size[::-1])
+    centre, limit = boxes[..., :2], constant(size[::-1], boxes)
     return ((centre >= 0) & (centre <= limit)).all(-1) & boxes.isfinite().all(-1)
 
 
@@ -88,12 +89,12 @@ def encode_upright(references: Tensor, boxes: Tensor, stds: Sequence[float]) -> 
         ],
         -1,
     )
-    return deltas / deltas.new_tensor(stds)
+    return deltas / constant(stds, deltas)
 
 
 def decode_upright(references: Tensor, deltas: Tensor, stds: Sequence[float]) -> Tensor:
     """Apply deltas (..., 5) to upright RoIs (..., 4); canonical oriented boxes (..., 5)."""
-    deltas = deltas.float() * references.new_tensor(stds)
+    deltas = deltas.float() * constant(stds, references)
     centre, sides = coders.move(references, deltas)
     return canonical(torch.cat([centre, sides, deltas[..., 4:] * (2 * math.pi)], -1))
 
@@ -116,12 +117,12 @@ def encode_rotated(references: Tensor, boxes: Tensor, stds: Sequence[float]) -> 
         ],
         -1,
     )
-    return deltas / deltas.new_tensor(stds)
+    return deltas / constant(stds, deltas)
 
 
 def decode_rotated(references: Tensor, deltas: Tensor, stds: Sequence[float]) -> Tensor:
     """Apply deltas (..., 5) to oriented RoIs (..., 5); canonical oriented boxes (..., 5)."""
-    deltas = deltas.float() * references.new_tensor(stds)
+    deltas = deltas.float() * constant(stds, references)
     along, across = _axes(references)
     centre = (
         references[..., :2]
@@ -145,7 +146,7 @@ def encode_midpoint(references: Tensor, boxes: Tensor, stds: Sequence[float]) ->
     top, right = _top_and_right(points)
     ends = torch.cat([points[..., 0].gather(-1, top), points[..., 1].gather(-1, right)], -1)
     offsets = (ends - boxes[..., :2]) / (around[..., 2:] - around[..., :2])
-    return torch.cat([plain, offsets], -1) / plain.new_tensor(stds)
+    return torch.cat([plain, offsets], -1) / constant(stds, plain)
 
 
 def _top_and_right(points: Tensor) -> tuple[Tensor, Tensor]:
@@ -172,7 +173,7 @@ def decode_midpoint(references: Tensor, deltas: Tensor, stds: Sequence[float]) -
 
     They make a parallelogram; its shorter diagonal is lengthened to the longer one.
     """
-    deltas = deltas.float() * references.new_tensor(stds)
+    deltas = deltas.float() * constant(stds, references)
     around = coders.decode(references, deltas[..., :4], (1.0, 1.0, 1.0, 1.0))
     centre, size = coders.centre_and_size(around)
     half = size / 2

@@ -42,4 +42,4 @@ def _choose(mask: Tensor, count: int, shuffle: Shuffle) -> Tensor:
     if len(rows) <= count:
         return rows
     chosen = shuffle(len(rows))[:count].sort().values
-    return rows[chosen.to(rows.device)]
+    return rows[chosen.to(rows.device, non_blocking=True)]

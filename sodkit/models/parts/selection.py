@@ -91,7 +91,7 @@ def _select(
 ) -> Proposals:
     anchors, deltas, score, levels = best_of_levels(scored, image, how.pre)
     box = coders.clip(coders.decode(anchors, deltas, stds), size)
-    whole = ((box[:, 2:] - box[:, :2]) > 0).all(1)
+    whole = torch.nonzero(((box[:, 2:] - box[:, :2]) > 0).all(1))[:, 0]
     box, score, levels = box[whole], score[whole], levels[whole]
     keep = grouped_nms(box, score, levels, how.nms)[: how.limit]
     return Proposals(box[keep], score[keep])

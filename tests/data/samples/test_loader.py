@@ -49,6 +49,25 @@ def test_a_batch_is_padded_and_named(data: tuple[Annotations, Path]) -> None:
         assert image[:, :height, :width].abs().sum() > 0
 
 
+def test_the_loader_pins_every_tensor_of_a_batch(
+    data: tuple[Annotations, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pinned = []
+
+    def pin(tensor: torch.Tensor) -> torch.Tensor:
+        pinned.append(tensor)
+        return tensor.clone()
+
+    batches = Batches(TrainingSet(*data, INPUT, seed=0), INPUT, batch=5, seed=0, workers=0)
+    (batch,) = batches.epoch(0)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    found = torch.utils.data._utils.pin_memory.pin_memory(batch)
+    assert {id(t) for t in pinned} == {id(t) for t in batch.tensors()}
+    for one, other in zip(found.tensors(), batch.tensors(), strict=True):
+        assert one is not other
+        assert torch.equal(one, other)
+
+
 def test_epochs_are_different_permutations(data: tuple[Annotations, Path]) -> None:
     batches = Batches(TrainingSet(*data, INPUT, seed=0), INPUT, batch=2, seed=0, workers=0)
     orders = [tuple(i for b in batches.epoch(e) for i in b.image_ids) for e in range(4)]

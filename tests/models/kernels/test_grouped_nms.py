@@ -1,6 +1,7 @@
+import pytest
 import torch
 
-from sodkit.models.kernels.grouped_nms import grouped_nms
+from sodkit.models.kernels.grouped_nms import grouped_nms, nms_apart
 
 
 def test_only_boxes_of_one_group_suppress_each_other():
@@ -22,3 +23,21 @@ def test_far_groups_do_not_change_the_overlap_of_small_boxes():
     groups = torch.tensor([300, 300])
     assert len(grouped_nms(boxes, torch.tensor([0.9, 0.8]), groups, iou + 1e-4)) == 2
     assert len(grouped_nms(boxes, torch.tensor([0.9, 0.8]), groups, iou - 1e-4)) == 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_in_one_call_as_on_a_gpu_the_same_boxes_are_kept_in_the_same_order(seed):
+    rng = torch.Generator().manual_seed(seed)
+    corner = 3000 + 12 * torch.rand(300, 2, generator=rng)
+    boxes = torch.cat([corner, corner + 0.3 + 6 * torch.rand(300, 2, generator=rng)], 1)
+    scores = torch.randint(0, 20, (300,), generator=rng) / 20  # many are equal
+    groups = torch.randint(0, 90, (300,), generator=rng) // 10
+    for threshold in (0.3, 0.5, 0.7):
+        want = grouped_nms(boxes, scores, groups, threshold)
+        assert torch.equal(nms_apart(boxes, scores, groups, threshold), want)
+        assert len(want) < (300 if threshold < 0.5 else 301)
+
+
+def test_nothing_in_one_call():
+    empty = torch.zeros(0)
+    assert nms_apart(empty.reshape(0, 4), empty, empty.long(), 0.5).tolist() == []

@@ -7,6 +7,7 @@ import torchvision
 from sodkit.models.parts import anchors, matchers
 from sodkit.models.parts.matchers import IGNORED, NEGATIVE
 from sodkit.settings.two_stage import Region, Threshold
+from tests.fake_cuda import CUDA, FakeCuda
 
 GRID = torch.cat(anchors.grid((256, 256), golden.levels_of(4, 2.0)))
 NOTHING = torch.zeros(0, 4)
@@ -63,6 +64,41 @@ def test_two_tiny_objects_do_not_share_an_anchor():
     tiny = boxes([101, 90, 102, 91], [101, 91, 102, 92])
     found = matchers.match_dynamic(GRID, tiny, NOTHING, torch.ones(2), match_best=True)
     assert sorted(found.gt[found.gt >= 0].tolist()) == [0, 1]
+
+
+def crowd(count):
+    """Return tiny objects that want the same few anchors."""
+    rng = torch.Generator().manual_seed(count)
+    corner = 60 + 40 * torch.rand(count, 2, generator=rng)
+    return torch.cat([corner, corner + 0.5 + 2 * torch.rand(count, 2, generator=rng)], 1)
+
+
+def test_the_best_free_anchors_are_given_in_the_order_of_the_objects():
+    objects, region = crowd(200), boxes([70, 70, 75, 75])
+    found = matchers.match_dynamic(GRID, objects, region, torch.ones(200), match_best=True)
+    want = matchers.match_dynamic(GRID, objects, region, torch.ones(200)).gt
+    free = ~matchers.inside(GRID, region)
+    for number, iou in enumerate(matchers.every_iou(objects, GRID)):
+        iou = torch.where(free, iou, 0.0)
+        row = iou.argmax()
+        if iou[row] > 0:
+            want[row], free[row] = number, False
+    assert torch.equal(found.gt, want)
+    assert (want >= 0).sum() > 100
+
+
+def test_on_a_gpu_objects_without_an_anchor_cost_three_synchronisations_in_all():
+    waits = {}
+    for count in (3, 300):
+        with FakeCuda() as gpu:
+            grid, objects = GRID.to(CUDA), crowd(count).to(CUDA)
+            gpu.reset()
+            nothing, ones = grid[:0], torch.ones(count, device=CUDA)
+            matchers.match_dynamic(grid, objects, nothing, ones, match_best=True)
+            waits[count] = gpu.waits.total()
+            assert not gpu.copies
+            assert gpu.operations < 300
+    assert waits == {3: 3, 300: 3}
 
 
 STRIDES = (4, 8, 16, 32)
