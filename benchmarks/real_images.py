@@ -20,6 +20,7 @@ import math
 import shutil
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -173,9 +174,14 @@ def _write(path: Path, rows: dict[tuple[str, ...], list[str]]) -> None:
         columns = list(zip(*runs, strict=True))
         writer.writerow([*group, "mean", *(f"{statistics.fmean(c):.4f}" for c in columns)])
         if len(runs) > 1:
-            writer.writerow([*group, "spread", *(f"{statistics.stdev(c):.4f}" for c in columns)])
+            writer.writerow([*group, "spread", *(f"{_spread(c):.4f}" for c in columns)])
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(stream.getvalue(), "utf-8")
+
+
+def _spread(values: Sequence[float]) -> float:
+    """Return the standard deviation over runs, NaN if a value is: no object of that size."""
+    return math.nan if any(map(math.isnan, values)) else statistics.stdev(values)
 
 
 if __name__ == "__main__":

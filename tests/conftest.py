@@ -9,6 +9,7 @@ writes beside an array raises IndexError, where its machine code might go on wit
 see their lines.
 """
 
+import signal
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell starts what runs in the background with Ctrl-C ignored; tests of it want it heeded.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("--check-bounds"):
         compiled.Kernel.__call__ = _checked  # type: ignore[method-assign]
     if config.getoption("--uncompiled"):

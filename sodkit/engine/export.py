@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 import warnings
+from contextlib import redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -111,6 +113,7 @@ def export_onnx(
         with (
             explained("give a smaller height, width or batch"),
             warnings.catch_warnings(),
+            redirect_stdout(sys.stderr),  # onnxscript 0.5 prints there how it optimised
             torch.no_grad(),
         ):
             warnings.simplefilter("ignore")  # of the exporter about its own parts

@@ -78,7 +78,7 @@ class _Table:
     def __init__(self, path: Path, key: str, until: int) -> None:
         self._path, self._key = path, key
         self._fields: list[str] = []
-        if path.exists():
+        if path.is_file():  # not a device, which could be read for ever
             self._write(*_whole_rows(path, key, until))
 
     def append(self, row: Row) -> None:

@@ -82,7 +82,8 @@ def test_a_damaged_jpeg_as_a_user_sees_it(tmp_path: Path, more: str) -> None:
     assert ("from C" in lines) == bool(more)
     assert any(line.startswith("error: ") and "c.jpg" in line for line in lines)
     assert lines[-1] == "  2 x Corrupt JPEG data: premature end of data segment"
-    assert len(lines) == 4 + bool(more), lines
+    assert sum("has an object" in line for line in lines) == 1
+    assert len(lines) == 5 + bool(more), lines
 
 
 @pytest.mark.parametrize(
