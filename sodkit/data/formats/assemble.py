@@ -210,13 +210,10 @@ def _angles(source: Collected, report: Report, reading: Reading) -> Collected:
         return source
     first = int(beyond[0])
     what = (
-        f"{len(beyond)} of {len(stated)} angles lie beyond two pi, {angle[first]:g} say: these "
-        "are degrees, and radians are expected"
+        f"{len(beyond)} of {len(stated)} angles lie beyond two pi, such as {angle[first]:g}: "
+        "these are degrees, and radians are expected"
     )
-    hint = (
-        "--angle degrees reads them as degrees clockwise, --angle degrees-ccw the other way (for "
-        "train: give it to split or convert first)"
-    )
+    hint = "--angle degrees reads them as degrees clockwise, --angle degrees-ccw the other way"
     report(DataError(what, where=source.place(first), hint=hint), "angle")
     return source.take(np.setdiff1d(np.arange(len(source.ids)), stated))
 
