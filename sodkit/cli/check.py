@@ -57,10 +57,11 @@ def check(
     from sodkit.data.checking.dataset_check import check_dataset
     from sodkit.data.formats import Reading
 
+    names = _names(classes)
     with progress("checking") as report_progress:
         report = check_dataset(
-            ann, images=images, format=format_, classes=_names(classes),
-            reading=Reading(difficult, area, angle, oriented),
+            ann, images=images, format=format_, classes=names,
+            reading=Reading(difficult, area, angle, oriented, names or ()),
             look_at_images=not no_images, workers=workers, progress=report_progress,
             subset=subset, bit_depth=bit_depth,
         )  # fmt: skip

@@ -193,8 +193,12 @@ def execute(
     return rows[-1]
 
 
-def with_classes_of(trained: Annotations, other: Annotations, where: str) -> Annotations:
+def with_classes_of(
+    trained: Annotations, other: Annotations, where: str, say: Callable[[str], None]
+) -> Annotations:
     """Return annotations with the list of classes that is trained on; those are matched by name.
+
+    ``say`` is called with a sentence about names that differ in case only.
 
     Raises:
         DataError: a class of theirs is not trained.
@@ -207,6 +211,9 @@ def with_classes_of(trained: Annotations, other: Annotations, where: str) -> Ann
             f"has classes that are not trained on: {listed(unknown, 20)}", where=where,
             hint=f"--classes {','.join(names)} leaves them out, if the names are spelt alike",
         )  # fmt: skip
+    for category, label in zip(other.categories, found, strict=True):
+        if label is not None and names[label] != category.name:
+            say(f"{where}: class '{category.name}' is taken as the trained '{names[label]}'")
     table = np.array([*found, REGION], np.int64)  # the last is taken by REGION, which is -1
     return replace(other, categories=trained.categories, labels=table[other.labels])
 
@@ -251,7 +258,7 @@ def _validator(
     if paths.val is None:
         return None, None
     val, folder = _read(paths.val, paths.val_images, paths, left, VALIDATED, say)
-    val = with_classes_of(trained, val, paths.val)
+    val = with_classes_of(trained, val, paths.val, say)
     check_kind(recipe, val)
     check_images_exist(val.images, folder, "--val-images")
     protocol = protocol_of(recipe.evaluation, val.kind)

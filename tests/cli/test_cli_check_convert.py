@@ -30,6 +30,14 @@ def test_check_prints_findings_and_profile(source: Path) -> None:
     assert "storage-tank" in result.stdout
 
 
+def test_check_takes_a_name_of_ignore_regions_as_a_class_if_it_is_given(source: Path) -> None:
+    with (source / "labelTxt" / "a.txt").open("a") as file:
+        file.write("1 1 9 1 9 9 1 9 others-ignored 0\n")
+    assert "2 objects (oriented; 1 ignored) and 1 ignore" in call("check", source).stdout
+    named = call("check", source, "--classes", "ship,plane,Others-ignored").stdout
+    assert "3 objects (oriented; 1 ignored) and 0 ignore" in named
+
+
 def test_check_exits_with_3_and_says_where(source: Path) -> None:
     unknown = "".join(f"1 1 9 1 9 9 1 9 {name} 0\n" for name in ("shp", *"abcdefg"))
     (source / "labelTxt" / "a.txt").write_text(unknown + "1 2 3 ship 0\n" * 8)

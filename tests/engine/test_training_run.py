@@ -146,12 +146,14 @@ def test_validation_classes_are_matched_by_name(data: tuple[Annotations, Path]) 
         categories=(Category(7, "Car"), Category(9, "ship")),
         labels=np.resize([0, 1, REGION], len(annotations)),
     )
-    own = with_classes_of(trained, other, "val.json")
+    said: list[str] = []
+    own = with_classes_of(trained, other, "val.json", said.append)
+    assert said == ["val.json: class 'Car' is taken as the trained 'car'"]
     assert own.categories == trained.categories
     assert own.labels.tolist() == np.resize([2, 0, REGION], len(annotations)).tolist()
     strange = replace(other, categories=(Category(7, "bus"), Category(9, "ship")))
     with pytest.raises(DataError, match="not trained on: bus") as caught:
-        with_classes_of(trained, strange, "val.json")
+        with_classes_of(trained, strange, "val.json", said.append)
     assert "--classes" in (caught.value.hint or "")
 
 
