@@ -155,18 +155,18 @@ def images_below(folder: Path) -> dict[str, str]:
 
     Of two images of one stem the first by name counts.
     """
+    return images_and_twins(folder)[0]
+
+
+def images_and_twins(folder: Path) -> tuple[dict[str, str], list[str]]:
+    """Return ``images_below``, and the names it leaves out for another one of their stem."""
     found: dict[str, str] = {}
+    twins = []
     for path in files_below(folder, LOWER_SUFFIXES):
         name = path.relative_to(folder).as_posix()
-        found.setdefault(stem_of(name), name)
-    return found
-
-
-def twins_below(folder: Path) -> list[str]:
-    """Return the images that ``images_below`` leaves out for another one of their stem."""
-    names = [file.relative_to(folder).as_posix() for file in files_below(folder, LOWER_SUFFIXES)]
-    first = set(images_below(folder).values())
-    return [name for name in names if name not in first]
+        if found.setdefault(stem_of(name), name) != name:
+            twins.append(name)
+    return found, twins
 
 
 def stem_of(name: str) -> str:

@@ -23,11 +23,10 @@ from sodkit.data.formats.folders import (
     LOWER_SUFFIXES,
     files_below,
     image_folders,
-    images_below,
+    images_and_twins,
     is_file,
     numbers,
     stem_of,
-    twins_below,
 )
 from sodkit.data.formats.reading import is_ignore
 from sodkit.data.formats.source import (
@@ -149,10 +148,17 @@ def is_output(path: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ImageFinder:
-    """Knows the images that label files go with: their folder, and their names by stem."""
+    """The images that label files go with.
+
+    Attributes:
+        folder: theirs.
+        names: by stem.
+        twins: names left out, since another image has their stem.
+    """
 
     folder: Path
     names: dict[str, str]
+    twins: Sequence[str] = ()
 
     @classmethod
     def beside(cls, path: Path, stems: Sequence[str], images: Path | None) -> ImageFinder:
@@ -167,8 +173,8 @@ class ImageFinder:
         for folder in folders:
             for stem in stems[:_PROBED]:
                 if any(is_file(folder / (stem + suffix)) for suffix in IMAGE_SUFFIXES):
-                    return cls(folder, images_below(folder))
-        return cls(folders[0], images_below(folders[0]) if images is not None else {})
+                    return cls(folder, *images_and_twins(folder))
+        return cls(folders[0], {}) if images is None else cls(images, *images_and_twins(images))
 
     def record(self, stem: str, number: int, label: Path) -> ImageRecord:
         """Return the image of a stem, its size read from the file.
@@ -227,7 +233,7 @@ def collect_labels(
         note_unlabelled(len(only), len(only) - len(found), path, report)
     stems = [stem for stem, _ in found]
     finder, ids = ImageFinder.beside(path, stems, images), numbers(stems)
-    note_twins(finder.folder, len(finder.names), report)
+    note_twins(finder.folder, finder.twins, report)
     files = []
     for stem, file in found:
         record = None
@@ -275,15 +281,14 @@ def class_names(
     return tuple(sorted(found))
 
 
-def note_twins(folder: Path, names: int, report: Report) -> None:
+def note_twins(folder: Path, twins: Sequence[str], report: Report) -> None:
     """Report an ``Oddity`` on images left out since another has their name and another suffix.
 
     Args:
         folder: of the images.
-        names: how many are taken; nothing is looked at without any.
+        twins: the names of those left out.
         report: called with it.
     """
-    twins = twins_below(folder) if names else []
     if twins:
         what = f"{len(twins)} images are left out: others differ from them by their suffix only"
         hint = f"first: {twins[0]}; their labels would be the same file"

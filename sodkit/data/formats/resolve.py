@@ -19,9 +19,8 @@ from sodkit.data.formats.folders import (
     is_folder,
     stem_of,
 )
-from sodkit.data.formats.source import Oddity, Report, leads_elsewhere, safe_name
+from sodkit.data.formats.source import Oddity, Report, leads_elsewhere, lost_name
 from sodkit.data.records import ImageRecord
-from sodkit.errors import DataError
 
 _PROBED = 100
 """So many images are looked up, evenly over all, to see whether the names fit."""
@@ -88,13 +87,13 @@ def _meant(names: Sequence[str], folder: Path, files: Iterable[Path]) -> dict[st
         for end in _ends(file):
             by_end[end.casefold()].add(file)
             by_end[stem_of(end).casefold() + "."].add(file)
-    found = {}
+    found, own = {}, folder.absolute().parts
     for name in names:
         clean = name.replace("\\", "/")
         if clean in known:
             found[name] = clean
             continue
-        ends = [end.casefold() for end in _ends_meant(name, clean, folder)]
+        ends = [end.casefold() for end in _ends_meant(name, clean, own)]
         keys = [*ends, *(stem_of(end) + "." for end in ends)]
         meant = next((by_end[key] for key in keys if key in by_end), set())
         if len(meant) == 1:
@@ -103,15 +102,15 @@ def _meant(names: Sequence[str], folder: Path, files: Iterable[Path]) -> dict[st
     return {name: file for name, file in found.items() if count[file] == 1}
 
 
-def _ends_meant(name: str, clean: str, folder: Path) -> list[str]:
-    """Return the ends of a path that may lie in a folder, the longest first.
+def _ends_meant(name: str, clean: str, own: tuple[str, ...]) -> list[str]:
+    """Return the ends of a path that may lie in a folder, the longest first; ``own``: its parts.
 
     The folders of a relative name are meant: another folder's file is another image. But
     ``images/a.jpg`` is ``a.jpg`` in the folder ``images``.
     """
     if leads_elsewhere(name):
         return _ends(clean)
-    parts, own = clean.split("/"), folder.absolute().parts
+    parts = clean.split("/")
     within = [n for n in range(1, len(parts)) if own[-n:] == tuple(parts[:n])]
     return [clean, *("/".join(parts[count:]) for count in within)]
 
@@ -139,16 +138,6 @@ def _renamed(own: Collected, path: Path, found: dict[str, str], report: Report) 
     if lost:
         index, image = lost[0]
         place = own.image_place or (lambda index: f"{path}: images[{index}] (id {image.id})")
-        report(_lost(image, place(index), len(lost) - 1), "missing")
+        report(lost_name(image.file_name, place(index), len(lost) - 1), "missing")
     note_renamed(changed, path, report)
     return replace(own, images=renamed) if changed or lost else own
-
-
-def _lost(image: ImageRecord, where: str, others: int) -> DataError:
-    more = f" (and {others} more like it)" if others else ""
-    try:
-        safe_name(image.file_name, where)
-    except DataError as error:
-        what = f"{error.what}, and no file here has that name alone{more}"
-        return DataError(what, where=where, hint="give the folder of the images by --images")
-    raise AssertionError(image.file_name)

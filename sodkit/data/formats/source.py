@@ -224,18 +224,35 @@ def safe_name(name: str, where: str) -> str:
         name
     ):  # nearly all; taking paths apart is slow
         return name
+    fault = _name_fault(name, where)
+    if fault is not None:
+        raise fault
+    return name.replace("\\", "/")
+
+
+def lost_name(name: str, where: str, others: int) -> DataError:
+    """Return the error on a name that leads elsewhere and fits no file, of ``others`` + 1 such."""
+    fault = _name_fault(name, where)
+    what = f"the file name {name!r} leads elsewhere" if fault is None else fault.what
+    more = f" (and {others} more like it)" if others else ""
+    hint = "give the folder of the images by --images"
+    return DataError(f"{what}, and no file here has that name alone{more}", where=where, hint=hint)
+
+
+def _name_fault(name: str, where: str) -> DataError | None:
+    """Return what is wrong with the name of an image file, None if it can be used."""
     clean = name.replace("\\", "/")
     parts = PurePosixPath(clean).parts
     if not parts or "\0" in clean:
-        raise DataError(f"{name!r} is not a file name", where=where)
+        return DataError(f"{name!r} is not a file name", where=where)
     if is_foreign(clean):
-        raise DataError(
+        return DataError(
             f"the file name {name!r} is a path of another machine",
             where=where,
             hint="give the folder of the images by --images, or write the name as it is there",
         )
     if ".." in parts:
-        raise DataError(
+        return DataError(
             f"the file name {name!r} leads out of the images folder",
             where=where,
             hint="file names are relative to the folder given by --images, without '..'",
@@ -243,12 +260,12 @@ def safe_name(name: str, where: str) -> str:
     long = next((part for part in parts if len(os.fsencode(part)) > LONGEST_NAME), None)
     if long is not None or len(os.fsencode(clean)) > _LONGEST_PATH:
         most = _LONGEST_PATH if long is None else LONGEST_NAME
-        raise DataError(
+        return DataError(
             f"the file name {_shown(long or clean)} has more than {most} bytes: no file has",
             where=where,
             hint="give the image a shorter name, in its folder and here",
         )
-    return clean
+    return None
 
 
 def _shown(name: str) -> str:

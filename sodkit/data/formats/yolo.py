@@ -130,7 +130,7 @@ def _collect_labels(path: Path, images: Path | None, report: Report) -> Collecte
     labels = dict(label_files(path, ".txt"))
     names = _names_near(path)
     finder = ImageFinder.beside(path, list(labels), images)
-    note_twins(finder.folder, len(finder.names), report)
+    note_twins(finder.folder, finder.twins, report)
     stems = sorted({*labels, *(finder.names if path.is_dir() else ())})
     ids = numbers(stems)
     files = []

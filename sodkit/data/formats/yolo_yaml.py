@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sodkit.data.formats.class_lists import read_class_list
-from sodkit.data.formats.folders import child, files_below, images_below, is_file, is_folder
+from sodkit.data.formats.folders import child, files_below, images_and_twins, is_file, is_folder
 from sodkit.data.formats.labels import note_twins
 from sodkit.data.formats.source import (
     Oddity,
@@ -161,9 +161,9 @@ def subset_images(data: YoloYaml, subset: str, root: Path, report: Report = stop
         if place is None:
             raise _not_there(value, root, where)
         if is_folder(place):
-            names = sorted(images_below(place).values())
-            note_twins(place, len(names), report)
-            yield from (place / name for name in names)
+            images, twins = images_and_twins(place)
+            note_twins(place, twins, report)
+            yield from (place / name for name in sorted(images.values()))
             continue
         moved = 0
         for line, text in enumerate(read_lines(place), start=1):
