@@ -23,4 +23,4 @@ def env(as_json: Json = False) -> None:
 
 
 def _shown(value: object) -> object:
-    return {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
+    return ("no", "yes")[value] if isinstance(value, bool) else value

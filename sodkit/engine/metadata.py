@@ -84,7 +84,7 @@ class CheckpointInfo(_Info):
 
 
 class DataInfo(Settings):
-    """What tells one data set from another.
+    """What distinguishes one data set from another.
 
     Attributes:
         classes: as (id, name), in the order of the labels.

@@ -83,7 +83,7 @@ def _flat(values: dict[str, Any], prefix: str) -> Iterable[tuple[str, str]]:
 
 
 def _data_info(data: Annotations) -> DataInfo:
-    """Return what tells these annotations from others: all that training and evaluation use."""
+    """Return counts and digests of all that training and evaluation use of annotations."""
     boxes = data.xywh if data.obb is None else np.hstack([data.xywh, data.obb])
     flags = np.zeros(0, np.uint8) if data.flags is None else data.flags
     images = [f"{i.id}\0{i.file_name}\0{i.width}\0{i.height}\0" for i in data.images]

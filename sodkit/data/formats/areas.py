@@ -43,8 +43,8 @@ def usable_areas(
         return given, ()
     first = int(np.flatnonzero(wrong)[0])
     what = (
-        f"{count} of {total} stated areas cannot be those of their boxes, {stated[first]:g} of a "
-        f"box of {xywh[first, 2]:g} x {xywh[first, 3]:g} px say"
+        f"{count} of {total} stated areas cannot be those of their boxes, such as "
+        f"{stated[first]:g} for a box of {xywh[first, 2]:g} x {xywh[first, 3]:g} px"
     )
     if which == "stated":
         return np.maximum(given, 0), (Note("area", f"{what}: used all the same (--area stated)"),)

@@ -57,7 +57,7 @@ def in_fractions(xywh: FloatArray, limit: FloatArray) -> str | None:
     if not within:
         return None
     box = ", ".join(f"{value:g}" for value in xywh[0])
-    what = f"all {len(xywh)} boxes lie within one pixel, {box} say"
+    what = f"all {len(xywh)} boxes lie within one pixel, such as {box}"
     return f"{what}: these are fractions of the image's size"
 
 

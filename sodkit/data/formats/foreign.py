@@ -55,13 +55,14 @@ _JSON: tuple[tuple[frozenset[str], Foreign], ...] = tuple(
         ("type features", "GeoJSON", "convert it to COCO JSON in pixels of the images"),
     )
 )
+_TABLES = "tables are not read: export COCO JSON, YOLO or Pascal VOC XML instead"
 _UNPACK = "unpack it, and give the folder"
 _SUFFIXES = {
     ".zip": _UNPACK, ".gz": _UNPACK, ".tgz": _UNPACK, ".tar": _UNPACK, ".rar": _UNPACK,
     ".7z": _UNPACK, ".bz2": _UNPACK, ".xz": _UNPACK,
-    ".csv": "tables are not read: export COCO JSON, YOLO or Pascal VOC XML instead",
-    ".tsv": "tables are not read: export COCO JSON, YOLO or Pascal VOC XML instead",
-    ".xlsx": "tables are not read: export COCO JSON, YOLO or Pascal VOC XML instead",
+    ".csv": _TABLES,
+    ".tsv": _TABLES,
+    ".xlsx": _TABLES,
     ".jsonl": "JSON lines are not read: export COCO JSON instead",
     ".ndjson": "JSON lines are not read: export COCO JSON instead",
     ".tfrecord": "TFRecord is not read: export COCO JSON, YOLO or Pascal VOC XML instead",

@@ -137,5 +137,5 @@ def described(images: Sequence[Values]) -> tuple[str, str]:
     if readings == [_SHARES]:
         return what, "nothing needs to be done if that is their range"
     if low < 0 or high >= _MOST:
-        return what, "scale all images alike, to 0 to 255 say, before they are read"
+        return what, "scale all images alike before they are read, for example to 0 to 255"
     return what, f"--bit-depth {least_depth(high)} reads all images alike, here and in training"
