@@ -56,6 +56,8 @@ def _jpeg() -> list[bytes]:
 
 
 _DEEP = (np.uint16, np.float32)
+_LZW = (cv2.IMWRITE_TIFF_COMPRESSION, 5)
+"""Said outright: OpenCV 4.12 packs floats as LogLuv by itself, which loses values."""
 
 
 def _png() -> list[bytes]:
@@ -69,7 +71,7 @@ def _png() -> list[bytes]:
 def _tiff() -> list[bytes]:
     kinds = (None, "tiff_lzw", "tiff_deflate", "jpeg", "packbits")
     packed = [_pillow("TIFF", "RGB", compression=kind) for kind in kinds]
-    deep = [cv2.imencode(".tif", made.pixels().astype(kind))[1] for kind in _DEEP]
+    deep = [cv2.imencode(".tif", made.pixels().astype(kind), _LZW)[1] for kind in _DEEP]
     packed += [data.tobytes() for data in deep]
     return [*_encoded(".tif"), *packed, _pillow("TIFF", "RGBA"), _pillow("TIFF", "1")]
 

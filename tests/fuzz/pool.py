@@ -24,6 +24,8 @@ from .watch import FAULTS, Limits, Outcome, Watch
 _MARK = struct.Struct("qd")
 """What a process is at: the number of its input, and since when."""
 
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
+
 _DEEP = Path("a/b/c/d/e")
 """Readers look some folders above the input's own: these hold nothing."""
 
@@ -128,6 +130,7 @@ class _Child:
             try:
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, _INTERRUPTS)
                 os.close(self.pipe)
                 self._work(theirs, scratch, limits, deadline)
             except BaseException:
@@ -206,9 +209,12 @@ def run(
                     chunk = again.pop() if again else next(chunks, None)
                     if chunk is None:
                         break
+                    # An interrupt waits until the child is known: an unknown one would live on.
+                    signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
                     child = _Child(chunk, scratch / str(next(numbers)), limits, deadline)
                     children[child.pipe] = child
                     selector.register(child.pipe, selectors.EVENT_READ)
+                    signal.pthread_sigmask(signal.SIG_UNBLOCK, _INTERRUPTS)
                 if not children:
                     return
                 for key, _ in selector.select(0.5):

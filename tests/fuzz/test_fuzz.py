@@ -104,6 +104,35 @@ def test_an_interrupted_run_ends_with_a_report(number: signal.Signals) -> None:
     assert "Traceback" not in errors
 
 
+_INTERRUPT_AT_FORK = """
+import os, signal, sys
+fork = os.fork
+def interrupted():
+    child = fork()
+    if child:
+        os.kill(os.getpid(), signal.SIGINT)
+    return child
+os.fork = interrupted
+from tests.fuzz.command import main
+from tests.fuzz.planted import PLANTED
+code = main(PLANTED, "planted", ["--reader", "sound", "--seconds", "9"])
+try:
+    os.waitpid(-1, os.WNOHANG)
+    print("a process is left")
+except ChildProcessError:
+    pass
+sys.exit(code)
+"""
+
+
+def test_an_interrupt_while_a_process_starts_leaves_none_behind() -> None:
+    command = [sys.executable, "-c", _INTERRUPT_AT_FORK]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 130, done.stderr
+    assert "inputs, 0 faults" in done.stdout
+    assert "a process is left" not in done.stdout
+
+
 def digest(files: Files) -> str:
     own = hashlib.blake2b(digest_size=8)
     for name in sorted(files):
