@@ -20,7 +20,7 @@ types: $(VENV)/installed-test
 	$(BIN)/mypy
 
 unit: $(VENV)/installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 coverage: $(VENV)/installed-test
 	$(BIN)/python -m coverage erase
