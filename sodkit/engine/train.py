@@ -121,8 +121,9 @@ def train(
     if resume:
         check_same_run(ckpt.load_run(files.state), run, out)
     batches = Batches(
-        dataset, recipe.input, batch=schedule.batch, seed=recipe.seed, workers=workers
-    )
+        dataset, recipe.input, batch=schedule.batch, seed=recipe.seed, workers=workers,
+        repeats=dataset.repeats(schedule),
+    )  # fmt: skip
     trained = new_detector(
         recipe, len(annotations.categories), device, given=detector, pretrained=not resume
     )

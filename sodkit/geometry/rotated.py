@@ -140,6 +140,15 @@ def flip_vertical(obb: FloatArray, height: float) -> FloatArray:
     return canonical(np.stack([cx, height - cy, w, h, -angle], axis=1))
 
 
+def quarter_turn(obb: FloatArray, height: float) -> FloatArray:
+    """Turn (N, 5) oriented boxes clockwise by 90 degrees with an image of ``height`` px; canonical.
+
+    The image's height becomes its width.
+    """
+    cx, cy, w, h, angle = obb.T
+    return canonical(np.stack([height - cy, cx, w, h, angle + math.pi / 2], axis=1))
+
+
 def scale(obb: FloatArray, factors: tuple[float, float]) -> FloatArray:
     """Resize the plane by ``factors`` (x, y) > 0; return canonical (N, 5).
 

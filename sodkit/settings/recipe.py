@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from sodkit.settings.base import BoxKind, Count, Endless, Positive, Settings, Share, Switch
 from sodkit.settings.detectors import Model
@@ -28,6 +28,21 @@ class Input(Settings):
     )
     horizontal_flip: Share = 0.5
     vertical_flip: Share = 0.0
+    quarter_turn: Share = Field(
+        0.0,
+        description="share of training images turned by 90, 180 or 270 degrees, for aerial ones",
+    )
+    scale_range: tuple[Positive, Positive] = Field(
+        (1.0, 1.0),
+        description="in training `scale` is multiplied by a factor drawn from this range",
+    )
+
+    @field_validator("scale_range")
+    @classmethod
+    def _ascending(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] > value[1]:
+            raise ValueError("the first number must not be above the second")
+        return value
 
 
 class Schedule(Settings):
@@ -53,6 +68,14 @@ class Schedule(Settings):
     )
     evaluate_every: Count = Field(1, description="epochs between evaluations on --val")
     keep_empty: Switch = Field(True, description="train on images without objects, as negatives")
+    class_balance: Share = Field(
+        0.0,
+        description="images with a class that fewer than this share of images have are repeated "
+        "(threshold t of Gupta et al. 2019, LVIS); 0: none",
+    )
+    repeat_es: Annotated[float, Field(ge=1, le=1000)] = Field(
+        1.0, description="an epoch takes images with an eS object so many times"
+    )
     save_steps: Count | None = Field(
         None, description="steps between states saved to resume from; null: no count"
     )

@@ -22,8 +22,10 @@ import torch
 from torch.multiprocessing import get_sharing_strategy
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
+from sodkit.arrays import FloatArray
 from sodkit.data.batches import Batch
 from sodkit.data.samples.patch_dataset import Key, Sample, TrainingSet, collate
+from sodkit.data.samples.repeats import draw_copies, epoch_length
 from sodkit.errors import SodkitError, UsageError
 from sodkit.settings import Input
 
@@ -58,19 +60,40 @@ class EpochBatches(Sampler[list[Key]]):
 
     ``epoch`` is set before each pass; it travels in the keys, so workers know it. ``start`` is the
     number of batches that a pass leaves out at its beginning.
+
+    Args:
+        count: images.
+        batch: samples a batch.
+        seed: of the order.
+        repeats: (count,) how often an epoch takes each image on average; None: once.
     """
 
-    def __init__(self, count: int, batch: int, *, seed: int) -> None:
-        self._count, self._batch, self._seed = count, batch, seed
+    def __init__(
+        self, count: int, batch: int, *, seed: int, repeats: FloatArray | None = None
+    ) -> None:
+        self._batch, self._seed, self._repeats = batch, seed, repeats
+        self._images = count
+        self._count = count if repeats is None else epoch_length(repeats)
         self.epoch = self.start = 0
 
     def __len__(self) -> int:
         return -(-self._count // self._batch)
 
     def __iter__(self) -> Iterator[list[Key]]:
-        order = np.random.default_rng((self._seed, self.epoch)).permutation(self._count)
+        keys = self._keys()
         for start in range(self.start * self._batch, self._count, self._batch):
-            yield [(self.epoch, int(index)) for index in order[start : start + self._batch]]
+            yield keys[start : start + self._batch]
+
+    def _keys(self) -> list[Key]:
+        """Return the keys of all samples of the epoch, in its order."""
+        rng = np.random.default_rng((self._seed, self.epoch))
+        if self._repeats is None:
+            return [(self.epoch, int(index)) for index in rng.permutation(self._count)]
+        copies = draw_copies(self._repeats, rng)
+        image = np.repeat(np.arange(self._images), copies)
+        copy = np.arange(self._count) - np.repeat(np.cumsum(copies) - copies, copies)
+        pairs = np.stack([image, copy], axis=1)[rng.permutation(self._count)].tolist()
+        return [(self.epoch, i) if k == 0 else (self.epoch, i, k) for i, k in pairs]
 
 
 class Batches:
@@ -81,6 +104,7 @@ class Batches:
         settings: how they are normalised and padded.
         batch: samples a batch; the last one of an epoch may be smaller.
         seed: of the order.
+        repeats: how often an epoch takes each image on average; None: once.
         workers: processes, 0 to read in this one.
 
     Raises:
@@ -88,11 +112,18 @@ class Batches:
     """
 
     def __init__(
-        self, dataset: TrainingSet, settings: Input, *, batch: int, seed: int, workers: int
+        self,
+        dataset: TrainingSet,
+        settings: Input,
+        *,
+        batch: int,
+        seed: int,
+        workers: int,
+        repeats: FloatArray | None = None,
     ) -> None:
         if workers > 0:
             _check_socket_name()
-        self._sampler = EpochBatches(len(dataset), batch, seed=seed)
+        self._sampler = EpochBatches(len(dataset), batch, seed=seed, repeats=repeats)
         self._loader = DataLoader(
             _Carrying(dataset),
             batch_sampler=self._sampler,

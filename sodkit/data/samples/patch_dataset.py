@@ -1,7 +1,7 @@
 """Annotations and image files as training samples.
 
-Every random choice comes from (seed, epoch, index), none from a worker's state: the same samples
-at any number of workers, and after resuming.
+Every random choice comes from (seed, epoch, index, copy), none from a worker's state: the same
+samples at any number of workers, and after resuming.
 """
 
 from __future__ import annotations
@@ -21,24 +21,26 @@ from sodkit.data.formats.source import advised
 from sodkit.data.images.decoding import RgbImage, read_image
 from sodkit.data.records import Annotations, ImageRecord
 from sodkit.data.samples import transforms
+from sodkit.data.samples.augmentation import Augmentation, Placed
+from sodkit.data.samples.repeats import repeats
 from sodkit.errors import ImageError
 from sodkit.geometry import rotated
-from sodkit.settings import Input
+from sodkit.settings import Input, Schedule
 
-Key = tuple[int, int]
-"""(epoch, index into the data set's images)."""
+Key = tuple[int, int] | tuple[int, int, int]
+"""(epoch, index into the data set's images); of an image's second copy in the epoch also 1, ..."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """One training image after resizing and flipping, not yet normalised.
+    """One training image after resizing, flipping and turning, not yet normalised.
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
         boxes: (G, 4) xyxy of the objects, in pixels of ``image``; of oriented ones the enclosing.
         labels: (G,) class indices.
         ignore_boxes: of ignored objects and regions, (I, 4) xyxy, of oriented data (I, 5).
-        scale: resize factors (x, y).
+        scale: resize factors (x, y) of the sides as they are now.
         image_id: the image's id.
         obb: (G, 5) oriented boxes, None if the data are horizontal.
     """
@@ -64,8 +66,8 @@ class TrainingSet(Dataset[Sample]):
     Args:
         annotations: horizontal or oriented; the order of boxes is kept.
         images: the folder where ``file_name`` starts.
-        settings: resizing, normalisation, flips.
-        seed: of the flips.
+        settings: resizing, normalisation, flips, turns.
+        seed: of what is drawn.
         keep_empty: keep images without learnable objects, as negatives.
     """
 
@@ -95,13 +97,22 @@ class TrainingSet(Dataset[Sample]):
         """The images that are trained on."""
         return tuple(self._annotations.images[index] for index in self._kept)
 
+    def repeats(self, schedule: Schedule) -> FloatArray | None:
+        """Return how often an epoch takes each image on average; None: each once."""
+        data = self._annotations
+        rows = [self._rows[index] for index in self._kept]
+        return repeats(rows, data.labels, data.area, self._learnable, schedule)
+
     def __len__(self) -> int:
         return len(self._kept)
 
     def __getitem__(self, key: Key) -> Sample:
-        """Read, resize and flip one image; raises DataError if it cannot be read as annotated."""
-        epoch, number = key
-        index = self._kept[number]
+        """Read, resize, flip and turn one image.
+
+        Raises:
+            DataError: it cannot be read as annotated.
+        """
+        index = self._kept[key[1]]
         record, rows = self._annotations.images[index], self._rows[index]
         try:
             image = read_image(
@@ -110,37 +121,27 @@ class TrainingSet(Dataset[Sample]):
             )  # fmt: skip
         except ImageError as error:
             raise advised(error) from error
-        learn = self._learnable[rows]
-        image, scale = transforms.resize(image, self._settings.scale)
+        drawn = Augmentation.draw(self._settings, np.random.default_rng((self._seed, *key)))
+        image, scale = transforms.resize(image, self._settings.scale * drawn.factor)
         xyxy = transforms.scale_boxes(self._annotations.xyxy[rows], scale)
         obb = self._annotations.obb
-        turned = None if obb is None else rotated.scale(obb[rows], scale)
-        rng = np.random.default_rng((self._seed, epoch, number))
-        image, xyxy, turned = self._flip(image, xyxy, turned, rng)
-        boxes, labels = xyxy[learn], self._annotations.labels[rows][learn]
-        if turned is None:
-            return Sample(image, boxes, labels, xyxy[~learn], scale, record.id)
-        # what encloses the box that is learnt: an annotated polygon may be bent
-        boxes = rotated.obb_to_xyxy(turned[learn])
-        return Sample(image, boxes, labels, turned[~learn], scale, record.id, turned[learn])
+        placed = Placed(image, xyxy, None if obb is None else rotated.scale(obb[rows], scale))
+        placed = drawn.moved(placed)
+        scale = scale if drawn.turns % 2 == 0 else (scale[1], scale[0])
+        return self._sample(placed, rows, scale, record.id)
 
-    def _flip(
-        self,
-        image: RgbImage,
-        xyxy: FloatArray,
-        obb: FloatArray | None,
-        rng: np.random.Generator,
-    ) -> tuple[RgbImage, FloatArray, FloatArray | None]:
-        """Mirror image and boxes with the recipe's probabilities."""
-        across, down = rng.random(2)
-        height, width = image.shape[:2]
-        if across < self._settings.horizontal_flip:
-            image, xyxy = image[:, ::-1], transforms.flip_horizontal(xyxy, width)
-            obb = None if obb is None else rotated.flip_horizontal(obb, width)
-        if down < self._settings.vertical_flip:
-            image, xyxy = image[::-1], transforms.flip_vertical(xyxy, height)
-            obb = None if obb is None else rotated.flip_vertical(obb, height)
-        return image, xyxy, obb
+    def _sample(
+        self, placed: Placed, rows: IntArray, scale: transforms.Scale, image_id: int
+    ) -> Sample:
+        """Divide the annotations ``rows`` of an image into what is learnt and what is ignored."""
+        learn = self._learnable[rows]
+        image, xyxy, obb = placed.image, placed.xyxy, placed.obb
+        labels = self._annotations.labels[rows][learn]
+        if obb is None:
+            return Sample(image, xyxy[learn], labels, xyxy[~learn], scale, image_id)
+        # what encloses the box that is learnt: an annotated polygon may be bent
+        boxes = rotated.obb_to_xyxy(obb[learn])
+        return Sample(image, boxes, labels, obb[~learn], scale, image_id, obb[learn])
 
 
 def collate(samples: Sequence[Sample], *, settings: Input) -> Batch:

@@ -1,4 +1,4 @@
-"""From a patch to the network's input: resize, flip, normalise; boxes follow the pixels.
+"""From a patch to the network's input: resize, flip, turn, normalise; boxes follow the pixels.
 
 All on numpy arrays. Resizing is OpenCV's bilinear, as in the release, so that released weights
 see the pixels they were trained on.
@@ -62,3 +62,8 @@ def flip_horizontal(xyxy: FloatArray, width: float) -> FloatArray:
 def flip_vertical(xyxy: FloatArray, height: float) -> FloatArray:
     """Mirror (N, 4) xyxy boxes top to bottom in an image of ``height``."""
     return np.stack([xyxy[:, 0], height - xyxy[:, 3], xyxy[:, 2], height - xyxy[:, 1]], axis=1)
+
+
+def quarter_turn(xyxy: FloatArray, height: float) -> FloatArray:
+    """Turn (N, 4) xyxy boxes clockwise by 90 degrees with an image of ``height`` px."""
+    return np.stack([height - xyxy[:, 3], xyxy[:, 0], height - xyxy[:, 1], xyxy[:, 2]], axis=1)
