@@ -56,7 +56,8 @@ class Batch:
     """Images padded to one size, right and bottom.
 
     Attributes:
-        images: (B, 3, H, W) float32, normalised RGB, zero in the padding.
+        images: (B, 3, H, W) RGB, zero in the padding: uint8 as loaded, float32 normalised as
+            detectors take them (``data/samples/normalise.py``).
         sizes: (height, width) of each image before padding.
         scales: resize factors (x, y) of each image, resized = patch * scale.
         targets: ground truth of each image; empty at prediction.

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from sodkit.data.batches import Batch
 from sodkit.data.records import Category
 from sodkit.data.samples.loader import Batches, WorkerGoneError
+from sodkit.data.samples.normalise import normalised
 from sodkit.engine import checkpoint as ckpt
 from sodkit.engine.check_output import check_losses
 from sodkit.engine.device import autocast
@@ -167,7 +168,8 @@ def _logged_step(
     step, steps = epoch * count + number, count * schedule.epochs
     device = next(loop.detector.parameters()).device
     rate = set_rate(loop.optimizer, schedule, epoch=epoch, step=step, steps=steps)
-    losses = _train_step(loop, batch.to(device), _seeded(loop.recipe.seed, step))
+    batch = normalised(batch.to(device), loop.recipe.input)
+    losses = _train_step(loop, batch, _seeded(loop.recipe.seed, step))
     loop.log.step({"epoch": epoch + 1, "step": step + 1, "lr": rate, **losses})
     loop.on_step(StepReport(epoch, schedule.epochs, step, steps, losses, rate))
     return losses, rate

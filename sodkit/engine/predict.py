@@ -17,6 +17,7 @@ from sodkit.data.batches import PatchDetections
 from sodkit.data.images.decoding import RgbImage, read_image
 from sodkit.data.records import Detections, ImageRecord
 from sodkit.data.samples import transforms
+from sodkit.data.samples.normalise import normalised
 from sodkit.data.samples.patch_dataset import pad_images
 from sodkit.engine.check_output import check_detections
 from sodkit.engine.device import autocast
@@ -149,7 +150,8 @@ def _run(
     classes: int | None,
 ) -> list[PatchDetections]:
     """Run the detector on a batch of windows."""
-    tensors = pad_images([w.pixels for w in batch], [w.scale for w in batch], recipe.input)
+    loaded = pad_images([w.pixels for w in batch], [w.scale for w in batch], recipe.input)
+    tensors = normalised(loaded.to(device), recipe.input)
     with autocast(device, recipe.schedule.precision):
         if options.proposals is not None:
             if not isinstance(detector, Proposes):
@@ -157,9 +159,9 @@ def _run(
                     f"{type(detector).__name__} has no proposals", where="--proposals",
                     hint="leave it away, or give a two-stage detector",
                 )  # fmt: skip
-            found = detector.propose(tensors.to(device), options.proposals)
+            found = detector.propose(tensors, options.proposals)
         else:
-            found = detector.detect(tensors.to(device), options.keep)
+            found = detector.detect(tensors, options.keep)
     check_detections(
         detector, found, [(w.image.file_name, w.extent) for w in batch], classes=classes
     )

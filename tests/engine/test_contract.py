@@ -14,6 +14,7 @@ from sodkit.config import load_recipe
 from sodkit.data.batches import Batch, PatchDetections, Target
 from sodkit.data.records import Category
 from sodkit.data.samples.loader import Batches
+from sodkit.data.samples.normalise import normalised
 from sodkit.data.samples.patch_dataset import TrainingSet
 from sodkit.engine.checkpoint import load_checkpoint, save_checkpoint
 from sodkit.geometry.rotated import xyxy_to_obb
@@ -259,7 +260,8 @@ def test_losses_are_the_same_at_any_number_of_workers(kind, data):
         detector.load_state_dict(before)
         samples = TrainingSet(annotations, folder, recipe.input, seed=0)
         loader = Batches(samples, recipe.input, batch=3, seed=0, workers=workers)
-        return [[v.item() for v in detector(b, shuffle()).values()] for b in loader.epoch(0)]
+        batches = (normalised(b, recipe.input) for b in loader.epoch(0))
+        return [[v.item() for v in detector(b, shuffle()).values()] for b in batches]
 
     alone = losses(0)
     assert len(alone) == 2

@@ -66,7 +66,7 @@ class TrainingSet(Dataset[Sample]):
     Args:
         annotations: horizontal or oriented; the order of boxes is kept.
         images: the folder where ``file_name`` starts.
-        settings: resizing, normalisation, flips, turns.
+        settings: resizing, flips, turns.
         seed: of what is drawn.
         keep_empty: keep images without learnable objects, as negatives.
     """
@@ -145,7 +145,7 @@ class TrainingSet(Dataset[Sample]):
 
 
 def collate(samples: Sequence[Sample], *, settings: Input) -> Batch:
-    """Normalise samples and pad them to one size."""
+    """Join samples, padded to one size."""
     targets = tuple(
         Target(
             boxes=torch.from_numpy(sample.boxes.astype(np.float32)),
@@ -172,12 +172,12 @@ def pad_images(
     targets: tuple[Target, ...] = (),
     image_ids: tuple[int, ...] = (),
 ) -> Batch:
-    """Normalise resized images and zero-pad them, right and bottom, to one batch.
+    """Join resized images to one batch of bytes, padded with 0 right and bottom.
 
     Args:
         images: (H, W, 3) uint8 each, already resized.
         scales: the factors (x, y) they were resized by.
-        settings: mean, std and the multiple to pad to.
+        settings: the multiple to pad to.
         targets: their ground truth, if any.
         image_ids: their ids, if known.
     """
@@ -185,8 +185,10 @@ def pad_images(
     height, width = (
         -(-max(side) // settings.pad_to) * settings.pad_to for side in zip(*sizes, strict=True)
     )
-    pixels = torch.zeros(len(images), 3, height, width)
+    pixels = np.zeros((len(images), height, width, 3), np.uint8)
     for row, image in enumerate(images):
-        part = transforms.normalise(image, settings.mean, settings.std)
-        pixels[row, :, : part.shape[1], : part.shape[2]] = torch.from_numpy(part)
-    return Batch(pixels, sizes, tuple(scales), targets, image_ids)
+        pixels[row, : image.shape[0], : image.shape[1]] = image
+    # in memory the channels stay last, as they were decoded
+    return Batch(
+        torch.from_numpy(pixels).permute(0, 3, 1, 2), sizes, tuple(scales), targets, image_ids
+    )

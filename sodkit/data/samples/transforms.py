@@ -1,4 +1,4 @@
-"""From a patch to the network's input: resize, flip, turn, normalise; boxes follow the pixels.
+"""From a patch to the network's input: resize, flip, turn; boxes follow the pixels.
 
 All on numpy arrays. Resizing is OpenCV's bilinear, as in the release, so that released weights
 see the pixels they were trained on.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from sodkit.arrays import FloatArray
 from sodkit.data.images.decoding import RgbImage
@@ -39,14 +38,6 @@ def pad(image: RgbImage, size: tuple[int, int], fill: tuple[int, int, int]) -> R
         return image
     padded = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=fill)
     return np.asarray(padded, np.uint8)
-
-
-def normalise(
-    image: RgbImage, mean: tuple[float, float, float], std: tuple[float, float, float]
-) -> npt.NDArray[np.float32]:
-    """Turn (H, W, 3) uint8 into (3, H, W) float32: (value - mean) / std, a channel each."""
-    shifted = image.astype(np.float32) - np.asarray(mean, np.float32)
-    return np.ascontiguousarray((shifted / np.asarray(std, np.float32)).transpose(2, 0, 1))
 
 
 def scale_boxes(xyxy: FloatArray, scale: Scale) -> FloatArray:
