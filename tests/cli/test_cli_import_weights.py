@@ -6,6 +6,7 @@ import importlib
 import json
 import pickle
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from sodkit.cli.main import make_app
-from sodkit.data.batches import PatchDetections
+from sodkit.data.batches import Batch, PatchDetections
 from sodkit.data.samples import transforms
 from sodkit.engine.checkpoint import load_checkpoint
 from sodkit.engine.weights_import import SODA_D
@@ -99,8 +100,13 @@ def test_predict_gives_the_releases_detections(
     """
     image = tmp_path / "noise.png"
     cv2.imwrite(str(image), np.zeros((256, 256, 3), np.uint8))
-    pixels = golden.batch_a().images[0].numpy()
-    monkeypatch.setattr(transforms, "normalise", lambda *_: pixels)
+    pixels, detect = golden.batch_a().images[:1], Cfinet.detect
+
+    def on_noise(self: Cfinet, batch: Batch, keep: Keep) -> list[PatchDetections]:
+        assert batch.images.shape == pixels.shape
+        return detect(self, replace(batch, images=pixels), keep)
+
+    monkeypatch.setattr(Cfinet, "detect", on_noise)
     monkeypatch.setattr(transforms, "resize", lambda image, factor: (image, (1.0, 1.0)))
     found = predict(checkpoint, image, tmp_path / "found.json", "--no-split")
     want = golden.load("eval_r18_a")
