@@ -29,7 +29,8 @@ from sodkit.config import load_recipe
 from sodkit.data.formats import read_annotations
 from sodkit.engine.checkpoint import Checkpoint, load_checkpoint
 from sodkit.engine.paths import DataPaths
-from sodkit.engine.predict import PredictOptions, predict_images
+from sodkit.engine.predict import predict_images
+from sodkit.engine.predict_options import PredictOptions
 from sodkit.engine.training_run import STATE, RunPlan, execute
 from sodkit.evaluation.evaluate import evaluate
 from sodkit.evaluation.proposal_recall import evaluate_proposals

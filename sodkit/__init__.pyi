@@ -32,8 +32,9 @@ from sodkit.engine.export import export_checkpoint as export_checkpoint
 from sodkit.engine.log import Row as Row
 from sodkit.engine.loop import StepReport as StepReport
 from sodkit.engine.paths import DataPaths as DataPaths
-from sodkit.engine.predict import PredictOptions as PredictOptions
+from sodkit.engine.predict import predict_each as predict_each
 from sodkit.engine.predict import predict_images as predict_images
+from sodkit.engine.predict_options import PredictOptions as PredictOptions
 from sodkit.engine.targets import Targets as Targets
 from sodkit.engine.targets import find_targets as find_targets
 from sodkit.engine.targets import write_found as write_found

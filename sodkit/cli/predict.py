@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sodkit.data.left_out import LeftOut
     from sodkit.data.records import Detections, ImageRecord
     from sodkit.engine.checkpoint import Checkpoint
-    from sodkit.engine.predict import PredictOptions
+    from sodkit.engine.predict_options import PredictOptions
     from sodkit.engine.targets import Targets
     from sodkit.errors import DataError
 
@@ -83,7 +83,7 @@ def predict(
     from sodkit.data.predictions.output_path import check_predictions_path
     from sodkit.engine.checkpoint import load_checkpoint
     from sodkit.engine.device import pick_device
-    from sodkit.engine.predict import PredictOptions
+    from sodkit.engine.predict_options import PredictOptions
     from sodkit.engine.targets import check_holds, find_targets, write_found
     from sodkit.outputs import fill_file
 

@@ -17,7 +17,8 @@ from sodkit.data.batches import Batch, PatchDetections
 from sodkit.engine.build import as_detector, new_detector
 from sodkit.engine.check_output import check_detections, check_losses
 from sodkit.engine.checkpoint import load_checkpoint
-from sodkit.engine.predict import PredictOptions, predict_images
+from sodkit.engine.predict import predict_images
+from sodkit.engine.predict_options import PredictOptions
 from sodkit.errors import ModelError, UsageError
 from sodkit.models.parts.sampling import Shuffle
 from sodkit.settings import Keep, Recipe

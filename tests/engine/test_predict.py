@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -9,9 +10,13 @@ import pytest
 import torch
 
 from sodkit.data.batches import Batch, PatchDetections
-from sodkit.data.images.decoding import write_image
-from sodkit.data.records import ImageRecord
-from sodkit.engine.predict import PredictOptions, predict_images
+from sodkit.data.images.decoding import read_image, write_image
+from sodkit.data.images.pixel_source import DecodedOnce, PixelSource
+from sodkit.data.records import Detections, ImageRecord
+from sodkit.engine.predict import by_image, predict_each, predict_images
+from sodkit.engine.predict_options import PredictOptions
+from sodkit.engine.window_detection import detect, detect_batches
+from sodkit.engine.window_plan import window_batches
 from sodkit.errors import DataError, UsageError
 from sodkit.models.detector import DetectorModule
 from sodkit.models.parts.sampling import Shuffle
@@ -216,3 +221,71 @@ def test_the_recipe_states_the_depth_of_images(recipe: Recipe, tmp_path: Path) -
 
     assert find(None) == find(10) == 1
     assert find(12) == 0  # as dark as it is
+
+
+def noise(folder: Path, sizes: list[tuple[int, int]]) -> list[ImageRecord]:
+    rng = np.random.default_rng(0)
+    for k, (width, height) in enumerate(sizes):
+        write_image(folder / f"{k}.png", rng.integers(0, 255, (height, width, 3)).astype(np.uint8))
+    return [ImageRecord(k + 1, f"{k}.png", *size) for k, size in enumerate(sizes)]
+
+
+def as_bytes(found: Detections | DataError) -> bytes:
+    assert isinstance(found, Detections)
+    return b"".join(column.tobytes() for column in (found.image_ids, found.scores, found.xywh))
+
+
+def test_a_run_that_goes_on_finds_the_same_to_the_bit(recipe: Recipe, tmp_path: Path) -> None:
+    """The first batch of its part holds windows of the image before, which is done."""
+    records = noise(tmp_path, [(150, 120), (60, 60), (150, 60), (96, 96), (97, 50)])
+    torch.manual_seed(0)
+    detector = build(recipe.model, 2).eval()
+    each = partial(
+        predict_each, detector, recipe, records, tmp_path, device=CPU,
+        options=replace(OPTIONS, batch=4),
+    )  # fmt: skip
+    whole = [(image.id, as_bytes(found)) for image, found in each()]
+    assert [number for number, _ in whole] == [1, 2, 3, 4, 5]
+    for first in range(6):
+        part = [(image.id, as_bytes(found)) for image, found in each(first=first)]
+        assert part == whole[first:]
+
+
+def test_processes_share_the_batches(recipe: Recipe, tmp_path: Path) -> None:
+    """Each runs a share of the plan; in the order of the plan the results are those of one."""
+    records = noise(tmp_path, [(150, 120), (60, 60), (150, 60)])
+    (tmp_path / "1.png").write_bytes(b"no image")
+    torch.manual_seed(0)
+    detector = build(recipe.model, 2).eval()
+    options = replace(OPTIONS, batch=2)
+    run = partial(detect, detector, recipe, options, CPU, None)
+
+    def open_image(image: ImageRecord) -> PixelSource:
+        return DecodedOnce(tmp_path / image.file_name, (image.width, image.height))
+
+    plan = list(window_batches(records, options.size, options.stride, options.batch))
+    shares = [
+        iter(list(detect_batches(run, records, plan[k::2], options, recipe, open_image)))
+        for k in range(2)
+    ]
+    stream = (next(shares[k % 2]) for k, batch in enumerate(plan) for _ in batch)
+    found = dict(by_image(stream, options, recipe))
+    assert isinstance(found.pop(1), DataError)
+    one = predict_each(detector, recipe, records, tmp_path, device=CPU, options=options)
+    expected = [as_bytes(f) for image, f in one if image.id != 2]
+    assert [as_bytes(f) for f in found.values()] == expected
+
+
+def test_an_image_is_decoded_once(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = noise(tmp_path, [(300, 200), (150, 120)])
+    read: list[str] = []
+
+    def counted(path: Path, **options: object) -> np.ndarray:
+        read.append(path.name)
+        return read_image(path)
+
+    monkeypatch.setattr("sodkit.data.images.pixel_source.read_image", counted)
+    predict_images(FindsBlobs(), recipe, records, tmp_path, device=CPU, options=OPTIONS)
+    assert sorted(read) == ["0.png", "1.png"]
