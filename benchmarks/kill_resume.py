@@ -1,13 +1,15 @@
 """Trainings killed by SIGKILL at random moments and resumed leave what the whole run leaves.
 
     python benchmarks/kill_resume.py --kills 30 --seed 0 --csv benchmarks/results/kill_resume.csv
+    python benchmarks/kill_resume.py --kills 30 --set schedule.ema=0.9
 
 A tiny CFINet trains on drawn scenes and saves its state after every step. Each row of the CSV is
 one kill: how long the process lived, the steps in ``losses.csv`` then, the number of half-written
 files, whether a copy of the state, cut at a random multiple of 4 kB, was refused by its name, the
 step from which the resumed run went on (empty: nothing had begun, or all was done), and the files
 that differ in the end: none. Half a row is appended to ``losses.csv`` before a run is resumed. Runs
-take turns at 0, 1 and 2 workers, with and without validation. Ends with 1 if anything differs.
+take turns at 0, 1 and 2 workers, with and without validation; ``--set`` adds settings to their
+recipe. Ends with 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from pathlib import Path
 from sodkit import (
     DataPaths,
     ModelError,
+    Recipe,
     RunPlan,
     UsageError,
     execute,
@@ -52,7 +55,8 @@ def main() -> None:
     """Kill, resume and compare."""
     options = _options()
     with tempfile.TemporaryDirectory() as name:
-        rows = _kills(options.kills, random.Random(options.seed), Path(name))
+        recipe = load_recipe("cfinet-r18-demo", [*RECIPE, *options.set])
+        rows = _kills(options.kills, random.Random(options.seed), Path(name), recipe)
     if options.csv is not None:
         with options.csv.open("w", newline="") as stream:
             writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
@@ -68,21 +72,29 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--csv", type=Path)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     return parser.parse_args()
 
 
-def _kills(count: int, chance: random.Random, home: Path) -> list[dict[str, object]]:
+def _kills(
+    count: int, chance: random.Random, home: Path, recipe: Recipe
+) -> list[dict[str, object]]:
     data = make_dataset(home, images=5, seed=0, width=128, height=128)
     whole = {val: home / f"whole-{val}" for val in (False, True)}
-    lasted = {val: _live(partial(_train, data, run, val, 0), FOREVER) for val, run in whole.items()}
+    lasted = {
+        val: _live(partial(_train, data, run, val, 0, recipe), FOREVER)
+        for val, run in whole.items()
+    }
     rows = []
     for number in range(count):
         val, workers, run = number % 2 == 1, number % 3, home / str(number)
-        lived = _live(partial(_train, data, run, val, workers), chance.uniform(0, lasted[val]))
+        lived = _live(
+            partial(_train, data, run, val, workers, recipe), chance.uniform(0, lasted[val])
+        )
         row: dict[str, object] = {"kill": number, "validation": val, "workers": workers}
         row["seconds"] = round(lived, 2)
         row |= _at_the_kill(run, chance)
-        _live(partial(_resume, data, run, val, workers), FOREVER)
+        _live(partial(_resume, data, run, val, workers, recipe), FOREVER)
         first = run / FIRST
         row["resumed_at"] = first.read_text() if first.exists() else ""
         first.unlink(missing_ok=True)
@@ -113,16 +125,16 @@ def _live(work: partial[None], seconds: float) -> float:
     return lived
 
 
-def _train(data: Path, run: Path, val: bool, workers: int) -> None:
+def _train(data: Path, run: Path, val: bool, workers: int, recipe: Recipe) -> None:
     paths = DataPaths(str(data), None, str(data) if val else None, None, None)
-    plan = RunPlan(load_recipe("cfinet-r18-demo", RECIPE), paths, run, resume=False)
+    plan = RunPlan(recipe, paths, run, resume=False)
     execute(plan, device="cpu", workers=workers, threads=1)
 
 
-def _resume(data: Path, run: Path, val: bool, workers: int) -> None:
+def _resume(data: Path, run: Path, val: bool, workers: int, recipe: Recipe) -> None:
     """Go on, and note the step; begin again where not even ``run.json`` was written."""
     if not (run / RUN).is_file():
-        _train(data, run, val, workers)
+        _train(data, run, val, workers, recipe)
         return
 
     def note(report: StartReport) -> None:

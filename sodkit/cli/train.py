@@ -63,6 +63,7 @@ def train(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Short for --set schedule.epochs=N.")
     ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Short for --set seed=N.")] = None,
     bit_depth: BitDepth = None,
     format_: Format = None,
     difficult: Difficult = None,
@@ -92,7 +93,9 @@ def train(
         data=data, images=images, val=val, val_images=val_images, format_name=format_,
         skip_bad=skip_bad, reading=Reading(difficult, area, angle, oriented), classes=classes,
     )  # fmt: skip
-    changes = _changes(overrides, {"schedule.epochs": epochs, "input.bit_depth": bit_depth})
+    changes = _changes(
+        overrides, {"schedule.epochs": epochs, "seed": seed, "input.bit_depth": bit_depth}
+    )
     plan = _plan(recipe, changes, given, out, resume, overwrite=overwrite)
     with _way_on(plan), train_view() as view:
         result = execute(
@@ -136,7 +139,10 @@ def _plan(
 
 def _changes(overrides: list[str] | None, short: dict[str, int | None]) -> list[str]:
     """Return what ``--set`` gives, and the options that are short for it."""
-    return [*(overrides or ()), *(f"{key}={value}" for key, value in short.items() if value)]
+    return [
+        *(overrides or ()),
+        *(f"{key}={value}" for key, value in short.items() if value is not None),
+    ]
 
 
 def _given(**options: Any) -> dict[str, Any]:

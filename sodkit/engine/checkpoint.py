@@ -124,6 +124,7 @@ def save_state(
     optimizer: torch.optim.Optimizer,
     progress: Progress,
     run: RunInfo | None = None,
+    average: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write everything that resuming needs, in one file: weights, moments and progress.
 
@@ -133,6 +134,7 @@ def save_state(
         optimizer: its moments are written.
         progress: how far the run is.
         run: what is trained on which data, which resuming compares.
+        average: of the parameters, by their names, if there is one.
     """
     names = {parameter: name for name, parameter in detector.named_parameters()}
     moments = {
@@ -143,7 +145,8 @@ def save_state(
     }
     weights = {f"weights.{name}": value for name, value in detector.state_dict().items()}
     info = StateInfo(optimizer=type(optimizer).__name__, progress=progress, run=run)
-    _save(path, weights | moments, info)
+    means = {f"average.{name}": value for name, value in (average or {}).items()}
+    _save(path, weights | moments | means, info)
 
 
 def load_run(path: Path) -> RunInfo | None:
@@ -156,8 +159,19 @@ def load_run(path: Path) -> RunInfo | None:
         return read_info(StateInfo, dict(file.metadata() or {}), path).run
 
 
-def load_state(path: Path, detector: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Put weights and moments back as ``save_state`` found them.
+def load_state(
+    path: Path,
+    detector: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: Mapping[str, Tensor] | None = None,
+) -> Progress:
+    """Put weights, moments and the average back as ``save_state`` found them.
+
+    Args:
+        path: the file.
+        detector: its weights and buffers are filled.
+        optimizer: its moments are filled.
+        average: tensors that are filled, by the names of the parameters, if there is an average.
 
     Raises:
         ModelError: the file is missing, not a training state, of another recipe or optimiser, or
@@ -188,6 +202,10 @@ def load_state(path: Path, detector: nn.Module, optimizer: torch.optim.Optimizer
         found = _part(moments, f"{name}.")
         if found:
             optimizer.state[parameter] = {k: _beside(parameter, v) for k, v in found.items()}
+    means = _part(tensors, "average.")
+    _check_fit(means, average or {}, path, "the average of the weights does not fit the recipe")
+    for name, value in means.items():
+        (average or {})[name].copy_(value)
     return info.progress
 
 

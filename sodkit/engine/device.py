@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -73,3 +75,24 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     if precision == "float32" or (precision == "float16" and device.type != "cuda"):
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=PRECISIONS[precision])
+
+
+@contextlib.contextmanager
+def reproducible(wanted: bool) -> Iterator[None]:
+    """Let torch use only deterministic algorithms while the block runs, if that is wanted.
+
+    An operation without one raises RuntimeError (``failures.explained`` makes it ours).
+    """
+    if not wanted:
+        yield
+        return
+    # cuBLAS reads this from the environment only, and torch refuses to go on without it.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.get_deterministic_debug_mode(), torch.backends.cudnn.benchmark
+    torch.set_deterministic_debug_mode("error")
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(before[0])
+        torch.backends.cudnn.benchmark = before[1]

@@ -21,8 +21,10 @@ from sodkit.data.records import Category
 from sodkit.data.samples.loader import Batches, WorkerGoneError
 from sodkit.data.samples.normalise import normalised
 from sodkit.engine import checkpoint as ckpt
+from sodkit.engine.average import Average, averaged
 from sodkit.engine.check_output import check_losses
 from sodkit.engine.device import autocast
+from sodkit.engine.freezing import set_training
 from sodkit.engine.log import Row, RunLog
 from sodkit.engine.metadata import Progress
 from sodkit.engine.optimizer import set_rate
@@ -80,21 +82,37 @@ class Loop:
     files: RunFiles
     saver: StateSaver
     stopping: Stopping
+    average: Average | None
     validate: Validate | None
     on_step: Callable[[StepReport], None]
     on_epoch: Callable[[Row], None]
+    say: Callable[[str], None]
 
 
 def run_epochs(loop: Loop, done: Progress) -> None:
     """Train what is left after ``done``; each epoch is saved before it is validated."""
     if done.unvalidated is not None:
         done = _finish_epoch(loop, done)
-    while done.epoch < loop.recipe.schedule.epochs:
+    while done.epoch < loop.recipe.schedule.epochs and not _is_stale(loop, done):
         with loop.stopping.held():
             done = _train_epoch(loop, done)
-            ckpt.save_checkpoint(loop.files.last, loop.detector, loop.recipe, loop.categories)
+            with averaged(loop.average):
+                ckpt.save_checkpoint(loop.files.last, loop.detector, loop.recipe, loop.categories)
             loop.saver.save(done)
         done = _finish_epoch(loop, done)
+
+
+def _is_stale(loop: Loop, done: Progress) -> bool:
+    """Return whether training ends early, and say so."""
+    schedule = loop.recipe.schedule
+    if schedule.patience is None or done.stale < schedule.patience:
+        return False
+    best = "none was measured" if done.best is None else f"the best is {done.best:.4g}"
+    loop.say(
+        f"training ends after epoch {done.epoch} of {schedule.epochs}: no better "
+        f"{schedule.metric} in {done.stale} evaluations ({best}; schedule.patience)"
+    )
+    return True
 
 
 def _is_validated(loop: Loop, epoch: int) -> bool:
@@ -113,14 +131,16 @@ def _finish_epoch(loop: Loop, done: Progress) -> Progress:
     """
     row: Row = {"epoch": done.epoch, "step": done.epoch * len(loop.batches)}
     row |= done.unvalidated or {}
-    best = done.best
+    best, stale = done.best, done.stale
     if loop.validate is not None and _is_validated(loop, done.epoch):
-        row |= loop.validate(loop.detector.eval())
-    ap = row.get("AP")
-    if ap is not None and (best is None or ap > best):
-        best = float(ap)
-        ckpt.save_checkpoint(loop.files.best, loop.detector, loop.recipe, loop.categories)
-    done = done.model_copy(update={"best": best, "unvalidated": None})
+        with averaged(loop.average):
+            row |= loop.validate(loop.detector.eval())
+            value = row.get(loop.recipe.schedule.metric)
+            stale += 1
+            if value is not None and (best is None or value > best):
+                best, stale = float(value), 0
+                ckpt.save_checkpoint(loop.files.best, loop.detector, loop.recipe, loop.categories)
+    done = done.model_copy(update={"best": best, "stale": stale, "unvalidated": None})
     loop.log.epoch(row)  # before the state: an epoch that is done would never be logged again
     loop.saver.save(done)
     loop.on_epoch(row)
@@ -137,7 +157,7 @@ def _train_epoch(loop: Loop, done: Progress) -> Progress:
         KeyboardInterrupt, TerminatedError: a signal came; the state of the last step is saved.
     """
     count = len(loop.batches)
-    loop.detector.train()
+    set_training(loop.detector, loop.recipe.schedule.freeze)
     began, rate = time.perf_counter() - done.seconds, 0.0
     try:
         for batch in loop.batches.epoch(done.epoch, start=done.step):
@@ -170,6 +190,8 @@ def _logged_step(
     rate = set_rate(loop.optimizer, schedule, epoch=epoch, step=step, steps=steps)
     batch = normalised(batch.to(device), loop.recipe.input)
     losses = _train_step(loop, batch, _seeded(loop.recipe.seed, step))
+    if loop.average is not None:
+        loop.average.update(step)
     loop.log.step({"epoch": epoch + 1, "step": step + 1, "lr": rate, **losses})
     loop.on_step(StepReport(epoch, schedule.epochs, step, steps, losses, rate))
     return losses, rate

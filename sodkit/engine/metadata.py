@@ -45,7 +45,8 @@ class Progress(Settings):
         seconds: that these steps took.
         scale: the loss scale (float16).
         growth: steps since the loss scale last changed.
-        best: the best validation AP so far.
+        best: the best value of ``schedule.metric`` so far.
+        stale: validations since then.
         unvalidated: the last epoch's learning rate, mean losses and seconds if it is not yet
             validated and logged, else None.
     """
@@ -57,6 +58,7 @@ class Progress(Settings):
     scale: Annotated[FiniteFloat, Field(gt=0)] = 65536.0
     growth: Natural = 0
     best: FiniteFloat | None = None
+    stale: Natural = 0
     unvalidated: dict[str, FiniteFloat] | None = None
 
 

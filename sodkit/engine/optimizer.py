@@ -36,7 +36,8 @@ def set_rate(
     if schedule.decay == "cosine":
         rate *= (1 + math.cos(math.pi * step / steps)) / 2
     else:
-        rate *= 0.1 ** sum(epoch >= milestone for milestone in schedule.steps)
+        passed = epoch if schedule.steps_in == "epochs" else step
+        rate *= 0.1 ** sum(passed >= milestone for milestone in schedule.steps)
     if step < schedule.warmup:
         rate *= 1 - (1 - step / schedule.warmup) * (1 - schedule.warmup_factor)
     for group in optimizer.param_groups:

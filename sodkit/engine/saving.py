@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from sodkit.engine import checkpoint as ckpt
+from sodkit.engine.average import Average
 from sodkit.engine.metadata import Progress, RunInfo
 from sodkit.engine.optimizer import note_scale
 from sodkit.models.detector import DetectorModule
@@ -24,6 +25,7 @@ class StateSaver:
         scaler: its loss scale.
         schedule: after how many steps and minutes a state is due.
         run: what is trained on which data, which resuming compares.
+        average: of the parameters, None: there is none.
     """
 
     def __init__(
@@ -34,8 +36,10 @@ class StateSaver:
         scaler: torch.amp.GradScaler,
         schedule: Schedule,
         run: RunInfo | None = None,
+        average: Average | None = None,
     ) -> None:
         self._path, self._run = path, run
+        self._average = average
         self._detector, self._optimizer, self._scaler = detector, optimizer, scaler
         self._every, self._minutes = schedule.save_steps, schedule.save_minutes
         self._steps, self._saved = 0, time.monotonic()
@@ -43,7 +47,8 @@ class StateSaver:
     def save(self, done: Progress) -> None:
         """Write the state; ``done`` is how far the run is."""
         noted = note_scale(self._scaler, done)
-        ckpt.save_state(self._path, self._detector, self._optimizer, noted, self._run)
+        average = None if self._average is None else self._average.tensors
+        ckpt.save_state(self._path, self._detector, self._optimizer, noted, self._run, average)
         self._steps, self._saved = 0, time.monotonic()
 
     def step(self, done: Progress) -> None:

@@ -20,8 +20,11 @@ from sodkit.data.records import CROWD, Annotations
 from sodkit.data.samples.loader import Batches
 from sodkit.data.samples.patch_dataset import TrainingSet, learnable
 from sodkit.engine import checkpoint as ckpt
+from sodkit.engine.average import Average
 from sodkit.engine.build import new_detector, with_outside
+from sodkit.engine.device import reproducible
 from sodkit.engine.failures import explained
+from sodkit.engine.freezing import freeze
 from sodkit.engine.log import Row, RunLog
 from sodkit.engine.loop import Loop, RunFiles, StepReport, Validate, run_epochs
 from sodkit.engine.metadata import Progress
@@ -29,7 +32,7 @@ from sodkit.engine.optimizer import make_optimizer, make_scaler, restore_scale
 from sodkit.engine.same_run import check_same_run, run_info
 from sodkit.engine.saving import StateSaver
 from sodkit.engine.stopping import Stopping
-from sodkit.errors import DataError, ModelError
+from sodkit.errors import DataError, ModelError, UsageError
 from sodkit.files import write_text
 from sodkit.models.detector import DetectorModule
 from sodkit.settings import Recipe
@@ -64,6 +67,7 @@ class StartReport:
     step: int = 0
 
 
+@explained(LESS_MEMORY)
 def train(
     recipe: Recipe,
     annotations: Annotations,
@@ -84,7 +88,7 @@ def train(
     """Train a detector; checkpoints, recipe and logs go to ``out``.
 
     The state is saved every ``schedule.save_steps`` steps and ``schedule.save_minutes`` minutes,
-    after an epoch before its validation, and at Ctrl-C and SIGTERM (in the main thread).
+    after an epoch, and at Ctrl-C and SIGTERM (in the main thread).
 
     Args:
         recipe: the detector and its schedule.
@@ -99,7 +103,7 @@ def train(
         on_start: called once, before the first step.
         on_step: called after every step.
         on_epoch: called after every epoch with its row of ``metrics.csv`` and ``seconds``.
-        say: called with a sentence when a signal is held back until the step is done.
+        say: called with a sentence when a signal is held back, and when training ends early.
         detector: one from outside to train, with the two methods of ``Detector``; None: the
             recipe's. Its checkpoints say ``kind: outside``.
 
@@ -109,13 +113,14 @@ def train(
     Raises:
         DataError: no objects to learn, boxes of another kind than the recipe's, an image that is
             missing or cannot be read, or other data than those of the run that is resumed.
-        UsageError: the run that is resumed has another recipe.
+        UsageError: the run that is resumed has another recipe, or settings do not go together.
         SodkitError: a loss that is not finite, the message names the images; memory that is full;
             a worker process that was killed.
         KeyboardInterrupt, TerminatedError: Ctrl-C, SIGTERM.
     """
     recipe = recipe if detector is None else with_outside(recipe, detector)
-    schedule, files = recipe.schedule, RunFiles.of(out)
+    check_patience(recipe, validated=validate is not None)
+    schedule, files, stopping = recipe.schedule, RunFiles.of(out), Stopping(say)
     dataset = training_set(recipe, annotations, images)
     run = run_info(recipe, annotations, validation)
     if resume:
@@ -127,21 +132,36 @@ def train(
     trained = new_detector(
         recipe, len(annotations.categories), device, given=detector, pretrained=not resume
     )
-    optimizer = make_optimizer(trained, schedule)
-    done = ckpt.load_state(files.state, trained, optimizer) if resume else Progress()
+    optimizer, average, done = _begin(trained, recipe, files.state if resume else None)
     _check_place(done, len(batches), files.state)
     scaler = restore_scale(make_scaler(schedule, device), done)
-    saver = StateSaver(files.state, trained, optimizer, scaler, schedule, run)
-    stopping = Stopping(say)
+    saver = StateSaver(files.state, trained, optimizer, scaler, schedule, run, average)
     write_text(out / "recipe.yaml", dump_recipe(recipe))
-    with stopping.handling(), explained(LESS_MEMORY), _log(out, done, len(batches)) as log:
+    deterministic = reproducible(schedule.deterministic)
+    with stopping.handling(), deterministic, _log(out, done, len(batches)) as log:
         loop = Loop(
             recipe, annotations.categories, trained, optimizer, scaler, batches, log, files, saver,
-            stopping, validate, on_step, on_epoch,
+            stopping, average, validate, on_step, on_epoch, say,
         )  # fmt: skip
         on_start(_start_report(loop, annotations, out, len(dataset), done))
         run_epochs(loop, done)
+    if average is not None:
+        average.exchange()
     return trained.eval()
+
+
+def _begin(
+    detector: DetectorModule, recipe: Recipe, state: Path | None
+) -> tuple[torch.optim.Optimizer, Average | None, Progress]:
+    """Return optimiser, average and place of a run that begins, or goes on from its ``state``."""
+    schedule = recipe.schedule
+    freeze(detector, schedule.freeze)
+    optimizer = make_optimizer(detector, schedule)
+    average = None if schedule.ema is None else Average(detector, schedule.ema)
+    if state is None:
+        return optimizer, average, Progress()
+    means = None if average is None else average.tensors
+    return optimizer, average, ckpt.load_state(state, detector, optimizer, means)
 
 
 def training_set(recipe: Recipe, annotations: Annotations, images: Path) -> TrainingSet:
@@ -156,6 +176,16 @@ def training_set(recipe: Recipe, annotations: Annotations, images: Path) -> Trai
     found = TrainingSet(annotations, images, recipe.input, seed=recipe.seed, keep_empty=keep_empty)
     check_images_exist(found.images, images, "--images")
     return found
+
+
+def check_patience(recipe: Recipe, *, validated: bool) -> None:
+    """Raise UsageError if training is to end by a metric that is never measured."""
+    if recipe.schedule.patience is not None and not validated:
+        raise UsageError(
+            "training is to end by a metric, and there are no data to measure it on",
+            where="schedule.patience",
+            hint="give --val, or schedule.patience=null",
+        )
 
 
 def _check_place(done: Progress, steps: int, state: Path) -> None:

@@ -32,7 +32,7 @@ from sodkit.engine.run_folder import (
     clear_run,
     remove_leftovers,
 )
-from sodkit.engine.train import StartReport, check_kind, train, training_set
+from sodkit.engine.train import StartReport, check_kind, check_patience, train, training_set
 from sodkit.errors import DataError, UsageError
 from sodkit.evaluation.evaluate import evaluate
 from sodkit.evaluation.protocol import protocol_of
@@ -163,6 +163,7 @@ def execute(
             plan.paths.data, plan.paths.images, plan.paths, left, TRAINED, say
         )
         training_set(plan.recipe, annotations, images)  # before an earlier run is replaced
+        check_patience(plan.recipe, validated=plan.paths.val is not None)
         for sentence in oddities(annotations):
             say(f"{plan.paths.data}: {sentence}")
         validate, validation = _validator(plan, annotations, target, left, on_validate, say)
@@ -175,6 +176,11 @@ def execute(
         for sentence in left.sentences(plan.out / LEFT_OUT):
             say(sentence)
         rows: list[Row] = []
+        begun: list[StartReport] = []
+
+        def start(report: StartReport) -> None:
+            begun.append(report)
+            on_start(report)
 
         def keep(row: Row) -> None:
             rows.append(row)
@@ -182,15 +188,26 @@ def execute(
 
         train(
             plan.recipe, annotations, images, plan.out, device=target, workers=workers,
-            resume=plan.resume, validate=validate, validation=validation, on_start=on_start,
+            resume=plan.resume, validate=validate, validation=validation, on_start=start,
             on_step=on_step, on_epoch=keep, say=say,
         )  # fmt: skip
     if not rows:
-        raise UsageError(
-            f"the run has all of its {plan.recipe.schedule.epochs} epochs", where=plan.out,
-            hint="--epochs N makes it longer",
-        )  # fmt: skip
+        raise _nothing_to_do(plan, begun[0])
     return rows[-1]
+
+
+def _nothing_to_do(plan: RunPlan, begun: StartReport) -> UsageError:
+    """Return why a run that was resumed has not trained."""
+    epochs = plan.recipe.schedule.epochs
+    if begun.epoch < epochs:
+        return UsageError(
+            f"the run has ended after {begun.epoch} of {epochs} epochs: schedule.patience",
+            where=plan.out,
+            hint="--set schedule.patience=null goes on with it",
+        )
+    return UsageError(
+        f"the run has all of its {epochs} epochs", where=plan.out, hint="--epochs N makes it longer"
+    )
 
 
 def with_classes_of(
@@ -263,6 +280,12 @@ def _validator(
     check_images_exist(val.images, folder, "--val-images")
     protocol = protocol_of(recipe.evaluation, val.kind)
     names = [metric.name for metric in protocol.metrics if metric.kind == "AP"]
+    if recipe.schedule.metric not in names:
+        raise UsageError(
+            f"the protocol {protocol.name} measures no '{recipe.schedule.metric}'",
+            where="schedule.metric",
+            hint=f"in training it measures {', '.join(names)}",
+        )
 
     def validate(detector: DetectorModule) -> dict[str, float | None]:
         found = predict_images(

@@ -59,14 +59,30 @@ class Schedule(Settings):
     decay: Literal["steps", "cosine"] = Field(
         "steps", description="of the lr: a tenth after each of `steps`, or a half cosine to 0"
     )
-    steps: tuple[int, ...] = Field((8, 11), description="lr is divided by 10 after these epochs")
+    steps: tuple[int, ...] = Field((8, 11), description="lr is divided by 10 after so many epochs")
+    steps_in: Literal["epochs", "iterations"] = Field(
+        "epochs", description="what `steps` counts; warm-up and cosine go by iterations"
+    )
     warmup: Annotated[int, Field(ge=0)] = Field(500, description="iterations of linear warm-up")
     warmup_factor: Share = 0.001
     clip: Positive | None = Field(None, description="L2 limit of the gradient")
     precision: Literal["float32", "bfloat16", "float16"] = Field(
         "float32", description="autocast type; float16 with dynamic loss scale (release)"
     )
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="decay of an average of the weights, validated and kept instead of them"
+    )
+    freeze: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (), description="parameters or modules that are not trained, by name: backbone, roi.fc*"
+    )
+    deterministic: Switch = Field(
+        False, description="only algorithms that give the same bits again; slower on a GPU"
+    )
     evaluate_every: Count = Field(1, description="epochs between evaluations on --val")
+    metric: str = Field("AP", description="of the evaluation: the best checkpoint is best in it")
+    patience: Count | None = Field(
+        None, description="training ends after so many evaluations without a better metric"
+    )
     keep_empty: Switch = Field(True, description="train on images without objects, as negatives")
     class_balance: Share = Field(
         0.0,

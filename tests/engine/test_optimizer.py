@@ -27,6 +27,20 @@ def test_rates(recipe: Recipe) -> None:
     )
 
 
+def test_steps_by_iteration(recipe: Recipe) -> None:
+    schedule = Schedule(lr=0.01, warmup=0, steps=(100, 250), steps_in="iterations")
+    optimizer = make_optimizer(build(recipe.model, 2), schedule)
+    rates = [set_rate(optimizer, schedule, epoch=9, step=s, steps=300) for s in (0, 99, 100, 250)]
+    assert rates == pytest.approx([0.01, 0.01, 0.001, 0.0001])
+
+
+def test_a_cosine_goes_by_iteration(recipe: Recipe) -> None:
+    schedule = Schedule(lr=0.01, warmup=0, decay="cosine")
+    optimizer = make_optimizer(build(recipe.model, 2), schedule)
+    rates = [set_rate(optimizer, schedule, epoch=0, step=s, steps=300) for s in (0, 75, 150, 299)]
+    assert rates == pytest.approx([0.01, 0.0085355, 0.005, 2.7415e-07], rel=1e-4)
+
+
 def test_the_loss_scale_goes_on_where_it_was() -> None:
     off = torch.amp.GradScaler("cpu", enabled=False)
     done = Progress(scale=1024.0, growth=7)

@@ -36,7 +36,14 @@ def test_what_may_change(recipe: Recipe, annotations: Annotations) -> None:
     model = recipe.model.model_copy(update={"backbone": backbone})
     other = recipe.model_copy(update={"model": model, "name": "b", "description": "longer"})
     longer = with_schedule(
-        other, epochs=9, steps=(7,), evaluate_every=2, save_steps=5, save_minutes=1.0
+        other,
+        epochs=9,
+        steps=(7,),
+        steps_in="iterations",
+        evaluate_every=2,
+        patience=3,
+        save_steps=5,
+        save_minutes=1.0,
     )
     check((recipe, annotations), (longer, annotations))
     dumped = recipe.model_dump()

@@ -10,16 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from sodkit.data.batches import Batch, PatchDetections
 from sodkit.data.images.decoding import write_image
 from sodkit.data.records import Annotations
 from sodkit.engine import checkpoint
 from sodkit.engine.log import RunLog
 from sodkit.engine.loop import StepReport
 from sodkit.engine.train import StartReport, train
-from sodkit.errors import DataError, SodkitError
+from sodkit.errors import DataError, SodkitError, UsageError
 from sodkit.models.detector import DetectorModule
-from sodkit.settings import Recipe
+from sodkit.models.parts.sampling import Shuffle
+from sodkit.settings import Keep, Recipe
 from sodkit.settings.two_stage import OrientedBox
 
 Data = tuple[Annotations, Path]
@@ -296,3 +299,81 @@ def test_recipe_and_data_must_agree_on_the_kind_of_box(
     with pytest.raises(DataError, match="horizontal boxes, the recipe turned learns oriented"):
         train(oriented, annotations, folder, tmp_path / "run", device=torch.device("cpu"))
     assert not (tmp_path / "run").exists()
+
+
+def with_schedule(recipe: Recipe, **values: object) -> Recipe:
+    return recipe.model_copy(update={"schedule": recipe.schedule.model_copy(update=values)})
+
+
+class OneNumber(nn.Module):
+    """A detector that trains in no time."""
+
+    boxes = "horizontal"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.score = nn.Parameter(torch.tensor(0.1))
+
+    def forward(self, batch: Batch, shuffle: Shuffle) -> dict[str, torch.Tensor]:
+        return {"loss_score": (self.score - 0.9) ** 2 + 0 * batch.images.mean()}
+
+    def detect(self, batch: Batch, keep: Keep) -> list[PatchDetections]:
+        raise NotImplementedError
+
+
+def test_training_ends_when_nothing_gets_better(recipe: Recipe, data: Data, tmp_path: Path) -> None:
+    scores = iter([0.5, 0.6, None, 0.6, 0.55, 0.7, 0.1])
+    said: list[str] = []
+    patient = with_schedule(recipe, epochs=9, patience=3, metric="AP_eS")
+    for resume in (False, True):  # ended, and nothing to do when it is resumed
+        train(
+            patient, *data, tmp_path, device=CPU, workers=0, resume=resume, say=said.append,
+            detector=OneNumber(), validate=lambda detector: {"AP": 0.9, "AP_eS": next(scores)},
+        )  # fmt: skip
+    with (tmp_path / "metrics.csv").open() as file:
+        assert [row["AP_eS"] for row in csv.DictReader(file)] == ["0.5", "0.6", "", "0.6", "0.55"]
+    assert (
+        said
+        == [
+            "training ends after epoch 5 of 9: no better AP_eS in 3 evaluations (the best is 0.6; "
+            "schedule.patience)"
+        ]
+        * 2
+    )
+    longer = with_schedule(patient, patience=4, epochs=6)
+    train(
+        longer, *data, tmp_path, device=CPU, workers=0, resume=True, detector=OneNumber(),
+        validate=lambda detector: {"AP": 0.9, "AP_eS": next(scores)},
+    )  # fmt: skip
+    assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 7
+
+
+def test_patience_needs_a_metric(recipe: Recipe, data: Data, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"schedule\.patience: .* no data to measure it on"):
+        train(with_schedule(recipe, patience=1), *data, tmp_path, device=CPU, workers=0)
+
+
+def test_deterministic_algorithms_are_used_in_training_only(
+    recipe: Recipe, data: Data, tmp_path: Path
+) -> None:
+    seen: list[bool] = []
+    train(
+        with_schedule(recipe, deterministic=True, epochs=1), *data, tmp_path, device=CPU, workers=0,
+        detector=OneNumber(),
+        on_step=lambda report: seen.append(torch.are_deterministic_algorithms_enabled()),
+    )  # fmt: skip
+    assert seen == [True] * 3
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_an_operation_without_a_deterministic_algorithm_is_said(
+    recipe: Recipe, data: Data, tmp_path: Path
+) -> None:
+    def draw(report: StepReport) -> None:
+        torch.zeros(3).put_(torch.tensor([0]), torch.tensor([1.0]))
+
+    with pytest.raises(SodkitError, match=r"deterministic: put_(.|\n)*deterministic=false"):
+        train(
+            with_schedule(recipe, deterministic=True), *data, tmp_path, device=CPU, workers=0,
+            on_step=draw, detector=OneNumber(),
+        )  # fmt: skip

@@ -239,6 +239,35 @@ def test_a_state_that_is_cut_is_refused(stopped: Path) -> None:
         assert "--overwrite" in (caught.value.hint or "")
 
 
+def test_a_metric_that_is_not_measured(recipe: Recipe, ann: Path, tmp_path: Path) -> None:
+    (ann.parent / "recipe.yaml").write_text(dump_recipe(recipe))
+    out, name = tmp_path / "run", str(ann.parent / "recipe.yaml")
+    for override, val, said in (
+        ("schedule.metric=AP_es", str(ann), "the protocol soda-d measures no 'AP_es'"),
+        ("schedule.patience=2", None, "no data to measure it on"),
+    ):
+        wrong = fresh_plan(name, [override], paths=DataPaths(str(ann), val=val), out=out)
+        with pytest.raises(UsageError, match=said):
+            execute(wrong, device="cpu", workers=0)
+    assert not (out / STATE).exists()
+
+
+def test_a_run_that_ended_early_says_so_when_it_is_resumed(
+    recipe: Recipe, ann: Path, tmp_path: Path
+) -> None:
+    (ann.parent / "recipe.yaml").write_text(dump_recipe(recipe))
+    early = ["schedule.epochs=3", "schedule.patience=1", "schedule.lr=1e-9"]
+    out = tmp_path / "run"
+    first = fresh_plan(
+        str(ann.parent / "recipe.yaml"), early, paths=DataPaths(str(ann), val=str(ann)), out=out
+    )
+    last = execute(first, device="cpu", workers=0)
+    assert last["epoch"] == 2  # no weight has changed, and so no metric
+    with pytest.raises(UsageError, match="has ended after 2 of 3 epochs") as caught:
+        execute(resumed_plan(out, [], out=None), device="cpu", workers=0)
+    assert "schedule.patience=null" in (caught.value.hint or "")
+
+
 def test_a_run_without_state(stopped: Path, tmp_path: Path) -> None:
     """Stopped before its first one it starts anew; a lost state is not taken for that."""
     run = stopped
