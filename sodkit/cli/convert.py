@@ -69,7 +69,7 @@ def convert(
     reading = Reading(difficult, area, angle, oriented)
     source = Source(ann, format_, images, subset, reading, classes)
     plan = _Plan(source, to, skip_bad, skip_missing, copy_images, overwrite, as_json)
-    found = [] if subset is not None or is_plain(ann, format_) else find_subsets(ann)
+    found = [] if subset is not None or is_plain(ann) else find_subsets(ann)
     if len(found) < 2:
         result = _convert(plan, out, subset or (found[0].name if found else None))
         if as_json:

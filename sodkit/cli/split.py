@@ -111,7 +111,7 @@ def _run(source: Source, out: Path, plan: SplitPlan, wanted: list[str], as_json:
     from sodkit.data.formats.recognise import is_plain
     from sodkit.tiling.root import choose, split_source, split_subsets
 
-    plain = not wanted and is_plain(source.path, source.format)
+    plain = not wanted and is_plain(source.path)
     subsets = [] if plain else find_subsets(source.path)
     if not wanted and not subsets:
         with progress("splitting") as report_progress:

@@ -59,7 +59,7 @@ def of_one_subset(
         UsageError: the subset that it names is not there.
         DataError: none of the likeliest is there.
     """
-    name = choose_subset(source.path, source.subset, likeliest, source.format).name or None
+    name = choose_subset(source.path, source.subset, likeliest).name or None
     if name is not None:
         other = f" ({option} takes another)" if option else ""
         say(f"{source.path}: the subset {name} is read{other}")

@@ -94,7 +94,7 @@ def check_dataset(
     options = _Options(
         images, format, classes, reading, look_at_images, workers, progress, bit_depth
     )
-    names = [] if subset is not None else _subset_names(path, format)
+    names = [] if subset is not None else _subset_names(path)
     if len(names) < 2:
         return _check_source(path, names[0] if names else subset, options, {})
     earlier: dict[bytes, str] = {}
@@ -117,10 +117,10 @@ class _Options:
     bit_depth: int | None
 
 
-def _subset_names(path: Path, format: str | None) -> list[str]:
+def _subset_names(path: Path) -> list[str]:
     """Return the subsets of a root folder or YAML, none of another source."""
     try:
-        return [] if is_plain(path, format) else [item.name for item in find_subsets(path)]
+        return [] if is_plain(path) else [item.name for item in find_subsets(path)]
     except DataError:
         return []
 

@@ -21,6 +21,7 @@ from sodkit.data.formats.recognise import (
     PATCHES,
     is_annotations,
     locate,
+    only_source,
     recognise,
 )
 from sodkit.data.formats.resolve import resolve_names
@@ -122,7 +123,8 @@ def collect_annotations(
     if chosen.is_yaml:  # it has one list of classes
         return own
     lists = [
-        own.categories if item == chosen else _classes_of(item, images, reading) for item in found
+        own.categories if item == chosen else _classes_of(item, format, images, reading)
+        for item in found
     ]
     return with_classes(own, join_classes(lists))
 
@@ -134,7 +136,7 @@ def _collect(
     if format is None:
         name, path = locate(source.path)
     else:
-        name, path = format, source.path
+        name, path = format, only_source(source.path) if source.key is None else source.path
         path = path / PATCHES if name == "coco" and path.is_dir() else path
     # Imported when used: what the other formats lean on takes longer than reading a small file.
     reader = import_module(f"sodkit.data.formats.{name.replace('-', '_')}")
@@ -150,10 +152,12 @@ def _collect(
     return resolve_names(found, path, images, report) if name in _NAMING else found
 
 
-def _classes_of(subset: Subset, images: Path | None, reading: Reading) -> Sequence[Category]:
+def _classes_of(
+    subset: Subset, format: str | None, images: Path | None, reading: Reading
+) -> Sequence[Category]:
     """Return the classes of another subset; none if it cannot be read."""
     try:
-        return _collect(subset, None, images, lambda error, kind: None, reading).categories
+        return _collect(subset, format, images, lambda error, kind: None, reading).categories
     except DataError:
         return ()
 

@@ -54,16 +54,9 @@ def locate(path: Path) -> tuple[str, Path]:
     found = place_of(path)
     if found is not None:
         return found
-    subsets = find_subsets(path)
-    if len(subsets) == 1:
-        return locate(subsets[0].path)
-    if subsets:
-        names = ", ".join(item.name for item in subsets)
-        raise DataError(
-            f"holds several subsets: {names}",
-            where=path,
-            hint=f"choose one by --subset, or give one of them: {subsets[0].path}",
-        )
+    inner = only_source(path)
+    if inner != path:
+        return locate(inner)
     refuse_json(path)
     form = _of_folder(path, below=True) if path.is_dir() else None
     found = place_of(path, loose=True) if form is None else (form, path)
@@ -80,6 +73,23 @@ def locate(path: Path) -> tuple[str, Path]:
     )
 
 
+def only_source(path: Path) -> Path:
+    """Return where the only subset of a root folder is; without subsets, the path itself.
+
+    Raises:
+        DataError: it holds several.
+    """
+    subsets = [] if is_plain(path) else find_subsets(path)
+    if len(subsets) < 2:
+        return subsets[0].path if subsets else path
+    names = ", ".join(item.name for item in subsets)
+    raise DataError(
+        f"holds several subsets: {names}",
+        where=path,
+        hint=f"choose one by --subset, or give one of them: {subsets[0].path}",
+    )
+
+
 def is_annotations(path: Path) -> bool:
     """Return whether ``path`` looks like annotations of a known format."""
     if not os.path.exists(path):  # also of a name that no system takes, unlike Path.exists
@@ -91,16 +101,16 @@ def is_annotations(path: Path) -> bool:
     return True
 
 
-def is_plain(path: Path, format: str | None) -> bool:
-    """Return whether a source holds no subsets, or is a folder whose format is stated."""
+def is_plain(path: Path) -> bool:
+    """Return whether a source holds no subsets."""
     from sodkit.data.formats import yolo_yaml
 
     if is_file(path):
         return path.suffix.lower() not in yolo_yaml.YAML_SUFFIXES
     path = unwrapped(path)
-    if yolo_yaml.find_yaml(path) is not None or (format is None and image_sets(path)):
+    if yolo_yaml.find_yaml(path) is not None or image_sets(path):
         return False
-    return format is not None or place_of(path) is not None
+    return place_of(path) is not None
 
 
 def is_source(path: Path) -> bool:

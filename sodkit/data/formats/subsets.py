@@ -266,16 +266,13 @@ def _refuse_empty(found: Sequence[Subset], wanted: str) -> None:
             raise _no_labels(name, folder, DataError)
 
 
-def choose_subset(
-    path: Path, wanted: str | None, likeliest: Sequence[str], format: str | None = None
-) -> Subset:
+def choose_subset(path: Path, wanted: str | None, likeliest: Sequence[str]) -> Subset:
     """Return the subset of a source to read; without subsets, the source itself.
 
     Args:
         path: a source or root of annotations.
         wanted: the subset that was asked for.
         likeliest: kinds that are taken if none is.
-        format: of the annotations, if it is stated: then a folder is read as it stands.
 
     Raises:
         UsageError: the subset that is wanted is not there.
@@ -283,7 +280,7 @@ def choose_subset(
     """
     from sodkit.data.formats.recognise import is_plain
 
-    found = [] if wanted is None and is_plain(path, format) else find_subsets(path)
+    found = [] if wanted is None and is_plain(path) else find_subsets(path)
     if wanted is not None:
         return pick(found, wanted)
     if not found:

@@ -181,8 +181,23 @@ def test_lists_of_pascal_voc(
     assert choose_subset(tmp_path, None, TRAINED).name == "train"
     assert len(read_annotations(tmp_path, subset="train")) == 2
     assert caplog.text == ""
+    assert choose_subset(tmp_path, None, EVALUATED).name == "val"
+    with pytest.raises(DataError, match="holds several subsets: train, val"):
+        read_annotations(tmp_path, format="voc")
+    own = read_annotations(tmp_path, format="voc", subset="val")
+    assert [image.file_name for image in own.images] == ["c.jpg"]
     assert len(read_annotations(tmp_path / base / "Annotations")) == 3
     assert "all subsets are read together: train, val" in " ".join(caplog.text.split())
+
+
+def test_a_stated_format_mixes_no_subsets(tmp_path: Path) -> None:
+    for subset in ("train", "val"):
+        picture(tmp_path / subset / "images" / f"{subset}.jpg")
+        text(tmp_path / subset / "labels" / f"{subset}.txt", YOLO)
+    with pytest.raises(DataError, match="holds several subsets: train, val"):
+        read_annotations(tmp_path, format="yolo")
+    own = read_annotations(tmp_path, format="yolo", subset="val")
+    assert [Path(image.file_name).name for image in own.images] == ["val.jpg"]
 
 
 def test_a_folder_in_a_folder_as_archives_are_unpacked(tmp_path: Path) -> None:
