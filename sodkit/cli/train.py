@@ -31,6 +31,17 @@ if TYPE_CHECKING:
     from sodkit.engine.training_run import RunPlan
 
 
+Resume = Annotated[
+    Path | None,
+    typer.Option(help="A run's folder: continue it where it stopped, with its recipe and data."),
+]
+Init = Annotated[
+    Path | None,
+    typer.Option(help="Begin with this checkpoint, or run's best; its classes may be others."),
+]
+Seed = Annotated[int | None, typer.Option(min=0, help="Short for --set seed=N.")]
+
+
 def train(
     recipe: Annotated[
         str | None,
@@ -53,17 +64,13 @@ def train(
         Path | None, typer.Option(help="Where their file_name starts (default: beside --val).")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
-    resume: Annotated[
-        Path | None,
-        typer.Option(
-            help="A run's folder: continue it where it stopped, with its recipe and data."
-        ),
-    ] = None,
+    init: Init = None,
+    resume: Resume = None,
     overrides: Changes = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Short for --set schedule.epochs=N.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Short for --set seed=N.")] = None,
+    seed: Seed = None,
     bit_depth: BitDepth = None,
     format_: Format = None,
     difficult: Difficult = None,
@@ -84,7 +91,7 @@ def train(
 
     Example: sodkit train cfinet-r50-soda-d --data patches --val val.json --out runs/cfinet
     """
-    from sodkit.cli.common import note, print_json, print_table
+    from sodkit.cli.common import chosen_checkpoint, note, print_json, print_table
     from sodkit.cli.train_view import train_view
     from sodkit.data.formats import Reading
     from sodkit.engine.training_run import execute
@@ -92,6 +99,7 @@ def train(
     given = _given(
         data=data, images=images, val=val, val_images=val_images, format_name=format_,
         skip_bad=skip_bad, reading=Reading(difficult, area, angle, oriented), classes=classes,
+        init=None if init is None else chosen_checkpoint(init),
     )  # fmt: skip
     changes = _changes(
         overrides, {"schedule.epochs": epochs, "seed": seed, "input.bit_depth": bit_depth}

@@ -68,6 +68,16 @@ def save_checkpoint(
     _save(path, detector.state_dict(), info)
 
 
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], CheckpointInfo]:
+    """Return the tensors of a checkpoint and what it says of itself.
+
+    Raises:
+        ModelError: no such file, not a checkpoint of ours, or metadata of the wrong type.
+    """
+    tensors, metadata = _load(path, IMPORT)
+    return tensors, read_info(CheckpointInfo, metadata, path)
+
+
 def load_checkpoint(
     path: Path, device: torch.device, *, detector: nn.Module | None = None
 ) -> Checkpoint:
@@ -83,8 +93,7 @@ def load_checkpoint(
         ModelError: no such file, not a checkpoint of ours, metadata of the wrong type, or tensors
             that do not fit its recipe.
     """
-    tensors, metadata = _load(path, IMPORT)
-    info = read_info(CheckpointInfo, metadata, path)
+    tensors, info = read_checkpoint(path)
     categories = tuple(Category(number, name) for number, name in info.categories)
     made = _made(info.recipe.model, len(categories), tensors, path, detector)
     _fill(made, tensors, path)

@@ -90,7 +90,10 @@ class Loop:
 
 
 def run_epochs(loop: Loop, done: Progress) -> None:
-    """Train what is left after ``done``; each epoch is saved before it is validated."""
+    """Train what is left after ``done``; each epoch is saved before it is validated.
+
+    In the end the detector has the average of its weights, if there is one.
+    """
     if done.unvalidated is not None:
         done = _finish_epoch(loop, done)
     while done.epoch < loop.recipe.schedule.epochs and not _is_stale(loop, done):
@@ -100,6 +103,8 @@ def run_epochs(loop: Loop, done: Progress) -> None:
                 ckpt.save_checkpoint(loop.files.last, loop.detector, loop.recipe, loop.categories)
             loop.saver.save(done)
         done = _finish_epoch(loop, done)
+    if loop.average is not None:
+        loop.average.exchange()
 
 
 def _is_stale(loop: Loop, done: Progress) -> bool:

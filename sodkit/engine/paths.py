@@ -27,6 +27,7 @@ class DataPaths:
     Attributes:
         data, images: annotations to train on and where their ``file_name`` starts.
         val, val_images: the same of the images to evaluate on, None: no evaluation.
+        init: the checkpoint whose weights a run begins with; None: the recipe's.
         format_name: the annotations' format, None: recognised.
         skip_bad: leave out boxes without size and images that cannot be read.
         reading, classes: see ``data.opening.Source``.
@@ -40,6 +41,7 @@ class DataPaths:
     skip_bad: bool = False
     reading: Reading = AS_STATED
     classes: str | None = None
+    init: str | None = None
 
     def source(self, path: str, images: str | None) -> Source:
         """Return the data to train on, or to evaluate on, as a source."""
@@ -52,6 +54,7 @@ class _Paths(Settings):
     images: Text | None
     val: Text | None
     val_images: Text | None
+    init: Text | None = None
 
 
 class _Reading(Settings):

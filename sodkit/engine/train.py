@@ -16,7 +16,7 @@ from torch import nn
 from sodkit.config import DEFAULT_RECIPES, dump_recipe
 from sodkit.data.checking.missing_files import check_images_exist
 from sodkit.data.checking.oddities import MIN_SIDE, crowds
-from sodkit.data.records import CROWD, Annotations
+from sodkit.data.records import CROWD, Annotations, Category
 from sodkit.data.samples.loader import Batches
 from sodkit.data.samples.patch_dataset import TrainingSet, learnable
 from sodkit.engine import checkpoint as ckpt
@@ -25,6 +25,7 @@ from sodkit.engine.build import new_detector, with_outside
 from sodkit.engine.device import reproducible
 from sodkit.engine.failures import explained
 from sodkit.engine.freezing import freeze
+from sodkit.engine.initial import take_weights
 from sodkit.engine.log import Row, RunLog
 from sodkit.engine.loop import Loop, RunFiles, StepReport, Validate, run_epochs
 from sodkit.engine.metadata import Progress
@@ -84,6 +85,7 @@ def train(
     on_epoch: Callable[[Row], None] = lambda row: None,
     say: Callable[[str], None] = lambda message: None,
     detector: nn.Module | None = None,
+    init: Path | None = None,
 ) -> DetectorModule:
     """Train a detector; checkpoints, recipe and logs go to ``out``.
 
@@ -106,6 +108,7 @@ def train(
         say: called with a sentence when a signal is held back, and when training ends early.
         detector: one from outside to train, with the two methods of ``Detector``; None: the
             recipe's. Its checkpoints say ``kind: outside``.
+        init: a checkpoint to begin with, its classes may be others; ``say`` gets what was taken.
 
     Returns:
         the trained detector.
@@ -114,8 +117,7 @@ def train(
         DataError: no objects to learn, boxes of another kind than the recipe's, an image that is
             missing or cannot be read, or other data than those of the run that is resumed.
         UsageError: the run that is resumed has another recipe, or settings do not go together.
-        SodkitError: a loss that is not finite, the message names the images; memory that is full;
-            a worker process that was killed.
+        SodkitError: a loss that is not finite, full memory, a worker process that was killed.
         KeyboardInterrupt, TerminatedError: Ctrl-C, SIGTERM.
     """
     recipe = recipe if detector is None else with_outside(recipe, detector)
@@ -129,9 +131,10 @@ def train(
         dataset, recipe.input, batch=schedule.batch, seed=recipe.seed, workers=workers,
         repeats=dataset.repeats(schedule),
     )  # fmt: skip
-    trained = new_detector(
-        recipe, len(annotations.categories), device, given=detector, pretrained=not resume
-    )
+    known, init = annotations.categories, None if resume else init
+    pretrained = not resume and init is None
+    trained = new_detector(recipe, len(known), device, given=detector, pretrained=pretrained)
+    _initialise(trained, recipe, known, init, say)
     optimizer, average, done = _begin(trained, recipe, files.state if resume else None)
     _check_place(done, len(batches), files.state)
     scaler = restore_scale(make_scaler(schedule, device), done)
@@ -140,14 +143,25 @@ def train(
     deterministic = reproducible(schedule.deterministic)
     with stopping.handling(), deterministic, _log(out, done, len(batches)) as log:
         loop = Loop(
-            recipe, annotations.categories, trained, optimizer, scaler, batches, log, files, saver,
+            recipe, known, trained, optimizer, scaler, batches, log, files, saver,
             stopping, average, validate, on_step, on_epoch, say,
         )  # fmt: skip
         on_start(_start_report(loop, annotations, out, len(dataset), done))
         run_epochs(loop, done)
-    if average is not None:
-        average.exchange()
     return trained.eval()
+
+
+def _initialise(
+    detector: DetectorModule,
+    recipe: Recipe,
+    categories: tuple[Category, ...],
+    init: Path | None,
+    say: Callable[[str], None],
+) -> None:
+    """Take the weights of a checkpoint, if there is one to begin with, and say which."""
+    if init is not None:
+        for sentence in take_weights(init, detector, recipe, categories).sentences(init):
+            say(sentence)
 
 
 def _begin(

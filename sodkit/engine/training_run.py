@@ -18,6 +18,7 @@ from sodkit.data.left_out import LEFT_OUT, LeftOut
 from sodkit.data.naming import find_class, listed
 from sodkit.data.opening import of_one_subset, open_source
 from sodkit.data.records import REGION, Annotations
+from sodkit.engine.checkpoint import read_checkpoint
 from sodkit.engine.device import pick_device
 from sodkit.engine.log import Row
 from sodkit.engine.loop import StepReport, Validate
@@ -117,6 +118,8 @@ def resumed_plan(
 
 def _replaced(paths: DataPaths, given: Mapping[str, Any]) -> DataPaths:
     """Return the paths of a run with those that are given; images go with their annotations."""
+    if "init" in given:
+        raise UsageError("--resume goes on with the run's own weights: leave --init away")
     if "data" in given:
         paths = replace(paths, images=None)
     if "val" in given:
@@ -166,6 +169,8 @@ def execute(
         check_patience(plan.recipe, validated=plan.paths.val is not None)
         for sentence in oddities(annotations):
             say(f"{plan.paths.data}: {sentence}")
+        if plan.paths.init is not None and not plan.resume:
+            read_checkpoint(Path(plan.paths.init))
         validate, validation = _validator(plan, annotations, target, left, on_validate, say)
         if not plan.resume:
             clear_run(plan.out)
@@ -190,6 +195,7 @@ def execute(
             plan.recipe, annotations, images, plan.out, device=target, workers=workers,
             resume=plan.resume, validate=validate, validation=validation, on_start=start,
             on_step=on_step, on_epoch=keep, say=say,
+            init=None if plan.paths.init is None else Path(plan.paths.init),
         )  # fmt: skip
     if not rows:
         raise _nothing_to_do(plan, begun[0])
