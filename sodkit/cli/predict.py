@@ -20,14 +20,16 @@ from sodkit.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import torch
 
     from sodkit.data.left_out import LeftOut
-    from sodkit.data.records import Detections, ImageRecord
+    from sodkit.data.records import Detections
     from sodkit.engine.checkpoint import Checkpoint
+    from sodkit.engine.journal import Journal
     from sodkit.engine.predict_options import PredictOptions
     from sodkit.engine.targets import Targets
-    from sodkit.errors import DataError
 
 
 def predict(
@@ -83,13 +85,16 @@ def predict(
     from sodkit.data.predictions.output_path import check_predictions_path
     from sodkit.engine.checkpoint import load_checkpoint
     from sodkit.engine.device import pick_device
+    from sodkit.engine.journal import journal_file, open_journal
     from sodkit.engine.predict_options import PredictOptions
+    from sodkit.engine.predict_run import run_identity
     from sodkit.engine.targets import check_holds, find_targets, write_found
     from sodkit.outputs import fill_file
 
     with fill_file(out, partial(check_predictions_path, out, overwrite=overwrite, read=images)):
         target, left = pick_device(device), LeftOut(bad=skip_bad)
-        loaded = load_checkpoint(chosen_checkpoint(checkpoint), target)
+        file = chosen_checkpoint(checkpoint)
+        loaded = load_checkpoint(file, target)
         targets = find_targets(
             images, loaded.categories, folder=image_folder, format_name=format_,
             recursive=recursive, subset=subset, classes=classes, left=left, say=note,
@@ -101,15 +106,21 @@ def predict(
              "proposals": proposals, "bit_depth": bit_depth},
             {"score": score, "nms": nms, "max_per_patch": max_per_patch}, no_split=no_split,
         )  # fmt: skip
-        found, targets = _detect(loaded, targets, target, options, left)
-        ids = write_found(out, found, targets, proposals=proposals is not None)
-        left.write(path := out.with_suffix(f".{LEFT_OUT}"))
+        identity = run_identity(file, targets, options, target)
+        with open_journal(
+            journal_file(out), identity, targets.images, loaded.recipe.boxes,
+            overwrite=overwrite, say=note,
+        ) as journal:  # fmt: skip
+            targets = _detect(journal, loaded, targets, target, options, left)
+            ids = write_found(out, journal, targets, proposals=proposals is not None)
+            left.write(path := out.with_suffix(f".{LEFT_OUT}"))
+            counts = _counts(journal, targets)
     for sentence in left.sentences(path):
         note(sentence)
     if ids is not None:
         note(f"image ids: {ids}; to look: sodkit visualize {ids} --images {targets.folder} "
              f"--predictions {out} --out pictures")  # fmt: skip
-    _print(out, found, targets, as_json)
+    _print(out, counts, targets, as_json)
 
 
 def _options(
@@ -134,42 +145,43 @@ def _options(
 
 
 def _detect(
+    journal: Journal,
     loaded: Checkpoint,
     targets: Targets,
     device: torch.device,
     options: PredictOptions,
     left: LeftOut,
-) -> tuple[Detections, Targets]:
-    """Predict on all images, with a bar; return the targets that could be read, too."""
+) -> Targets:
+    """Predict on the images that are not done, with a bar; return those that could be read."""
     from sodkit.cli.common import progress
     from sodkit.engine.failures import explained
-    from sodkit.engine.predict import predict_images
-
-    bad: list[int] = []
-
-    def leave_out(image: ImageRecord, error: DataError) -> None:
-        left.image(error)
-        bad.append(image.id)
+    from sodkit.engine.predict_run import predict_into
 
     with explained("give a smaller --batch or --size"), progress("predicting") as report:
-        found = predict_images(
-            loaded.detector, loaded.recipe, targets.images, targets.folder,
-            device=device, options=options, progress=report,
-            classes=len(loaded.categories), on_bad=leave_out,
-        )  # fmt: skip
-    left.check_some_left(len(targets.images) - len(bad), len(targets.images))
-    if options.proposals is None:
-        found = targets.chosen(found, len(loaded.categories))
-    return found, targets.without(bad)
+        return predict_into(
+            journal, loaded, targets, device=device, options=options, left=left, progress=report
+        )
 
 
-def _print(out: Path, found: Detections, targets: Targets, as_json: bool) -> None:
+def _counts(parts: Iterable[Detections], targets: Targets) -> list[int]:
+    """Return how many detections there are of each class."""
+    import numpy as np
+
+    classes = len(targets.categories)
+    counts = np.zeros(classes, np.int64)
+    for part in parts:
+        counts += np.bincount(part.labels, minlength=classes)
+    return [int(count) for count in counts]
+
+
+def _print(out: Path, counts: list[int], targets: Targets, as_json: bool) -> None:
     """Print how many detections there are of each class."""
     from sodkit.cli.common import print_json, print_table
 
+    images = len(targets.images)
     if as_json:
-        print_json({"out": str(out), "images": len(targets.images), "detections": len(found)})
+        print_json({"out": str(out), "images": images, "detections": sum(counts)})
         return
-    counts = [(c.name, int((found.labels == k).sum())) for k, c in enumerate(targets.categories)]
-    title = f"{out}: {len(targets.images)} images"
-    print_table(title, ("class", "detections"), [*counts, ("all", len(found))])
+    names = [category.name for category in targets.categories]
+    rows = [*zip(names, counts, strict=True), ("all", sum(counts))]
+    print_table(f"{out}: {images} images", ("class", "detections"), rows)

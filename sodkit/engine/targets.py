@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,7 +17,7 @@ from sodkit.data.naming import find_class, listed
 from sodkit.data.opening import Source, of_one_subset, open_source
 from sodkit.data.predictions.dota_zip import check_task1, write_task1
 from sodkit.data.predictions.output_path import image_ids_file, is_among
-from sodkit.data.predictions.storage import write_predictions
+from sodkit.data.predictions.writing import write_parts
 from sodkit.data.records import Annotations, BoxKind, Category, Detections, ImageRecord
 from sodkit.data.restriction import chosen_labels, only_labels
 from sodkit.errors import ModelError, UsageError
@@ -170,7 +170,11 @@ def check_holds(out: Path, boxes: BoxKind, targets: Targets, *, proposals: bool)
 
 
 def write_found(
-    out: Path, found: Detections, targets: Targets, *, proposals: bool = False
+    out: Path,
+    found: Detections | Iterable[Detections],
+    targets: Targets,
+    *,
+    proposals: bool = False,
 ) -> Path | None:
     """Write predictions in the format that the file's name says.
 
@@ -178,13 +182,20 @@ def write_found(
     ``eval`` joins by name. It is not written where it is what was predicted on, or the format names
     images and classes.
 
+    Args:
+        out: the file.
+        found: detections, or parts of them that can be gone through several times.
+        targets: what was predicted on.
+        proposals: they are class-agnostic.
+
     Returns:
         that file if ids were given to the images here, else None.
     """
+    parts = [found] if isinstance(found, Detections) else found
     if out.suffix == ".zip":
-        write_task1(out, found, targets.categories, targets.images)
+        write_task1(out, parts, targets.categories, targets.images)
         return None
-    write_predictions(out, found, None if proposals else targets.categories)
+    write_parts(out, parts, None if proposals else targets.categories)
     ids = image_ids_file(out)
     if is_among(ids, targets.read):
         return None

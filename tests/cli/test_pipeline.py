@@ -6,6 +6,8 @@ import json
 import os
 import shlex
 import signal
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from typer.testing import CliRunner
 from sodkit.cli.main import make_app
 from sodkit.cli.train import next_command
 from sodkit.cli.train_view import TrainView
-from sodkit.data.images.decoding import write_image
+from sodkit.data.images.decoding import read_image, write_image
 from sodkit.engine.paths import DataPaths
 from sodkit.outputs import MARK
 from sodkit.synthetic import make_dataset
@@ -519,3 +521,67 @@ def test_predictions_of_a_folder_are_joined_by_name(
         assert code == 0, err
         aps.append(json.loads(text)["metrics"])
     assert aps[0] == aps[1]
+
+
+KILLED_AFTER_TWO_IMAGES = """
+import os, signal, sys
+import torch
+from sodkit.__main__ import main
+from sodkit.engine.journal import Journal
+
+def add(journal, found, real=Journal.add):
+    real(journal, found)
+    if journal.done == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Journal.add = add
+sys.argv[0] = "sodkit"
+torch.set_num_threads(1)  # as these tests do: numbers depend on it in their last bits
+main()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
+def test_predict_goes_on_after_it_was_killed(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    """The end of the file that it writes is cut off, too; a broken image is among the others."""
+    data, folder = trained
+    photos = tmp_path / "photos"
+    for name, source in {"a": 1, "c": 2, "d": 3}.items():
+        write_image(photos / f"{name}.png", read_image(data.parent / f"{source}.png"))
+    (photos / "b.png").write_bytes((photos / "a.png").read_bytes()[:900])
+
+    def call(out: str, *more: str) -> list[str]:
+        options = ("--score", "0", "--batch", "3", "--device", "cpu", "--skip-bad")
+        return ["predict", str(folder), str(photos), "--out", str(tmp_path / out), *options, *more]
+
+    assert run(*call("whole.json"))[0] == 0
+    command = [sys.executable, "-c", KILLED_AFTER_TWO_IMAGES, *call("part.json")]
+    assert subprocess.run(command, check=False, capture_output=True).returncode == -signal.SIGKILL
+    journal = tmp_path / ".part.json.part"
+    journal.write_bytes(journal.read_bytes()[:-5])
+    code, _, err = run(*call("part.json", "--nms", "0.3"))
+    assert code == 2
+    assert "with other options" in err
+    code, _, err = run(*call("part.json"))
+    assert code == 0, err
+    assert "1 of 4 images are done by an earlier run" in err
+    assert (tmp_path / "part.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
+    left = [(tmp_path / f"{name}.left_out.csv").read_bytes() for name in ("part", "whole")]
+    assert left[0] == left[1]
+    assert not journal.exists()
+
+
+def test_predict_keeps_what_is_done_when_an_image_is_broken(
+    trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    data, folder = trained
+    good, bad, out = data.parent / "1.png", tmp_path / "x.png", tmp_path / "found.json"
+    bad.write_bytes(good.read_bytes()[:900])
+    call = ("predict", folder, good, good, bad, "--out", out, "--device", "cpu", "--batch", 1)
+    code, _, err = run(*call)
+    assert code == 3
+    assert "2 of 3 images are done: the same command goes on" in err
+    assert not out.exists()
+    code, _, err = run(*call, "--skip-bad")
+    assert code == 0, err
+    assert "2 of 3 images are done by an earlier run" in err

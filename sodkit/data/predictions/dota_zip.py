@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -25,7 +25,7 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 
 def write_task1(
     path: Path,
-    detections: Detections,
+    parts: Iterable[Detections],
     categories: Sequence[Category],
     images: Sequence[ImageRecord],
 ) -> None:
@@ -33,34 +33,34 @@ def write_task1(
 
     Args:
         path: the file; replaced if it exists.
-        detections: oriented ones, of whole images.
+        parts: oriented detections of whole images; they are gone through once a class.
         categories: the classes in label order.
         images: the images by whose ids the detections go.
 
     Raises:
         UsageError: upright boxes, two images of one name, or a class name that no file can have.
     """
-    names = check_task1(path, detections.kind == "oriented", categories, images)
-    assert detections.obb is not None
+    names = check_task1(path, next(iter(parts)).kind == "oriented", categories, images)
     with (
         atomic_path(path) as temporary,
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
     ):
         for label, category in enumerate(categories):
-            rows = np.flatnonzero(detections.labels == label)
-            corners = obb_to_corners(detections.obb[rows]).reshape(-1, 8)
-            lines = (
-                f"{names[image]} {score:.6g} {' '.join(f'{value:.2f}' for value in points)}\n"
-                for image, score, points in zip(
-                    detections.image_ids[rows].tolist(),
-                    detections.scores[rows].tolist(),
-                    corners.tolist(),
-                    strict=True,
-                )
-            )
+            lines = (line for part in parts for line in _lines(part, label, names))
             entry = zipfile.ZipInfo(_entry(category), _DATE)
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, "".join(lines))
+
+
+def _lines(part: Detections, label: int, names: Mapping[int, str]) -> Iterator[str]:
+    """Yield the lines of a part's detections of a class."""
+    assert part.obb is not None
+    rows = np.flatnonzero(part.labels == label)
+    corners = obb_to_corners(part.obb[rows]).reshape(-1, 8)
+    for image, score, points in zip(
+        part.image_ids[rows].tolist(), part.scores[rows].tolist(), corners.tolist(), strict=True
+    ):
+        yield f"{names[image]} {score:.6g} {' '.join(f'{value:.2f}' for value in points)}\n"
 
 
 def _entry(category: Category) -> str:

@@ -16,9 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from sodkit.arrays import BoolArray, IntArray
 from sodkit.data.formats.reading import ANGLE_UNITS, Angle
@@ -31,9 +29,9 @@ from sodkit.data.predictions.joining import (
     with_names,
 )
 from sodkit.data.predictions.json_records import ANGLE_OPTION, read_json
+from sodkit.data.predictions.writing import write_parts
 from sodkit.data.records import Annotations, Category, Detections, ImageRecord
 from sodkit.errors import DataError
-from sodkit.files import atomic_path
 from sodkit.geometry.rotated import MOST_RADIANS, canonical, corners_to_obb, obb_to_xywh
 
 _AS_THEY_ARE = Stated()
@@ -151,49 +149,7 @@ def write_predictions(
         detections: of any number of images.
         categories: the classes in label order, whose ids are written; None for proposals.
     """
-    ids = None
-    if categories is not None:
-        ids = np.array([category.id for category in categories], np.int64)[detections.labels]
-    with atomic_path(path) as temporary:
-        if path.suffix == ".npz":
-            _write_npz(temporary, detections, ids)
-        else:
-            _write_json(temporary, detections, ids)
-
-
-def _write_npz(path: Path, detections: Detections, category_ids: IntArray | None) -> None:
-    columns: dict[str, npt.NDArray[np.generic]] = {
-        "image_id": detections.image_ids,
-        "score": detections.scores,
-    }
-    if detections.obb is None:
-        columns["bbox"] = detections.xywh
-    else:
-        columns["obb"] = detections.obb
-    if category_ids is not None:
-        columns["category_id"] = category_ids
-    with path.open("wb") as stream:
-        np.savez_compressed(stream, allow_pickle=False, **columns)
-
-
-def _write_json(path: Path, detections: Detections, category_ids: IntArray | None) -> None:
-    """Write one record a line, some thousand at a time: memory stays small."""
-    encode = msgspec.json.Encoder().encode
-    key = "bbox" if detections.obb is None else "obb"
-    boxes = detections.xywh if detections.obb is None else detections.obb
-    with path.open("wb") as stream:
-        stream.write(b"[")
-        for start in range(0, len(detections), 10_000):
-            rows = slice(start, start + 10_000)
-            columns: dict[str, list[object]] = {"image_id": detections.image_ids[rows].tolist()}
-            if category_ids is not None:
-                columns["category_id"] = category_ids[rows].tolist()
-            columns["score"] = detections.scores[rows].tolist()
-            columns[key] = boxes[rows].tolist()
-            records = zip(*columns.values(), strict=True)
-            lines = [encode(dict(zip(columns, record, strict=True))) for record in records]
-            stream.write((b"\n" if start == 0 else b",\n") + b",\n".join(lines))
-        stream.write(b"\n]\n")
+    write_parts(path, [detections], categories)
 
 
 def _detections(

@@ -21,7 +21,7 @@ FOUND = Detections(
 
 def test_a_file_a_class_with_corners(tmp_path: Path) -> None:
     out = tmp_path / "task1.zip"
-    write_task1(out, FOUND, CLASSES, IMAGES)
+    write_task1(out, [FOUND], CLASSES, IMAGES)
     with zipfile.ZipFile(out) as archive:
         assert archive.namelist() == ["Task1_ship.txt", "Task1_storage-tank.txt"]
         lines = archive.read("Task1_ship.txt").decode().splitlines()
@@ -31,21 +31,21 @@ def test_a_file_a_class_with_corners(tmp_path: Path) -> None:
     corners = np.array([p[2:] for p in parts], np.float64).reshape(-1, 4, 2)
     np.testing.assert_allclose(corners_to_obb(corners), OBB, atol=0.02)
     before = out.read_bytes()
-    write_task1(out, FOUND, CLASSES, IMAGES)
+    write_task1(out, [FOUND], CLASSES, IMAGES)
     assert out.read_bytes() == before
 
 
 def test_what_the_format_cannot_hold(tmp_path: Path) -> None:
     out = tmp_path / "task1.zip"
     with pytest.raises(UsageError, match="wants oriented boxes"):
-        write_task1(out, Detections.empty(), CLASSES, IMAGES)
+        write_task1(out, [Detections.empty()], CLASSES, IMAGES)
     twice = (*IMAGES, ImageRecord(8, "other/P0001.jpg", 9, 9))
     with pytest.raises(UsageError, match="2 images are named 'P0001'"):
-        write_task1(out, FOUND, CLASSES, twice)
+        write_task1(out, [FOUND], CLASSES, twice)
     with pytest.raises(UsageError, match="has a space"):
-        write_task1(out, FOUND, CLASSES, (ImageRecord(1, "a b.png", 9, 9),))
+        write_task1(out, [FOUND], CLASSES, (ImageRecord(1, "a b.png", 9, 9),))
     with pytest.raises(UsageError, match="cannot be a file name"):
-        write_task1(out, FOUND, (Category(0, "a/b"),), IMAGES)
+        write_task1(out, [FOUND], (Category(0, "a/b"),), IMAGES)
     with pytest.raises(UsageError, match="Windows allows no"):
-        write_task1(out, FOUND, (Category(0, "a:b"),), IMAGES)
+        write_task1(out, [FOUND], (Category(0, "a:b"),), IMAGES)
     assert not out.exists()

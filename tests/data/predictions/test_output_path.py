@@ -25,7 +25,7 @@ def detections(count: int) -> Detections:
 def test_own_predictions_may_be_replaced(tmp_path: Path, ending: str, count: int) -> None:
     path, categories = tmp_path / f"a{ending}", (Category(1, "ship"),)
     if ending == ".zip":
-        write_task1(path, detections(count), categories, [ImageRecord(1, "a.png", 9, 9)])
+        write_task1(path, [detections(count)], categories, [ImageRecord(1, "a.png", 9, 9)])
     else:
         write_predictions(path, detections(count), categories)
     assert is_predictions(path)

@@ -58,7 +58,7 @@ def test_our_own_zip(tmp_path: Path) -> None:
     detections = Detections(
         np.array([8, 7]), np.array([0, 1]), np.array([0.5, 0.25]), obb_to_xywh(obb), obb
     )
-    write_task1(path, detections, known.categories, known.images)
+    write_task1(path, [detections], known.categories, known.images)
     found = read_predictions(path, known)
     assert found.image_ids.tolist() == [7, 8]  # class by class in the files' order
     assert found.labels.tolist() == [1, 0]

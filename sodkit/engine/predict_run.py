@@ -1,0 +1,116 @@
+"""Prediction into a file, image by image, that goes on where it was ended."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from sodkit._version import __version__
+from sodkit.data.images.pixel_source import OpenImage
+from sodkit.data.left_out import LeftOut
+from sodkit.engine.checkpoint import Checkpoint
+from sodkit.engine.journal import Journal
+from sodkit.engine.predict import predict_each
+from sodkit.engine.predict_options import PredictOptions
+from sodkit.engine.targets import Targets
+from sodkit.errors import DataError
+
+_IDLE = ("readers",)
+"""Options that the results do not depend on."""
+
+
+def run_identity(
+    checkpoint: Path, targets: Targets, options: PredictOptions, device: torch.device
+) -> dict[str, str]:
+    """Return what predictions depend on, by name: the same again gives the same file.
+
+    Args:
+        checkpoint: the file.
+        targets: images and classes; an image file counts by name, length and time of change.
+        options: windows and merging.
+        device: numbers differ between kinds of devices in their last bits.
+    """
+    with checkpoint.open("rb") as file:
+        weights = hashlib.file_digest(file, "sha256").hexdigest()
+    own = {**asdict(options), "keep": options.keep.model_dump()}
+    for name in _IDLE:
+        del own[name]
+    return {
+        "checkpoint": weights,
+        "images": _digest([_image_state(targets.folder / i.file_name) for i in targets.images]),
+        "records": _digest([asdict(image) for image in targets.images]),
+        "classes": _digest([[asdict(c) for c in targets.categories], targets.labels]),
+        "options": json.dumps(own, sort_keys=True),
+        "device": device.type,
+        "version of sodkit": __version__,
+    }
+
+
+def _image_state(path: Path) -> list[object]:
+    try:
+        state = path.stat()
+    except OSError:
+        return [str(path)]
+    return [str(path), state.st_size, state.st_mtime_ns]
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def predict_into(
+    journal: Journal,
+    loaded: Checkpoint,
+    targets: Targets,
+    *,
+    device: torch.device,
+    options: PredictOptions,
+    left: LeftOut,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    open_image: OpenImage | None = None,
+) -> Targets:
+    """Predict on the images that a journal lacks, and add each as soon as it is done.
+
+    Args:
+        journal: of these images.
+        loaded: the checkpoint.
+        targets: what to predict on.
+        device: where to compute.
+        options: windows and merging.
+        left: collects the images that cannot be read, or raises.
+        progress: called with (images done, images in all).
+        open_image: gives the pixels of an image; None: it is a file in the targets' folder.
+
+    Returns:
+        the targets that could be read.
+
+    Raises:
+        DataError: an image that cannot be read and may not be left out, or none can be read.
+        ModelError: the detector returns what cannot be.
+        SodkitError: the disk is full.
+    """
+    images, classes = targets.images, len(loaded.categories)
+    bad: list[int] = []
+    for image, found in zip(images, journal.results(), strict=False):
+        if isinstance(found, DataError):
+            left.image(found)
+            bad.append(image.id)
+    stream = predict_each(
+        loaded.detector, loaded.recipe, images, targets.folder, device=device, options=options,
+        classes=classes, first=journal.done, open_image=open_image,
+    )  # fmt: skip
+    for image, found in stream:
+        if isinstance(found, DataError):
+            left.image(found)
+            bad.append(image.id)
+        elif options.proposals is None:
+            found = targets.chosen(found, classes)
+        journal.add(found)
+        progress(journal.done, len(images))
+    left.check_some_left(len(images) - len(bad), len(images))
+    return targets.without(bad)
