@@ -26,6 +26,7 @@ LAYERS = (
         "outputs",
         "private_file",
         "settings",
+        "shares",
         "threads",
         "yaml_text",
     },

@@ -11,6 +11,9 @@ from typing import Self
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+from sodkit.data.step import WHOLE, Step
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +65,7 @@ class Batch:
         scales: resize factors (x, y) of each image, resized = patch * scale.
         targets: ground truth of each image; empty at prediction.
         image_ids: ids of the images, to name them in messages.
+        step: the training step that the images belong to.
     """
 
     images: Tensor
@@ -69,6 +73,7 @@ class Batch:
     scales: tuple[tuple[float, float], ...]
     targets: tuple[Target, ...] = ()
     image_ids: tuple[int, ...] = ()
+    step: Step = WHOLE
 
     @property
     def padded(self) -> tuple[int, int]:
@@ -89,6 +94,21 @@ class Batch:
     def to(self, device: torch.device) -> Self:
         """Move to ``device``; from pinned memory the host does not wait for it."""
         return self.each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def part(self, images: range) -> Self:
+        """Return some of the images, with as much padding as before."""
+        rows = slice(images.start, images.stop)
+        return replace(
+            self, images=self.images[rows], sizes=self.sizes[rows], scales=self.scales[rows],
+            targets=self.targets[rows], image_ids=self.image_ids[rows],
+        )  # fmt: skip
+
+    def padded_to(self, height: int, width: int) -> Self:
+        """Return the batch with more padding, right and bottom."""
+        if self.padded == (height, width):
+            return self
+        more = (0, width - self.padded[1], 0, height - self.padded[0])
+        return replace(self, images=F.pad(self.images, more))
 
     def pin_memory(self) -> Self:
         """Copy to pinned memory: torch's loader calls it where there is a GPU."""

@@ -6,15 +6,12 @@ epoch, index). So a run goes on from between any two steps without repeating wha
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor, nn
 
 from sodkit.data.batches import Batch
 from sodkit.data.records import Category
@@ -22,17 +19,14 @@ from sodkit.data.samples.loader import Batches, WorkerGoneError
 from sodkit.data.samples.normalise import normalised
 from sodkit.engine import checkpoint as ckpt
 from sodkit.engine.average import Average, averaged
-from sodkit.engine.check_output import check_losses
-from sodkit.engine.device import autocast
 from sodkit.engine.freezing import set_training
 from sodkit.engine.log import Row, RunLog
 from sodkit.engine.metadata import Progress
 from sodkit.engine.optimizer import set_rate
 from sodkit.engine.saving import StateSaver
 from sodkit.engine.stopping import Stopping
-from sodkit.errors import SodkitError
+from sodkit.engine.train_step import Share, Trained, train_step
 from sodkit.models.detector import DetectorModule
-from sodkit.models.parts.sampling import Shuffle, random_order
 from sodkit.settings import Recipe
 
 Validate = Callable[[DetectorModule], dict[str, float | None]]
@@ -74,11 +68,9 @@ class Loop:
 
     recipe: Recipe
     categories: tuple[Category, ...]
-    detector: DetectorModule
-    optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
+    trained: Trained
     batches: Batches
-    log: RunLog
+    log: RunLog | None
     files: RunFiles
     saver: StateSaver
     stopping: Stopping
@@ -87,6 +79,16 @@ class Loop:
     on_step: Callable[[StepReport], None]
     on_epoch: Callable[[Row], None]
     say: Callable[[str], None]
+
+    @property
+    def detector(self) -> DetectorModule:
+        """What is trained."""
+        return self.trained.detector
+
+    @property
+    def first(self) -> bool:
+        """This is the process that writes."""
+        return self.trained.world.first
 
 
 def run_epochs(loop: Loop, done: Progress) -> None:
@@ -100,8 +102,9 @@ def run_epochs(loop: Loop, done: Progress) -> None:
         with loop.stopping.held():
             done = _train_epoch(loop, done)
             with averaged(loop.average):
-                ckpt.save_checkpoint(loop.files.last, loop.detector, loop.recipe, loop.categories)
+                _save_checkpoint(loop, loop.files.last)
             loop.saver.save(done)
+            _agree(loop)
         done = _finish_epoch(loop, done)
     if loop.average is not None:
         loop.average.exchange()
@@ -144,12 +147,26 @@ def _finish_epoch(loop: Loop, done: Progress) -> Progress:
             stale += 1
             if value is not None and (best is None or value > best):
                 best, stale = float(value), 0
-                ckpt.save_checkpoint(loop.files.best, loop.detector, loop.recipe, loop.categories)
+                _save_checkpoint(loop, loop.files.best)
     done = done.model_copy(update={"best": best, "stale": stale, "unvalidated": None})
-    loop.log.epoch(row)  # before the state: an epoch that is done would never be logged again
+    if loop.log is not None:
+        loop.log.epoch(row)  # before the state: an epoch that is done would never be logged again
     loop.saver.save(done)
     loop.on_epoch(row)
     return done
+
+
+def _agree(loop: Loop) -> None:
+    """Let a signal that came to one process end all of them after the same step."""
+    world = loop.trained.world
+    if world.size > 1:
+        asked = int(world.most(torch.tensor(loop.stopping.asked or 0)))
+        loop.stopping.asked = asked or None
+
+
+def _save_checkpoint(loop: Loop, path: Path) -> None:
+    if loop.first:
+        ckpt.save_checkpoint(path, loop.detector, loop.recipe, loop.categories)
 
 
 def _train_epoch(loop: Loop, done: Progress) -> Progress:
@@ -170,6 +187,7 @@ def _train_epoch(loop: Loop, done: Progress) -> Progress:
             sums = {k: done.sums.get(k, 0.0) + value / count for k, value in losses.items()}
             passed = {"step": done.step + 1, "sums": sums, "seconds": time.perf_counter() - began}
             done = done.model_copy(update=passed)
+            _agree(loop)
             if loop.stopping.asked is not None:
                 break
             if done.step < count:
@@ -192,58 +210,12 @@ def _logged_step(
     schedule, count = loop.recipe.schedule, len(loop.batches)
     step, steps = epoch * count + number, count * schedule.epochs
     device = next(loop.detector.parameters()).device
-    rate = set_rate(loop.optimizer, schedule, epoch=epoch, step=step, steps=steps)
+    rate = set_rate(loop.trained.optimizer, schedule, epoch=epoch, step=step, steps=steps)
     batch = normalised(batch.to(device), loop.recipe.input)
-    losses = _train_step(loop, batch, _seeded(loop.recipe.seed, step))
+    losses = train_step(loop.trained, Share(batch, step, loop.batches.images(number)))
     if loop.average is not None:
         loop.average.update(step)
-    loop.log.step({"epoch": epoch + 1, "step": step + 1, "lr": rate, **losses})
+    if loop.log is not None:
+        loop.log.step({"epoch": epoch + 1, "step": step + 1, "lr": rate, **losses})
     loop.on_step(StepReport(epoch, schedule.epochs, step, steps, losses, rate))
     return losses, rate
-
-
-def _train_step(loop: Loop, batch: Batch, shuffle: Shuffle) -> dict[str, float]:
-    """Forward, backward, update; return the losses and their sum as ``loss``."""
-    schedule, optimizer, scaler = loop.recipe.schedule, loop.optimizer, loop.scaler
-    with autocast(batch.images.device, schedule.precision):
-        losses = check_losses(loop.detector, loop.detector(batch, shuffle))
-        total = torch.stack([value.float() for value in losses.values()]).sum()
-    values = torch.stack([*(v.detach().float() for v in losses.values()), total.detach()])
-    named = dict(zip([*losses, "loss"], values.tolist(), strict=True))
-    _check_finite(named, batch)
-    optimizer.zero_grad(set_to_none=True)
-    scaler.scale(total).backward()  # type: ignore[no-untyped-call]
-    if schedule.clip is not None:
-        scaler.unscale_(optimizer)
-        nn.utils.clip_grad_norm_(_parameters(optimizer), schedule.clip)
-    scaler.step(optimizer)
-    scaler.update()
-    return named
-
-
-def _parameters(optimizer: torch.optim.Optimizer) -> Iterable[Tensor]:
-    return (parameter for group in optimizer.param_groups for parameter in group["params"])
-
-
-def _check_finite(losses: dict[str, float], batch: Batch) -> None:
-    """Raise naming the images if a loss is NaN or infinite."""
-    bad = [name for name, value in losses.items() if not np.isfinite(value)]
-    if bad:
-        raise SodkitError(
-            f"training diverged: {', '.join(bad)} is not finite on the images with ids "
-            f"{', '.join(map(str, batch.image_ids))}",
-            hint="lower schedule.lr, lengthen schedule.warmup, or look at these images' boxes",
-        )
-
-
-def _seeded(seed: int, step: int) -> Shuffle:
-    """Return what a step's sampling is drawn by, and seed the generators of the whole process.
-
-    Our detectors draw by nothing else; one from outside may have dropout.
-    """
-    state = np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0]
-    number = int(state >> np.uint64(1))
-    random.seed(number)
-    np.random.seed(number % 2**32)
-    torch.manual_seed(number)
-    return random_order(torch.Generator().manual_seed(number))

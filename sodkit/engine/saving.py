@@ -11,6 +11,7 @@ from sodkit.engine import checkpoint as ckpt
 from sodkit.engine.average import Average
 from sodkit.engine.metadata import Progress, RunInfo
 from sodkit.engine.optimizer import note_scale
+from sodkit.engine.world import ALONE, World
 from sodkit.models.detector import DetectorModule
 from sodkit.settings import Schedule
 
@@ -26,6 +27,7 @@ class StateSaver:
         schedule: after how many steps and minutes a state is due.
         run: what is trained on which data, which resuming compares.
         average: of the parameters, None: there is none.
+        world: the processes; only the first one writes.
     """
 
     def __init__(
@@ -37,7 +39,9 @@ class StateSaver:
         schedule: Schedule,
         run: RunInfo | None = None,
         average: Average | None = None,
+        world: World = ALONE,
     ) -> None:
+        self._writes = world.first
         self._path, self._run = path, run
         self._average = average
         self._detector, self._optimizer, self._scaler = detector, optimizer, scaler
@@ -46,6 +50,8 @@ class StateSaver:
 
     def save(self, done: Progress) -> None:
         """Write the state; ``done`` is how far the run is."""
+        if not self._writes:
+            return
         noted = note_scale(self._scaler, done)
         average = None if self._average is None else self._average.tensors
         ckpt.save_state(self._path, self._detector, self._optimizer, noted, self._run, average)

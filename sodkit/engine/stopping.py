@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
+from sodkit.engine.world import ALONE, World
 from sodkit.errors import TerminatedError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -24,12 +25,15 @@ class Stopping:
 
     Args:
         say: called with a sentence when a signal is held back.
+        world: with several processes a further signal does not end the run at once: ``torchrun``
+            passes on what the terminal has sent already, and kills what does not end in 30 s.
 
     Attributes:
         asked: the signal that was held back, None: none came.
     """
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[str], None], world: World = ALONE) -> None:
+        self._patient = world.size > 1
         self.asked: int | None = None
         self._say = say
         self._held = False
@@ -80,7 +84,10 @@ class Stopping:
             os.kill(os.getpid(), number)
             return
         again, self.asked = self.asked is not None, number
+        if again and self._patient and self._held:
+            return
         if again or not self._held:
             self.end()
         with suppress(RuntimeError):  # the signal came in the middle of another line's output
-            self._say("stopping after this step and saving the state; once more stops at once")
+            at_once = "" if self._patient else "; once more stops at once"
+            self._say(f"stopping after this step and saving the state{at_once}")

@@ -6,7 +6,8 @@ The learning rate, the order of images, the flips and all sampling inside the de
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,8 @@ from sodkit.engine.optimizer import make_optimizer, make_scaler, restore_scale
 from sodkit.engine.same_run import check_same_run, run_info
 from sodkit.engine.saving import StateSaver
 from sodkit.engine.stopping import Stopping
+from sodkit.engine.train_step import Trained
+from sodkit.engine.world import ALONE, World
 from sodkit.errors import DataError, ModelError, UsageError
 from sodkit.files import write_text
 from sodkit.models.detector import DetectorModule
@@ -86,6 +89,7 @@ def train(
     say: Callable[[str], None] = lambda message: None,
     detector: nn.Module | None = None,
     init: Path | None = None,
+    world: World = ALONE,
 ) -> DetectorModule:
     """Train a detector; checkpoints, recipe and logs go to ``out``.
 
@@ -109,6 +113,7 @@ def train(
         detector: one from outside to train, with the two methods of ``Detector``; None: the
             recipe's. Its checkpoints say ``kind: outside``.
         init: a checkpoint to begin with, its classes may be others; ``say`` gets what was taken.
+        world: the processes that train together; each one calls this, and the first one writes.
 
     Returns:
         the trained detector.
@@ -121,30 +126,28 @@ def train(
         KeyboardInterrupt, TerminatedError: Ctrl-C, SIGTERM.
     """
     recipe = recipe if detector is None else with_outside(recipe, detector)
+    check_batch(recipe, world)
     check_patience(recipe, validated=validate is not None)
-    schedule, files, stopping = recipe.schedule, RunFiles.of(out), Stopping(say)
+    schedule, files = recipe.schedule, RunFiles.of(out)
     dataset = training_set(recipe, annotations, images)
     run = run_info(recipe, annotations, validation)
     if resume:
         check_same_run(ckpt.load_run(files.state), run, out)
-    batches = Batches(
-        dataset, recipe.input, batch=schedule.batch, seed=recipe.seed, workers=workers,
-        repeats=dataset.repeats(schedule),
-    )  # fmt: skip
+    batches = _batches(dataset, recipe, workers, world)
     known, init = annotations.categories, None if resume else init
     pretrained = not resume and init is None
     trained = new_detector(recipe, len(known), device, given=detector, pretrained=pretrained)
     _initialise(trained, recipe, known, init, say)
-    optimizer, average, done = _begin(trained, recipe, files.state if resume else None)
-    _check_place(done, len(batches), files.state)
+    state = files.state if resume else None
+    optimizer, average, done = _begin(trained, recipe, state, len(batches))
     scaler = restore_scale(make_scaler(schedule, device), done)
-    saver = StateSaver(files.state, trained, optimizer, scaler, schedule, run, average)
-    write_text(out / "recipe.yaml", dump_recipe(recipe))
-    deterministic = reproducible(schedule.deterministic)
-    with stopping.handling(), deterministic, _log(out, done, len(batches)) as log:
+    saver = StateSaver(files.state, trained, optimizer, scaler, schedule, run, average, world)
+    step = Trained.of(trained, optimizer, scaler, schedule, recipe.seed, world)
+    log_here, stopping = _log(recipe, out, done, len(batches), world), Stopping(say, world)
+    with stopping.handling(), reproducible(schedule.deterministic), log_here as log:
         loop = Loop(
-            recipe, known, trained, optimizer, scaler, batches, log, files, saver,
-            stopping, average, validate, on_step, on_epoch, say,
+            recipe, known, step, batches, log, files, saver, stopping, average, validate, on_step,
+            on_epoch, say,
         )  # fmt: skip
         on_start(_start_report(loop, annotations, out, len(dataset), done))
         run_epochs(loop, done)
@@ -164,10 +167,23 @@ def _initialise(
             say(sentence)
 
 
+def _batches(dataset: TrainingSet, recipe: Recipe, workers: int, world: World) -> Batches:
+    """Return this process's share of the batches."""
+    schedule = recipe.schedule
+    return Batches(
+        dataset, recipe.input, batch=schedule.batch, seed=recipe.seed, workers=workers,
+        repeats=dataset.repeats(schedule), rank=world.rank, parts=world.size,
+    )  # fmt: skip
+
+
 def _begin(
-    detector: DetectorModule, recipe: Recipe, state: Path | None
+    detector: DetectorModule, recipe: Recipe, state: Path | None, steps: int
 ) -> tuple[torch.optim.Optimizer, Average | None, Progress]:
-    """Return optimiser, average and place of a run that begins, or goes on from its ``state``."""
+    """Return optimiser, average and place of a run that begins, or goes on from its ``state``.
+
+    Raises:
+        ModelError: the state is of a step that an epoch of so many ``steps`` does not have.
+    """
     schedule = recipe.schedule
     freeze(detector, schedule.freeze)
     optimizer = make_optimizer(detector, schedule)
@@ -175,7 +191,10 @@ def _begin(
     if state is None:
         return optimizer, average, Progress()
     means = None if average is None else average.tensors
-    return optimizer, average, ckpt.load_state(state, detector, optimizer, means)
+    done = ckpt.load_state(state, detector, optimizer, means)
+    if done.step >= steps:
+        raise ModelError(f"is of step {done.step} of an epoch of {steps}", where=state)
+    return optimizer, average, done
 
 
 def training_set(recipe: Recipe, annotations: Annotations, images: Path) -> TrainingSet:
@@ -202,16 +221,34 @@ def check_patience(recipe: Recipe, *, validated: bool) -> None:
         )
 
 
-def _check_place(done: Progress, steps: int, state: Path) -> None:
-    """Raise ModelError if a state is of a step that the epoch does not have."""
-    if done.step >= steps:
-        raise ModelError(f"is of step {done.step} of an epoch of {steps}", where=state)
+def check_batch(recipe: Recipe, world: World) -> None:
+    """Raise UsageError if there are more processes than images a step."""
+    batch = recipe.schedule.batch
+    if batch < world.size:
+        raise UsageError(
+            f"{world.size} processes divide the {batch} images of a step: some would have none",
+            where="schedule.batch",
+            hint=f"start at most {batch} processes, or give --set schedule.batch={world.size} "
+            "or more; the learning rate is for all images of a step",
+        )
 
 
-def _log(out: Path, done: Progress, steps: int) -> RunLog:
-    """Return the log of a run, without the rows that come again."""
+@contextmanager
+def _log(
+    recipe: Recipe, out: Path, done: Progress, steps: int, world: World
+) -> Iterator[RunLog | None]:
+    """Write the recipe and open the log of a run, without the rows that come again.
+
+    Yields:
+        the log; None in all processes but the first: they write nothing.
+    """
+    if not world.first:
+        yield None
+        return
+    write_text(out / "recipe.yaml", dump_recipe(recipe))
     logged = done.epoch - (done.unvalidated is not None)
-    return RunLog(out, steps=done.epoch * steps + done.step, epochs=logged)
+    with RunLog(out, steps=done.epoch * steps + done.step, epochs=logged) as log:
+        yield log
 
 
 def _start_report(

@@ -48,7 +48,7 @@ class Cfinet(Rcnn):
         # R-CNN head, on proposals drawn for training: RoIAlign on the pyramid, classes, boxes.
         proposals = self.crpn.select(stages, batch)
         seen = self.see(pyramid, self.roi.sample(proposals, batch.targets, shuffle))
-        losses |= self.roi.losses(seen.output, seen.rois, batch.targets)  # cls, reg
+        losses |= self.roi.losses(seen.output, seen.rois, batch)  # cls, reg
 
         # Feature imitation: objects that the head sees poorly learn from exemplars.
         return losses | self.imitate(seen, pyramid, batch, shuffle)  # imitation

@@ -30,7 +30,9 @@ class Detector(Protocol):
     def forward(self, batch: Batch, shuffle: Shuffle) -> dict[str, Tensor]:
         """Return the weighted losses by name, each a scalar; their sum is minimised.
 
-        Every parameter that is trained gets a gradient, of images without objects too.
+        Every parameter that is trained gets a gradient, of images without objects too. A loss is
+        a sum divided by ``batch.step.total(count)``: the count over all processes and parts of
+        the step. One that never asks for it is taken as the mean over the images of the batch.
 
         Args:
             batch: images with targets.

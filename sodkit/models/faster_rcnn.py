@@ -42,7 +42,7 @@ class FasterRcnn(Rcnn):
         losses: dict[str, Tensor] = self.rpn.losses(scored, batch, shuffle)
         proposals = self.rpn.select(scored, batch)
         seen = self.see(pyramid, self.roi.sample(proposals, batch.targets, shuffle))
-        losses |= self.roi.losses(seen.output, seen.rois, batch.targets)
+        losses |= self.roi.losses(seen.output, seen.rois, batch)
         return losses | self.imitate(seen, pyramid, batch, shuffle)
 
     @property

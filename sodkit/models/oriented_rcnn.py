@@ -30,7 +30,7 @@ class OrientedRcnn(Rcnn):
         scored = self.rpn(pyramid, batch)
         losses: dict[str, Tensor] = self.rpn.losses(scored, batch, shuffle)
         rois = self.roi.sample(self.rpn.select(scored, batch), batch.targets, shuffle)
-        return losses | self.roi.losses(self.see(pyramid, rois).output, rois, batch.targets)
+        return losses | self.roi.losses(self.see(pyramid, rois).output, rois, batch)
 
     @property
     def proposer(self) -> OrientedRpn:

@@ -94,7 +94,7 @@ class Rcnn(DetectorModule):
         )
         rows = Rows.of(seen.rois, seen.features, seen.compressed, seen.output.logits, iou)
         pool = partial(self.roi.pool, pyramid)
-        loss = self.imitation.loss(rows, Truth.of(batch.targets), pool, shuffle)
+        loss = self.imitation.loss(rows, Truth.of(batch.targets), pool, shuffle, batch.step)
         return {"loss_imitation": loss}
 
     def _prepare(self, features: Tensor) -> tuple[Tensor, Tensor | None]:

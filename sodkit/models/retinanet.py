@@ -79,7 +79,8 @@ class RetinaNet(DetectorModule):
             reg = reg + F.l1_loss(deltas[image, rows], wanted, reduction="sum")
             cls = cls + losses.focal(logits[image], gt, target.labels, self.config.focal)
             count += max(1, len(rows))
-        return {"loss_cls": cls / count, "loss_reg": reg / count * self.config.regression_weight}
+        total = batch.step.total(count)
+        return {"loss_cls": cls / total, "loss_reg": reg / total * self.config.regression_weight}
 
     def match(self, grid: Tensor, target: Target, size: tuple[int, int]) -> Tensor:
         """Return the match (A,) of every anchor of an image of ``size`` (height, width)."""

@@ -49,7 +49,12 @@ class Schedule(Settings):
     """Optimisation (release; the paper gives lr, steps, momentum, decay)."""
 
     epochs: Count = 12
-    batch: Count = 4
+    batch: Count = Field(4, description="images a step, divided over the processes")
+    accumulate: Count = Field(
+        1,
+        description="parts that a process's images go through the detector in, one after the "
+        "other: less memory, more time, the same result",
+    )
     lr: Positive = 0.01
     momentum: Share = 0.9
     weight_decay: float = 1e-4

@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from sodkit.data.records import Annotations
-from sodkit.engine.loop import StepReport, _seeded
+from sodkit.engine.loop import StepReport
 from sodkit.engine.train import train
+from sodkit.engine.train_step import seeded
 from sodkit.errors import SodkitError, TerminatedError
 from sodkit.models.detector import DetectorModule
 from sodkit.settings import Recipe
@@ -72,7 +73,7 @@ def test_generators_of_the_process_follow_from_seed_and_step() -> None:
     """A detector from outside may draw from them."""
 
     def drawn(seed: int, step: int) -> tuple[object, ...]:
-        shuffle = _seeded(seed, step)
+        shuffle = seeded(seed, step)
         order = tuple(shuffle(5).tolist())
         return float(torch.rand(1)), float(np.random.rand()), random.random(), order
 

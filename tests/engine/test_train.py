@@ -269,7 +269,7 @@ def test_an_overflow_of_the_scaled_loss_costs_a_step_and_halves_the_scale(
         seen.append(torch.cat([p.detach().flatten() for p in detector.parameters()]))
         return losses
 
-    monkeypatch.setattr("sodkit.engine.loop.check_losses", noted)
+    monkeypatch.setattr("sodkit.engine.train_step.check_losses", noted)
     reports: list[StepReport] = []
     train(recipe, *data, tmp_path, device=CPU, workers=0, on_step=reports.append)
     assert all(np.isfinite(value) for report in reports for value in report.losses.values())

@@ -165,8 +165,8 @@ def test_copies_move_by_their_own_sides_and_stay_with_their_object():
 
 
 class CountsAll(Imitation):
-    def average(self, each, counted, image):
-        return super().average(each, torch.ones_like(counted), image)
+    def average(self, each, counted, image, *step):
+        return super().average(each, torch.ones_like(counted), image, *step)
 
 
 def check_only_objects_with_positives_count(kind):
@@ -353,8 +353,12 @@ def test_the_first_anchors_are_trained(monkeypatch):
 
 
 class PlainMean(Imitation):
-    def loss(self, rows, truth, pool, shuffle):
-        return super().loss(rows, truth, pool, shuffle) if len(truth.boxes) else truth.boxes.mean()
+    def loss(self, rows, truth, pool, shuffle, step):
+        return (
+            super().loss(rows, truth, pool, shuffle, step)
+            if len(truth.boxes)
+            else truth.boxes.mean()
+        )
 
 
 def check_images_without_objects(kind):

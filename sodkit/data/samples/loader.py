@@ -28,6 +28,7 @@ from sodkit.data.samples.patch_dataset import Key, Sample, TrainingSet, collate
 from sodkit.data.samples.repeats import draw_copies, epoch_length
 from sodkit.errors import SodkitError, UsageError
 from sodkit.settings import Input
+from sodkit.shares import share
 
 SOCKET_NAME = 107
 """Bytes that the name of a Unix socket may have."""
@@ -66,11 +67,22 @@ class EpochBatches(Sampler[list[Key]]):
         batch: samples a batch.
         seed: of the order.
         repeats: (count,) how often an epoch takes each image on average; None: once.
+        rank: which of ``parts`` processes the batches are for: each gets its share of every batch,
+            and where there is no image for it, the batch's first one as a stand-in.
+        parts: how many processes.
     """
 
     def __init__(
-        self, count: int, batch: int, *, seed: int, repeats: FloatArray | None = None
+        self,
+        count: int,
+        batch: int,
+        *,
+        seed: int,
+        repeats: FloatArray | None = None,
+        rank: int = 0,
+        parts: int = 1,
     ) -> None:
+        self._rank, self._parts = rank, parts
         self._batch, self._seed, self._repeats = batch, seed, repeats
         self._images = count
         self._count = count if repeats is None else epoch_length(repeats)
@@ -82,7 +94,13 @@ class EpochBatches(Sampler[list[Key]]):
     def __iter__(self) -> Iterator[list[Key]]:
         keys = self._keys()
         for start in range(self.start * self._batch, self._count, self._batch):
-            yield keys[start : start + self._batch]
+            batch = keys[start : start + self._batch]
+            mine = share(len(batch), self._rank, self._parts)
+            yield batch[mine.start : mine.stop] or batch[:1]
+
+    def images(self, number: int) -> int:
+        """Return how many images batch ``number`` has, over all processes."""
+        return min(self._batch, self._count - number * self._batch)
 
     def _keys(self) -> list[Key]:
         """Return the keys of all samples of the epoch, in its order."""
@@ -105,7 +123,8 @@ class Batches:
         batch: samples a batch; the last one of an epoch may be smaller.
         seed: of the order.
         repeats: how often an epoch takes each image on average; None: once.
-        workers: processes, 0 to read in this one.
+        rank, parts: see ``EpochBatches``.
+        workers: worker processes, 0 to read in this one.
 
     Raises:
         UsageError: the folder for temporary files has too long a name for worker processes.
@@ -120,10 +139,14 @@ class Batches:
         seed: int,
         workers: int,
         repeats: FloatArray | None = None,
+        rank: int = 0,
+        parts: int = 1,
     ) -> None:
         if workers > 0:
             _check_socket_name()
-        self._sampler = EpochBatches(len(dataset), batch, seed=seed, repeats=repeats)
+        self._sampler = EpochBatches(
+            len(dataset), batch, seed=seed, repeats=repeats, rank=rank, parts=parts
+        )
         self._loader = DataLoader(
             _Carrying(dataset),
             batch_sampler=self._sampler,
@@ -136,6 +159,10 @@ class Batches:
 
     def __len__(self) -> int:
         return len(self._sampler)
+
+    def images(self, number: int) -> int:
+        """Return how many images batch ``number`` has, over all processes."""
+        return self._sampler.images(number)
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of ``epoch``, from number ``start`` on.

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from sodkit.models.parts.sampling import Shuffle
+from sodkit.models.parts.sampling import Shuffle, of_image
 
 _DIGITS = 4
 
@@ -19,7 +19,8 @@ def seeded(shuffle: Shuffle, device: torch.device) -> Iterator[None]:
     Samplers and dropout of other libraries draw from the global generator: so they too follow
     from the seed, epoch and step of a training.
     """
-    seed = 0
+    # by the batch's first image: processes that have other images draw differently
+    shuffle, seed = of_image(shuffle, 0), 0
     for _ in range(_DIGITS):
         seed = seed * 1024 + int(shuffle(1024)[0])
     with torch.random.fork_rng([device] if device.type == "cuda" else []):

@@ -13,7 +13,7 @@ from torch import Tensor
 from sodkit.models.kernels.blocks import blocks
 from sodkit.models.kernels.constants import constant
 from sodkit.models.parts.coders import centre_and_size
-from sodkit.models.parts.sampling import Shuffle
+from sodkit.models.parts.sampling import Shuffle, of_image
 from sodkit.settings.two_stage import Imitation
 
 LOW, MIDDLE, HIGH = 0, 1, 2
@@ -94,15 +94,15 @@ def choose(objects: Objects, samples: Samples, config: Imitation, shuffle: Shuff
 
     Positives are exemplars of its class, or its own copies if its quality is high; negatives are
     samples of other labels from its image, and exemplars, up to ``config.samples`` in all. All
-    objects of a batch draw by one permutation: each draw is uniform, and few exemplars are needed.
+    objects of an image draw by one permutation (``order``): each draw is uniform.
 
     Args:
         objects: G of them.
         samples: P candidates.
         config: sample numbers.
-        shuffle: draws the permutation.
+        shuffle: draws the permutations.
     """
-    turn = shuffle(len(samples.labels)).to(samples.labels.device, non_blocking=True)
+    turn = order(samples.image, shuffle).to(samples.labels.device, non_blocking=True)
     turned = Samples(samples.labels[turn], samples.image[turn], samples.source[turn])
     shape = len(objects.labels), config.samples
     columns = turn.new_zeros(shape)
@@ -117,6 +117,31 @@ def choose(objects: Objects, samples: Samples, config: Imitation, shuffle: Shuff
         columns[here], found[here] = turn[column], True
         positive[here] = positives[row, column]
     return Chosen(columns, found, positive)
+
+
+def order(image: Tensor, shuffle: Shuffle) -> Tensor:
+    """Return a permutation (P,), on the host, in which the samples are offered to objects.
+
+    To an object its image's samples and the exemplars are offered. Their order is uniform, and
+    follows from the image's own draw, whichever images are in the batch with it. The exemplars
+    follow each other alike for all images: so those that are chosen are few.
+
+    Args:
+        image: (P,) int64 the image of each sample, ``EXEMPLAR`` for exemplars.
+        shuffle: draws the permutations.
+    """
+    image = image.cpu()
+    exemplars = torch.nonzero(image == EXEMPLAR)[:, 0]
+    exemplars = exemplars[shuffle(len(exemplars))]
+    # an image's sample that comes after k exemplars is at 2k, the exemplar number k at 2k + 1
+    who, place = [exemplars], [2 * torch.arange(len(exemplars)) + 1]
+    for number in range(int(image.max()) + 1 if len(image) else 0):
+        own = torch.nonzero(image == number)[:, 0]
+        drawn = of_image(shuffle, number)(len(own) + len(exemplars))
+        mine = drawn < len(own)
+        who.append(own[drawn[mine]])
+        place.append(2 * (~mine).cumsum(0)[mine])
+    return torch.cat(who)[torch.cat(place).argsort(stable=True)]
 
 
 def _masks(

@@ -110,9 +110,7 @@ class Crpn(nn.Module):
         """Return ``loss_coarse_reg, loss_fine_cls, loss_fine_reg``, weighted (paper Eq. 2)."""
         c = self.config
         coarse = self.coarse_loss(output.coarse, batch)
-        cls, reg = sampled_losses(
-            output.fine, batch.targets, c.fine, shuffle, self._fine_regression
-        )
+        cls, reg = sampled_losses(output.fine, batch, c.fine, shuffle, self._fine_regression)
         return {
             "loss_coarse_reg": coarse,
             "loss_fine_cls": cls * c.classification_weight,
@@ -159,6 +157,6 @@ class Crpn(nn.Module):
             positives += len(rows)
         total = total * self.config.regression_weight
         if self.config.coarse_normalizer == "positives":
-            return total / max(1, positives)
-        count = deltas.shape[0] * deltas.shape[1]
+            return total / batch.step.total(positives)
+        count = batch.step.total(deltas.shape[0] * deltas.shape[1])
         return total * self.config.coarse_normalizer / count

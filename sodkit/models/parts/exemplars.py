@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from sodkit.models.kernels.constants import constant
@@ -65,34 +64,3 @@ class Exemplars(nn.Module):
         new = features.detach()[constant(list(rows.values()), labels)]
         self.features[label, slot] = new.flatten(1).to(self.features.dtype)
         self.pushed.copy_(constant(pushed, self.pushed))
-
-
-@torch.no_grad()
-def from_all_ranks(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what all processes of a distributed run give, rank by rank; alone, what is given.
-
-    So every process pushes the same and holds the same exemplars. All processes must call it, also
-    those that have nothing to give. Wrap the detector in DistributedDataParallel with
-    ``broadcast_buffers=False``: there is nothing to broadcast.
-
-    Args:
-        features: (N, *shape), N as the process likes.
-        labels: (N,) int64.
-    """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-        return features, labels
-    counts = [labels.new_zeros(1) for _ in range(dist.get_world_size())]
-    dist.all_gather(counts, labels.new_tensor([len(labels)]))
-    most = max(int(count) for count in counts)
-    if most == 0:
-        return features, labels
-    return _gathered(features, counts, most), _gathered(labels, counts, most)
-
-
-def _gathered(rows: Tensor, counts: list[Tensor], most: int) -> Tensor:
-    """Return the rows of all processes; ``counts`` of them each, sent padded to ``most``."""
-    padded = rows.new_zeros((most, *rows.shape[1:]))
-    padded[: len(rows)] = rows
-    parts = [torch.empty_like(padded) for _ in counts]
-    dist.all_gather(parts, padded)
-    return torch.cat([part[: int(count)] for part, count in zip(parts, counts, strict=True)])

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from sodkit.data.batches import Target
+from sodkit.data.step import WHOLE, Step
 from sodkit.models.kernels.blocks import blocks
 from sodkit.models.kernels.constants import constant
 from sodkit.models.parts import contrast, losses
 from sodkit.models.parts.contrast import EXEMPLAR, HIGH, Objects, Samples
-from sodkit.models.parts.exemplars import Exemplars, from_all_ranks
+from sodkit.models.parts.exemplars import Exemplars
 from sodkit.models.parts.feat2embed import Feat2Embed
 from sodkit.models.parts.roi_head import Sampled
 from sodkit.models.parts.sampling import Shuffle
@@ -149,7 +150,9 @@ class Imitation(nn.Module):
         total = product.new_zeros(objects).index_add(0, gt, product)
         return total / count.clamp(min=1), count
 
-    def loss(self, rows: Rows, truth: Truth, pool: Pool, shuffle: Shuffle) -> Tensor:
+    def loss(
+        self, rows: Rows, truth: Truth, pool: Pool, shuffle: Shuffle, step: Step = WHOLE
+    ) -> Tensor:
         """Return ``loss_imitation``, weighted, and collect new exemplars.
 
         Args:
@@ -157,9 +160,11 @@ class Imitation(nn.Module):
             truth: the objects of the batch.
             pool: gives RoI features of further boxes.
             shuffle: draws the samples.
+            step: that the batch belongs to.
         """
         if len(truth.boxes) == 0:
-            self._push(rows.features[:0], truth.labels)
+            self._push(rows.features[:0], truth.labels, step)
+            step.total(0)
             # nothing to imitate; every parameter gets a gradient all the same (of 0)
             return torch.stack([p.sum() for p in self.parameters()]).sum() * 0.0
         group = contrast.groups(*self.quality(rows, len(truth.boxes)), self.config)
@@ -188,22 +193,23 @@ class Imitation(nn.Module):
         query = place[table.own]
         logits = _similarities(values, query, place[chosen.columns]) / self.config.temperature
         each, counted = losses.contrastive(logits, chosen.members, chosen.positives)
-        self._collect(rows, table, truth, group, compressed[query])
+        self._collect(rows, table, truth, group, compressed[query], step)
         weights = self.config.group_weights
         weight = constant([weights.low, weights.middle, weights.high], each)[group]
-        return self.average(each * weight, counted, truth.image) * self.config.weight
+        return self.average(each * weight, counted, truth.image, step) * self.config.weight
 
-    def average(self, each: Tensor, counted: Tensor, image: Tensor) -> Tensor:
+    def average(self, each: Tensor, counted: Tensor, image: Tensor, step: Step = WHOLE) -> Tensor:
         """Return the mean over images of the mean over their objects, of those ``counted`` only.
 
         Args:
             each: (G,) weighted losses.
             counted: (G,) bool: the object had positives.
             image: (G,) int64.
+            step: whose images count.
         """
         sizes = torch.bincount(image, counted.to(each.dtype))
         share = counted / sizes[image].clamp(min=1)
-        return (each * share).sum() / (sizes > 0).sum().clamp(min=1)
+        return (each * share).sum() / step.total((sizes > 0).sum())
 
     def table(self, rows: Rows, truth: Truth, group: Tensor, pool: Pool) -> Table:
         """Lay the batch's samples out: the rows, objects that were not sampled, copies."""
@@ -245,7 +251,13 @@ class Imitation(nn.Module):
 
     @torch.no_grad()
     def _collect(
-        self, rows: Rows, table: Table, truth: Truth, group: Tensor, compressed: Tensor
+        self,
+        rows: Rows,
+        table: Table,
+        truth: Truth,
+        group: Tensor,
+        compressed: Tensor,
+        step: Step,
     ) -> None:
         """Push the RoI features of high-quality objects; ``compressed`` (G, C) are theirs."""
         high = torch.nonzero(group == HIGH)[:, 0]
@@ -256,11 +268,11 @@ class Imitation(nn.Module):
             features = torch.where((at < count)[:, None, None, None], features, extra)
         if self.config.reweight:
             features = self.reweight(features, compressed[high])
-        self._push(features, truth.labels[high])
+        self._push(features, truth.labels[high], step)
 
-    def _push(self, features: Tensor, labels: Tensor) -> None:
-        """Push exemplars of all processes: each call is a meeting of them, so it is never left."""
-        self.exemplars.push(*from_all_ranks(features.detach().float(), labels))
+    def _push(self, features: Tensor, labels: Tensor, step: Step) -> None:
+        """Push exemplars of all processes, which all call it."""
+        self.exemplars.push(*step.rows(features.detach().float(), labels))
 
 
 def _similarities(values: Tensor, query: Tensor, columns: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from sodkit.models.parts import matchers, postprocess, sampling
 from sodkit.models.parts.box_iou import paired_iou
 from sodkit.models.parts.regression import regression
 from sodkit.models.parts.rotated_match import match_rotated
-from sodkit.models.parts.sampling import Shuffle
+from sodkit.models.parts.sampling import Shuffle, of_image
 from sodkit.models.parts.selection import Proposals
 from sodkit.settings.recipe import Keep
 from sodkit.settings.two_stage import OrientedRoiHead
@@ -111,12 +111,10 @@ class RoiHead(nn.Module):
             logits, deltas = self.cls(x), self.reg(x)
         return HeadOutput(logits, deltas.reshape(len(x), self.boxes_each, self.regression.columns))
 
-    def losses(
-        self, output: HeadOutput, rois: Sampled, targets: Sequence[Target]
-    ) -> dict[str, Tensor]:
+    def losses(self, output: HeadOutput, rois: Sampled, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss_cls`` and ``loss_reg``, weighted."""
-        count = max(1, len(output.logits))
-        rows, deltas, objects = self._positives(output, rois, targets)
+        count = batch.step.total(len(output.logits))
+        rows, deltas, objects = self._positives(output, rois, batch.targets)
         weight = self.config.classification_weight / count
         return {
             "loss_cls": F.cross_entropy(output.logits, rois.labels, reduction="sum") * weight,
@@ -166,7 +164,7 @@ class RoiHead(nn.Module):
             own = len(objects)
             boxes = torch.cat([objects, boxes])
             gt = torch.cat([torch.arange(own, device=gt.device), gt])
-            positives, negatives = sampling.sample(gt, rule, shuffle)
+            positives, negatives = sampling.sample(gt, rule, of_image(shuffle, image))
             rows = torch.cat([positives, negatives])
             background = torch.full_like(negatives, self.classes)
             parts.append(

@@ -62,9 +62,7 @@ class Rpn(nn.Module):
     def losses(self, output: Scored, batch: Batch, shuffle: Shuffle) -> dict[str, Tensor]:
         """Return ``loss_rpn_cls`` (cross-entropy) and ``loss_rpn_reg`` (L1), weighted."""
         c = self.config
-        cls, reg = sampled_losses(
-            output, batch.targets, c.matching, shuffle, self._regression, self._truth
-        )
+        cls, reg = sampled_losses(output, batch, c.matching, shuffle, self._regression, self._truth)
         return {
             "loss_rpn_cls": cls * c.classification_weight,
             "loss_rpn_reg": reg * c.regression_weight,

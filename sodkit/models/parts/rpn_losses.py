@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from sodkit.data.batches import Target
+from sodkit.data.batches import Batch
 from sodkit.models.parts import losses, matchers, sampling
 from sodkit.models.parts.regression import Boxes, upright_truth
-from sodkit.models.parts.sampling import Shuffle
+from sodkit.models.parts.sampling import Shuffle, of_image
 from sodkit.models.parts.selection import Scored
 from sodkit.settings.two_stage import AnchorMatching
 
@@ -20,7 +20,7 @@ Regression = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 def sampled_losses(
     scored: Scored,
-    targets: Sequence[Target],
+    batch: Batch,
     rule: AnchorMatching,
     shuffle: Shuffle,
     regression: Regression,
@@ -33,26 +33,27 @@ def sampled_losses(
 
     Args:
         scored: the network's output.
-        targets: ground truth of each image.
+        batch: the images with their ground truth.
         rule: matching and sampling.
         shuffle: draws the samples.
         regression: the loss of the positives.
         truth: what they are regressed to; they are matched by the upright boxes.
     """
-    if len(targets) != len(scored.logits[0]):
-        raise ValueError(f"{len(targets)} targets for {len(scored.logits[0])} images")
+    if len(batch.targets) != len(scored.logits[0]):
+        raise ValueError(f"{len(batch.targets)} targets for {len(scored.logits[0])} images")
     boxes, logits = torch.cat(scored.anchors, 1), torch.cat(scored.logits, 1).float()
     deltas = torch.cat(scored.deltas, 1)
     cls = reg = logits.new_zeros(())
     count = 0
-    for image, target in enumerate(targets):
+    for image, target in enumerate(batch.targets):
         match = matchers.match_iou(
             boxes[image], target.boxes, target.ignore_boxes, positive=rule.positive,
             negative=rule.negative, low_quality=rule.low_quality,
         )  # fmt: skip
-        positives, negatives = sampling.sample(match.gt, rule, shuffle)
+        positives, negatives = sampling.sample(match.gt, rule, of_image(shuffle, image))
         objects = truth(target)[match.gt[positives]]
         reg = reg + regression(boxes[image, positives], deltas[image, positives], objects)
         cls = cls + losses.objectness(logits[image], positives, negatives)
         count += max(1, len(positives)) + max(1, len(negatives))
-    return cls / count, reg / count
+    total = batch.step.total(count)
+    return cls / total, reg / total

@@ -1,11 +1,6 @@
-import socket
-from pathlib import Path
-
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
-from sodkit.models.parts.exemplars import Exemplars, from_all_ranks
+from sodkit.models.parts.exemplars import Exemplars
 
 
 def numbered(numbers):
@@ -38,36 +33,3 @@ def test_it_is_part_of_the_checkpoint():
     other.load_state_dict(queue.state_dict())
     assert other.counts.tolist() == [2, 1]
     assert torch.equal(other.get(*other.slots()), queue.get(*queue.slots()))
-
-
-def test_alone_nothing_is_gathered():
-    features, labels = numbered([1, 2]), torch.tensor([0, 1])
-    assert from_all_ranks(features, labels) == (features, labels)
-
-
-def _rank(rank, world, port, folder):
-    """Push three steps: different numbers of exemplars, none by some, none by all."""
-    dist.init_process_group(
-        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world
-    )
-    queue = Exemplars(2, 8, (2, 1, 1))
-    for mine in ([10 * rank + k for k in range(rank + 1)], [5] if rank == 0 else [], []):
-        label = torch.tensor([rank] * len(mine), dtype=torch.int64)
-        queue.push(*from_all_ranks(numbered(mine), label))
-    torch.save(queue.state_dict(), Path(folder) / f"{rank}.pt")
-    dist.destroy_process_group()
-
-
-def test_processes_hold_the_same_exemplars(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(_rank, args=(2, port, str(tmp_path)), nprocs=2)
-    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
-    assert all(torch.equal(first[key], second[key]) for key in first)
-    queue = Exemplars(2, 8, (2, 1, 1))
-    queue.load_state_dict(first)
-    label, slot = queue.slots()
-    held = queue.get(label, slot)[:, 0, 0, 0]
-    assert held[label == 0].tolist() == [0, 5]
-    assert held[label == 1].tolist() == [10, 11]

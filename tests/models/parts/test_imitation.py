@@ -159,7 +159,7 @@ def test_only_objects_with_positives_count(monkeypatch):
     average = model.average
     monkeypatch.setattr(model, "average", lambda *a: seen.append(a) or average(*a))
     loss = model.loss(rows(objects, torch.arange(4)), objects, pool, golden.in_order)
-    ((each, counted, _),) = seen
+    ((each, counted, *_),) = seen
     assert counted.tolist() == [True, False, False, False]
     assert loss.item() > 0
     torch.testing.assert_close(loss, 0.5 * each[0])
