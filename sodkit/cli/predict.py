@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from sodkit.cli.options import (
     BitDepth,
@@ -17,6 +15,22 @@ from sodkit.cli.options import (
     Overwrite,
     SkipBad,
     Subset,
+)
+from sodkit.cli.predict_arguments import (
+    Bands,
+    BatchSize,
+    ImageFolder,
+    Inputs,
+    MaxPerPatch,
+    MergeNms,
+    Nms,
+    NoSplit,
+    Out,
+    Proposals,
+    Recursive,
+    Score,
+    Size,
+    Stride,
 )
 
 if TYPE_CHECKING:
@@ -34,39 +48,22 @@ if TYPE_CHECKING:
 
 def predict(
     checkpoint: CheckpointPath,
-    images: Annotated[
-        list[Path], typer.Argument(help="Image files, folders of images, or one ANN.")
-    ],
-    out: Annotated[Path, typer.Option(help="Predictions: .json, .npz, or .zip (DOTA Task 1).")],
-    image_folder: Annotated[
-        Path | None, typer.Option("--images", help="Where an ANN's file_name starts.")
-    ] = None,
+    images: Inputs,
+    out: Out,
+    image_folder: ImageFolder = None,
     format_: Format = None,
     subset: Subset = None,
-    size: Annotated[
-        int | None, typer.Option(min=1, help="Window side (default: recipe's).")
-    ] = None,
-    stride: Annotated[int | None, typer.Option(min=1, help="Stride (default: recipe's).")] = None,
-    no_split: Annotated[bool, typer.Option("--no-split", help="Whole images at once.")] = False,
-    score: Annotated[float | None, typer.Option(min=0, max=1, help="Least score (0.05).")] = None,
-    nms: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="NMS IoU inside a patch (recipe's: 0.5, oriented 0.1)."),
-    ] = None,
-    merge_nms: Annotated[
-        float | None, typer.Option(min=0, max=1, help="NMS IoU across patches (recipe's: 0.5).")
-    ] = None,
-    max_per_patch: Annotated[
-        int | None,
-        typer.Option(min=1, help="Most detections a patch (recipe's: 100, oriented 2000)."),
-    ] = None,
-    proposals: Annotated[
-        int | None, typer.Option(min=1, help="Class-agnostic proposals a patch instead.")
-    ] = None,
-    recursive: Annotated[
-        bool, typer.Option("--recursive", help="Take the images in subfolders of folders, too.")
-    ] = False,
-    batch: Annotated[int | None, typer.Option(min=1, help="Windows a batch.")] = None,
+    size: Size = None,
+    stride: Stride = None,
+    no_split: NoSplit = False,
+    score: Score = None,
+    nms: Nms = None,
+    merge_nms: MergeNms = None,
+    max_per_patch: MaxPerPatch = None,
+    proposals: Proposals = None,
+    recursive: Recursive = False,
+    batch: BatchSize = None,
+    bands: Bands = None,
     bit_depth: BitDepth = None,
     classes: Classes = None,
     skip_bad: SkipBad = False,
@@ -86,24 +83,26 @@ def predict(
     from sodkit.engine.checkpoint import load_checkpoint
     from sodkit.engine.device import pick_device
     from sodkit.engine.journal import journal_file, open_journal
-    from sodkit.engine.predict_options import PredictOptions
+    from sodkit.engine.predict_options import PredictOptions, parse_bands
     from sodkit.engine.predict_run import run_identity
     from sodkit.engine.targets import check_holds, find_targets, write_found
     from sodkit.outputs import fill_file
 
+    chosen = None if bands is None else parse_bands(bands)
     with fill_file(out, partial(check_predictions_path, out, overwrite=overwrite, read=images)):
         target, left = pick_device(device), LeftOut(bad=skip_bad)
         file = chosen_checkpoint(checkpoint)
         loaded = load_checkpoint(file, target)
         targets = find_targets(
             images, loaded.categories, folder=image_folder, format_name=format_,
-            recursive=recursive, subset=subset, classes=classes, left=left, say=note,
+            recursive=recursive, subset=subset, classes=classes, left=left, bands=chosen,
+            say=note,
         )  # fmt: skip
         check_holds(out, loaded.recipe.boxes, targets, proposals=proposals is not None)
         options = _options(
             PredictOptions.of(loaded.recipe),
             {"size": size, "stride": stride, "merge_nms": merge_nms, "batch": batch,
-             "proposals": proposals, "bit_depth": bit_depth},
+             "proposals": proposals, "bit_depth": bit_depth, "bands": chosen},
             {"score": score, "nms": nms, "max_per_patch": max_per_patch}, no_split=no_split,
         )  # fmt: skip
         identity = run_identity(file, targets, options, target)

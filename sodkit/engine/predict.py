@@ -13,10 +13,11 @@ from pathlib import Path
 
 import torch
 
-from sodkit.data.images.pixel_source import DecodedOnce, OpenImage, PixelSource
+from sodkit.data.images.pixel_source import OpenImage, PixelSource, file_source
 from sodkit.data.records import Detections, ImageRecord
 from sodkit.engine.predict_options import PredictOptions
 from sodkit.engine.window_detection import Found, detect, detect_batches
+from sodkit.engine.window_memory import check_memory
 from sodkit.engine.window_plan import Window, window_batches
 from sodkit.errors import DataError
 from sodkit.models.detector import DetectorModule
@@ -98,8 +99,10 @@ def predict_each(
 
     Raises:
         ModelError: the detector returns what cannot be: NaN, wrong shapes, boxes elsewhere.
+        SodkitError: a window is larger than the memory.
     """
     options = options or PredictOptions.of(recipe)
+    check_memory(images, options, recipe)
     run = partial(detect, detector, recipe, options, device, classes)
     plan = window_batches(images, options.size, options.stride, options.batch, first=first)
     stream = detect_batches(
@@ -132,7 +135,9 @@ def by_image(
 def _files(folder: Path, options: PredictOptions) -> OpenImage:
     def open_image(image: ImageRecord) -> PixelSource:
         size = (image.width, image.height)
-        return DecodedOnce(folder / image.file_name, size, options.bit_depth)
+        return file_source(
+            folder / image.file_name, size, bands=options.bands, bit_depth=options.bit_depth
+        )
 
     return open_image
 

@@ -20,6 +20,8 @@ class PredictOptions:
         proposals: give this many class-agnostic proposals a patch instead of detections.
         readers: threads that read images and resize windows.
         bit_depth: bits in use of images of more than 8; None: each by its own range.
+        bands: numbers from 1 of the bands that are red, green and blue, or of one that is grey;
+            None: the first ones.
     """
 
     size: int | None
@@ -30,6 +32,7 @@ class PredictOptions:
     proposals: int | None = None
     readers: int = 2
     bit_depth: int | None = None
+    bands: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.size is not None and not 1 <= self.stride <= self.size:
@@ -37,6 +40,8 @@ class PredictOptions:
                 f"a stride of {self.stride} px for windows of {self.size} px leaves gaps",
                 where="--stride", hint="give 1 px to the window's size",
             )  # fmt: skip
+        if self.bands is not None:
+            _check_bands(self.bands, ",".join(map(str, self.bands)))
 
     @classmethod
     def of(cls, recipe: Recipe) -> PredictOptions:
@@ -44,4 +49,20 @@ class PredictOptions:
         return cls(
             size=recipe.input.patch, stride=recipe.input.stride, merge_nms=recipe.merge.nms,
             batch=recipe.schedule.batch, keep=recipe.keep, bit_depth=recipe.input.bit_depth,
+        )  # fmt: skip
+
+
+def parse_bands(text: str) -> tuple[int, ...]:
+    """Return the numbers of bands in text such as ``3,2,1``; else raise UsageError."""
+    parts = [part.strip() for part in text.split(",")]
+    bands = tuple(int(part) if part.isascii() and part.isdecimal() else 0 for part in parts)
+    _check_bands(bands, text)
+    return bands
+
+
+def _check_bands(bands: tuple[int, ...], text: str) -> None:
+    if len(bands) not in (1, 3) or min(bands) < 1:
+        raise UsageError(
+            f"{text!r} is no list of bands", where="--bands",
+            hint="give the numbers, from 1, of red, green and blue, such as 3,2,1, or one number",
         )  # fmt: skip

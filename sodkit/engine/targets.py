@@ -62,6 +62,7 @@ def find_targets(
     classes: str | None = None,
     left: LeftOut | None = None,
     subset: str | None = None,
+    bands: Sequence[int] | None = None,
     say: Callable[[str], None] = lambda message: None,
 ) -> Targets:
     """Return the images that paths stand for.
@@ -75,6 +76,7 @@ def find_targets(
         classes: names of the classes to predict, with commas between; None: all.
         left: collects images that cannot be read and boxes without size; None: they are errors.
         subset: of annotations that hold several; None: val, else test, else train.
+        bands: of an image of many, those that are wanted.
         say: called with a sentence about subfolders that are left out, the subset that is read, and
             classes that differ in case only.
 
@@ -88,7 +90,9 @@ def find_targets(
         trained = [trained[label] for label in labels]
     left = left or LeftOut(bad=False)
     if len(paths) > 1 or not (format_name or is_annotations(first)):
-        records, parent = list_images(paths, recursive=recursive, say=say, on_bad=left.image)
+        records, parent = list_images(
+            paths, recursive=recursive, say=say, on_bad=left.image, bands=bands
+        )
         left.check_some_left(len(records), len(records) + len(left.errors))
         return Targets(records, tuple(trained), parent, tuple(paths), has_ids=False, labels=labels)
     source = of_one_subset(Source(first, format_name, folder, subset, classes=classes), say)

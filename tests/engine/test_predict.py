@@ -14,10 +14,10 @@ from sodkit.data.images.decoding import read_image, write_image
 from sodkit.data.images.pixel_source import DecodedOnce, PixelSource
 from sodkit.data.records import Detections, ImageRecord
 from sodkit.engine.predict import by_image, predict_each, predict_images
-from sodkit.engine.predict_options import PredictOptions
+from sodkit.engine.predict_options import PredictOptions, parse_bands
 from sodkit.engine.window_detection import detect, detect_batches
 from sodkit.engine.window_plan import window_batches
-from sodkit.errors import DataError, UsageError
+from sodkit.errors import DataError, SodkitError, UsageError
 from sodkit.models.detector import DetectorModule
 from sodkit.models.parts.sampling import Shuffle
 from sodkit.models.zoo import build
@@ -289,3 +289,47 @@ def test_an_image_is_decoded_once(
     monkeypatch.setattr("sodkit.data.images.pixel_source.read_image", counted)
     predict_images(FindsBlobs(), recipe, records, tmp_path, device=CPU, options=OPTIONS)
     assert sorted(read) == ["0.png", "1.png"]
+
+
+def test_a_raster_is_read_by_windows(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rasterio = pytest.importorskip("rasterio", reason="the extra geo is not installed")
+    (record,) = noise(tmp_path, [(300, 200)])
+    pixels = read_image(tmp_path / record.file_name)
+    profile = {"driver": "GTiff", "width": 300, "height": 200, "count": 3, "dtype": "uint8"}
+    with rasterio.open(
+        tmp_path / "a.tif", "w", **profile, tiled=True, blockxsize=64, blockysize=64,
+        crs="EPSG:32632", transform=rasterio.Affine(0.5, 0, 0, 0, -0.5, 0),
+    ) as file:  # fmt: skip
+        file.write(pixels.transpose(2, 0, 1))
+    torch.manual_seed(0)
+    detector = build(recipe.model, 2).eval()
+    each = partial(predict_images, detector, recipe, device=CPU, options=OPTIONS)
+    decoded = each([record], tmp_path)
+    monkeypatch.delattr("sodkit.data.images.pixel_source.read_image")  # nothing is decoded whole
+    by_windows = each([replace(record, file_name="a.tif")], tmp_path)
+    assert as_bytes(by_windows) == as_bytes(decoded)
+
+
+def test_a_window_that_is_larger_than_the_memory(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = [ImageRecord(1, "a.png", 9, 9), ImageRecord(2, "b.png", 200_000, 100_000)]
+    monkeypatch.setattr("sodkit.engine.window_memory.memory", lambda: 16_000_000_000)
+    call = partial(predict_images, FindsBlobs(), recipe, images, tmp_path, device=CPU)
+    with pytest.raises(SodkitError, match=r"200000 x 100000 px takes 360\.0 GB") as caught:
+        call(options=replace(OPTIONS, size=None))
+    assert caught.value.exit_code == 1
+    assert "--size" in (caught.value.hint or "")
+    with pytest.raises(SodkitError, match="50000 x 50000 px"):
+        call(options=replace(OPTIONS, size=50_000))
+    with pytest.raises(DataError, match="no such image"):  # these windows fit
+        call(options=replace(OPTIONS, size=20_000))
+
+
+@pytest.mark.parametrize("text", ["", "1,2", "0", "a", "1,2,x", "1,2,3,4", "-1"])
+def test_bands_that_make_no_sense(text: str) -> None:
+    with pytest.raises(UsageError, match="is no list of bands"):
+        parse_bands(text)
+    assert parse_bands("4, 3,2") == (4, 3, 2)

@@ -49,20 +49,73 @@ def to_8_bits(
     """
     if image.dtype == np.uint8:
         return np.asarray(image, np.uint8)
-    if np.issubdtype(image.dtype, np.integer):
-        highest = int(image.max(initial=0))
-        _check_depth(0, highest, depth, where)
-        return (image >> ((depth or least_depth(highest)) - 8)).astype(np.uint8)
-    values = np.nan_to_num(image.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(values.min(initial=0.0)), float(values.max(initial=0.0))
-    if low >= 0 and high <= 1 and (depth is None or np.any(values % 1)):
-        low, high = 0.0, 1.0
-    elif depth is not None:
-        _check_depth(low, high, depth, where)
-        low, high = 0.0, (1 << depth) - 1
-    elif low >= 0 and high <= 255:
-        low, high = 0.0, 255.0
-    return np.asarray(np.rint((values - low) / (high - low) * 255), np.uint8)
+    return Scaling.of(Range.of(image), depth, where).applied(image)
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What decides how values of more than 8 bits are scaled; of parts of an image joined.
+
+    Attributes:
+        whole: they are whole numbers by their type; else floating-point ones.
+        low, high: least and greatest value, 0 among them; what is not finite counts as 0.
+        fractions: there is a value that is no whole number.
+    """
+
+    whole: bool
+    low: float
+    high: float
+    fractions: bool
+
+    @classmethod
+    def of(cls, image: npt.NDArray[Any]) -> Range:
+        """Return that of an array of any shape."""
+        if np.issubdtype(image.dtype, np.integer):
+            return cls(True, 0.0, float(image.max(initial=0)), False)
+        values = _finite(image)
+        low, high = float(values.min(initial=0.0)), float(values.max(initial=0.0))
+        return cls(False, low, high, bool(np.any(values % 1)))
+
+    def joined(self, other: Range) -> Range:
+        """Return that of two parts."""
+        low, high = min(self.low, other.low), max(self.high, other.high)
+        return Range(self.whole, low, high, self.fractions or other.fractions)
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """How values become 8 bits: whole numbers lose ``shift`` bits, others [low, high] is 0..255."""
+
+    shift: int | None
+    low: float = 0.0
+    high: float = 1.0
+
+    @classmethod
+    def of(cls, values: Range, depth: int | None, where: Path | None = None) -> Scaling:
+        """Return that of an image; raises ImageError as ``to_8_bits`` does."""
+        low, high = values.low, values.high
+        if values.whole:
+            _check_depth(low, high, depth, where)
+            return cls((depth or least_depth(high)) - 8)
+        if low >= 0 and high <= 1 and (depth is None or values.fractions):
+            return cls(None)
+        if depth is not None:
+            _check_depth(low, high, depth, where)
+            return cls(None, 0.0, (1 << depth) - 1)
+        if low >= 0 and high <= 255:
+            return cls(None, 0.0, 255.0)
+        return cls(None, low, high)
+
+    def applied(self, image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+        """Return an array of any shape as uint8."""
+        if self.shift is not None:
+            return (image >> self.shift).astype(np.uint8)
+        scaled = (_finite(image) - self.low) / (self.high - self.low) * 255
+        return np.asarray(np.rint(scaled), np.uint8)
+
+
+def _finite(image: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    return np.nan_to_num(image.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _check_depth(low: float, high: float, depth: int | None, where: Path | None) -> None:

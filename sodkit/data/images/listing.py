@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from sodkit.data.formats.folders import LOWER_SUFFIXES, files_below, is_folder, is_hidden
-from sodkit.data.images.decoding import image_size
+from sodkit.data.images.pixel_source import file_size
 from sodkit.data.records import ImageRecord
 from sodkit.errors import DataError
 from sodkit.outputs import OUTPUT_MARKS
@@ -19,6 +19,7 @@ def list_images(
     recursive: bool = False,
     say: Callable[[str], None] = lambda message: None,
     on_bad: Callable[[DataError], None] | None = None,
+    bands: Sequence[int] | None = None,
 ) -> tuple[tuple[ImageRecord, ...], Path]:
     """Return the images among ``paths`` with ids from 1 on, in the given order.
 
@@ -28,6 +29,7 @@ def list_images(
             those that a command of ours has written.
         say: called with subfolders that are left out.
         on_bad: called with what is wrong with an image, which is left out; None: it is raised.
+        bands: of an image of many, those that are wanted.
 
     Returns:
         the images, and the folder where their ``file_name`` starts: the last one they share.
@@ -44,7 +46,7 @@ def list_images(
     records: list[ImageRecord] = []
     for file in files:
         try:
-            width, height = image_size(file)
+            width, height = file_size(file, bands)
         except DataError as error:
             if on_bad is None:
                 raise

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Protocol
 
-from sodkit.data.images.decoding import RgbImage, read_image
+import numpy as np
+
+from sodkit.data.images.decoding import RgbImage, image_size, read_image
+from sodkit.data.images.raster import Raster, check_band_numbers, needs_raster, raster_size
 from sodkit.data.records import ImageRecord
 from sodkit.errors import DataError
 
@@ -38,11 +41,19 @@ class DecodedOnce:
     Args:
         path: the file.
         size: (width, height) that is stated; another one is an error.
+        bands: numbers from 1 of those that are taken as red, green and blue, or of one grey band,
+            of the decoded three; None: as they are.
         bit_depth: see ``read_image``.
     """
 
-    def __init__(self, path: Path, size: tuple[int, int], bit_depth: int | None = None) -> None:
-        self._path, self._size, self._bit_depth = path, size, bit_depth
+    def __init__(
+        self,
+        path: Path,
+        size: tuple[int, int],
+        bands: Sequence[int] | None = None,
+        bit_depth: int | None = None,
+    ) -> None:
+        self._path, self._size, self._bands, self._bit_depth = path, size, bands, bit_depth
         self._lock = Lock()
         self._pixels: RgbImage | DataError | None = None
 
@@ -58,6 +69,54 @@ class DecodedOnce:
 
     def _decoded(self) -> RgbImage | DataError:
         try:
-            return read_image(self._path, size=self._size, bit_depth=self._bit_depth)
+            image = read_image(self._path, size=self._size, bit_depth=self._bit_depth)
+            check_band_numbers(self._bands, image.shape[2], self._path)
         except DataError as error:
             return error
+        if self._bands is None:
+            return image
+        chosen = image[..., [band - 1 for band in self._bands]]
+        return np.ascontiguousarray(np.broadcast_to(chosen, image.shape))
+
+
+def file_source(
+    path: Path,
+    size: tuple[int, int],
+    *,
+    bands: Sequence[int] | None = None,
+    bit_depth: int | None = None,
+) -> PixelSource:
+    """Return the source of an image file: by windows if it can be, else decoded once.
+
+    Args:
+        path: the file.
+        size: (width, height) that is stated.
+        bands: numbers from 1 of red, green and blue, or of one grey band; None: the first ones.
+        bit_depth: see ``read_image``.
+    """
+    try:
+        raster = needs_raster(path, bands)
+    except DataError as error:
+        return _Unreadable(error)
+    return (Raster if raster else DecodedOnce)(path, size, bands, bit_depth)
+
+
+def file_size(path: Path, bands: Sequence[int] | None = None) -> tuple[int, int]:
+    """Return (width, height) of an image file without decoding it, if its header states them.
+
+    Raises:
+        DataError: it cannot be read.
+        MissingExtraError: it can be read with rasterio only, which is not installed.
+    """
+    return raster_size(path) if needs_raster(path, bands) else image_size(path)
+
+
+class _Unreadable:
+    """An image of which it is known that it cannot be read."""
+
+    def __init__(self, error: DataError) -> None:
+        self._error = error
+
+    def read(self, start: tuple[int, int], side: int) -> RgbImage:
+        """See ``PixelSource``."""
+        raise self._error

@@ -6,6 +6,8 @@ TIFF 6.0 and BigTIFF, whose counts and offsets have 8 bytes.
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 
 STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -18,6 +20,50 @@ _COMPRESSIONS = frozenset((1, 2, 3, 4, 5, 7, 8, 32773, 32946))
 _KINDS = {2: "signed whole", 3: "floating-point", 5: "complex whole", 6: "complex"}
 _FLOAT = _KINDS[3]
 _MOST_FIELDS = 4096
+_PHOTOMETRIC, _ORIENTATION, _TILE_WIDTH, _GEO_KEYS = 262, 274, 322, 34735
+_GREY, _RGB, _YCBCR = 1, 2, 6
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a TIFF is stored.
+
+    Attributes:
+        width, height: in px.
+        bands: how many.
+        tiled: in tiles, else in rows.
+        georeferenced: it is a GeoTIFF.
+        trouble: why its pixels cannot be read, the number of bands apart; None: they can.
+        plain: grey or colours from the left top corner: no palette, not inverted or turned.
+        ycbcr: colours are stored as brightness and two differences.
+    """
+
+    width: int
+    height: int
+    bands: int
+    tiled: bool
+    georeferenced: bool
+    trouble: str | None
+    plain: bool
+    ycbcr: bool
+
+
+def tiff_layout(path: Path) -> Layout | None:
+    """Return how a TIFF is stored; None: it is none, or its directory cannot be read."""
+    try:
+        with path.open("rb") as file:
+            if file.read(4) not in STARTS:
+                return None
+            fields = _fields(file)
+            width, height = fields[_WIDTH], fields[_HEIGHT]
+    except (OSError, struct.error, ValueError, OverflowError, KeyError):
+        return None
+    bits, plain = fields.get(_BITS, 1), fields.get(_PHOTOMETRIC) in (_GREY, _RGB, _YCBCR)
+    return Layout(
+        width, height, fields.get(_BANDS, 1), _TILE_WIDTH in fields, _GEO_KEYS in fields,
+        _trouble(fields, bits, 1), plain and fields.get(_ORIENTATION, 1) == 1 and bits >= 8,
+        fields.get(_PHOTOMETRIC) == _YCBCR,
+    )  # fmt: skip
 
 
 def tiff_frame(file: BinaryIO) -> tuple[int, int, int, str | None]:

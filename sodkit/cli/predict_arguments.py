@@ -1,0 +1,39 @@
+"""Arguments and options of ``sodkit predict`` alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Inputs = Annotated[list[Path], typer.Argument(help="Image files, folders of images, or one ANN.")]
+Out = Annotated[Path, typer.Option(help="Predictions: .json, .npz, or .zip (DOTA Task 1).")]
+ImageFolder = Annotated[
+    Path | None, typer.Option("--images", help="Where an ANN's file_name starts.")
+]
+Size = Annotated[int | None, typer.Option(min=1, help="Window side (default: recipe's).")]
+Stride = Annotated[int | None, typer.Option(min=1, help="Stride (default: recipe's).")]
+NoSplit = Annotated[bool, typer.Option("--no-split", help="Whole images at once.")]
+Score = Annotated[float | None, typer.Option(min=0, max=1, help="Least score (0.05).")]
+Nms = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="NMS IoU inside a patch (recipe's: 0.5, oriented 0.1)."),
+]
+MergeNms = Annotated[
+    float | None, typer.Option(min=0, max=1, help="NMS IoU across patches (recipe's: 0.5).")
+]
+MaxPerPatch = Annotated[
+    int | None, typer.Option(min=1, help="Most detections a patch (recipe's: 100, oriented 2000).")
+]
+Proposals = Annotated[
+    int | None, typer.Option(min=1, help="Class-agnostic proposals a patch instead.")
+]
+Recursive = Annotated[
+    bool, typer.Option("--recursive", help="Take the images in subfolders of folders, too.")
+]
+BatchSize = Annotated[int | None, typer.Option("--batch", min=1, help="Windows a batch.")]
+Bands = Annotated[
+    str | None,
+    typer.Option(metavar="R,G,B", help="Bands that are red, green, blue, or one (the first)."),
+]
