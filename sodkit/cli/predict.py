@@ -19,6 +19,8 @@ from sodkit.cli.options import (
 from sodkit.cli.predict_arguments import (
     Bands,
     BatchSize,
+    Crs,
+    GeoJson,
     ImageFolder,
     Inputs,
     MaxPerPatch,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     import torch
 
     from sodkit.data.left_out import LeftOut
+    from sodkit.data.predictions.geo_features import GeoPlan
     from sodkit.data.records import Detections
     from sodkit.engine.checkpoint import Checkpoint
     from sodkit.engine.journal import Journal
@@ -65,6 +68,8 @@ def predict(
     batch: BatchSize = None,
     bands: Bands = None,
     bit_depth: BitDepth = None,
+    geojson: GeoJson = None,
+    crs: Crs = "wgs84",
     classes: Classes = None,
     skip_bad: SkipBad = False,
     device: Device = "auto",
@@ -78,18 +83,19 @@ def predict(
     from functools import partial
 
     from sodkit.cli.common import chosen_checkpoint, note
-    from sodkit.data.left_out import LEFT_OUT, LeftOut
+    from sodkit.data.left_out import LeftOut
+    from sodkit.data.predictions.geo_features import check_geo_path
     from sodkit.data.predictions.output_path import check_predictions_path
     from sodkit.engine.checkpoint import load_checkpoint
     from sodkit.engine.device import pick_device
-    from sodkit.engine.journal import journal_file, open_journal
     from sodkit.engine.predict_options import PredictOptions, parse_bands
-    from sodkit.engine.predict_run import run_identity
-    from sodkit.engine.targets import check_holds, find_targets, write_found
+    from sodkit.engine.targets import check_holds, find_targets, geo_plan
     from sodkit.outputs import fill_file
 
     chosen = None if bands is None else parse_bands(bands)
     with fill_file(out, partial(check_predictions_path, out, overwrite=overwrite, read=images)):
+        if geojson is not None:
+            check_geo_path(geojson, overwrite=overwrite)
         target, left = pick_device(device), LeftOut(bad=skip_bad)
         file = chosen_checkpoint(checkpoint)
         loaded = load_checkpoint(file, target)
@@ -99,27 +105,56 @@ def predict(
             say=note,
         )  # fmt: skip
         check_holds(out, loaded.recipe.boxes, targets, proposals=proposals is not None)
+        geo = None if geojson is None else geo_plan(geojson, crs, targets)
         options = _options(
             PredictOptions.of(loaded.recipe),
             {"size": size, "stride": stride, "merge_nms": merge_nms, "batch": batch,
              "proposals": proposals, "bit_depth": bit_depth, "bands": chosen},
             {"score": score, "nms": nms, "max_per_patch": max_per_patch}, no_split=no_split,
         )  # fmt: skip
-        identity = run_identity(file, targets, options, target)
-        with open_journal(
-            journal_file(out), identity, targets.images, loaded.recipe.boxes,
-            overwrite=overwrite, say=note,
-        ) as journal:  # fmt: skip
-            targets = _detect(journal, loaded, targets, target, options, left)
-            ids = write_found(out, journal, targets, proposals=proposals is not None)
-            left.write(path := out.with_suffix(f".{LEFT_OUT}"))
-            counts = _counts(journal, targets)
+        counts, targets = _predict_and_write(
+            out, file, loaded, targets, target, options, left, geo, overwrite=overwrite
+        )
+    _print(out, counts, targets, as_json)
+
+
+def _predict_and_write(
+    out: Path,
+    file: Path,
+    loaded: Checkpoint,
+    targets: Targets,
+    device: torch.device,
+    options: PredictOptions,
+    left: LeftOut,
+    geo: GeoPlan | None,
+    *,
+    overwrite: bool,
+) -> tuple[list[int], Targets]:
+    """Predict, or go on with it; return the detections of each class and what could be read."""
+    from sodkit.cli.common import note
+    from sodkit.data.left_out import LEFT_OUT
+    from sodkit.data.predictions.geo_features import write_geo
+    from sodkit.engine.journal import journal_file, open_journal
+    from sodkit.engine.predict_run import run_identity
+    from sodkit.engine.targets import write_found
+
+    proposals = options.proposals is not None
+    with open_journal(
+        journal_file(out), run_identity(file, targets, options, device), targets.images,
+        loaded.recipe.boxes, overwrite=overwrite, say=note,
+    ) as journal:  # fmt: skip
+        targets = _detect(journal, loaded, targets, device, options, left)
+        ids = write_found(out, journal, targets, proposals=proposals)
+        if geo is not None:
+            write_geo(geo, journal, targets.images, None if proposals else targets.categories)
+        left.write(path := out.with_suffix(f".{LEFT_OUT}"))
+        counts = _counts(journal, targets)
     for sentence in left.sentences(path):
         note(sentence)
     if ids is not None:
         note(f"image ids: {ids}; to look: sodkit visualize {ids} --images {targets.folder} "
              f"--predictions {out} --out pictures")  # fmt: skip
-    _print(out, counts, targets, as_json)
+    return counts, targets
 
 
 def _options(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -33,6 +33,14 @@ Recursive = Annotated[
     bool, typer.Option("--recursive", help="Take the images in subfolders of folders, too.")
 ]
 BatchSize = Annotated[int | None, typer.Option("--batch", min=1, help="Windows a batch.")]
+GeoJson = Annotated[
+    Path | None,
+    typer.Option("--geojson", help="Polygons on earth, too: .geojson, or .gpkg (GeoPackage)."),
+]
+Crs = Annotated[
+    Literal["wgs84", "raster"],
+    typer.Option(help="Coordinates of --geojson: longitude and latitude, or the raster's."),
+]
 Bands = Annotated[
     str | None,
     typer.Option(metavar="R,G,B", help="Bands that are red, green, blue, or one (the first)."),

@@ -11,11 +11,13 @@ import numpy as np
 
 from sodkit.data.formats import is_annotations
 from sodkit.data.formats.coco_write import write
+from sodkit.data.images.georeference import georeference
 from sodkit.data.images.listing import list_images
 from sodkit.data.left_out import LeftOut
 from sodkit.data.naming import find_class, listed
 from sodkit.data.opening import Source, of_one_subset, open_source
 from sodkit.data.predictions.dota_zip import check_task1, write_task1
+from sodkit.data.predictions.geo_features import GeoPlan, System
 from sodkit.data.predictions.output_path import image_ids_file, is_among
 from sodkit.data.predictions.writing import write_parts
 from sodkit.data.records import Annotations, BoxKind, Category, Detections, ImageRecord
@@ -155,6 +157,24 @@ def _other_classes(
 
 def _quoted(names: Sequence[str]) -> str:
     return listed(f"'{name}'" for name in names)
+
+
+def geo_plan(path: Path, system: System, targets: Targets) -> GeoPlan:
+    """Return how detections are written as polygons on earth: before predicting.
+
+    Args:
+        path: ``.geojson`` or ``.gpkg``.
+        system: ``wgs84``, or ``raster``: the images' own coordinate system.
+        targets: what is predicted on.
+
+    Raises:
+        ImageError: an image that does not say where it lies.
+        UsageError: images of different coordinate systems, or one that GeoJSON cannot name.
+        MissingExtraError: the extra ``geo`` is not installed.
+    """
+    images = targets.images
+    places = {image.id: georeference(targets.folder / image.file_name) for image in images}
+    return GeoPlan(path, system, places)
 
 
 def check_holds(out: Path, boxes: BoxKind, targets: Targets, *, proposals: bool) -> None:

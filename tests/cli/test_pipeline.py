@@ -585,3 +585,33 @@ def test_predict_keeps_what_is_done_when_an_image_is_broken(
     code, _, err = run(*call, "--skip-bad")
     assert code == 0, err
     assert "2 of 3 images are done by an earlier run" in err
+
+
+def test_predict_writes_polygons_on_earth(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio", reason="the extra geo is not installed")
+    data, folder = trained
+    pixels = read_image(data.parent / "1.png")
+    height, width = pixels.shape[:2]
+    with rasterio.open(
+        tmp_path / "a.tif", "w", driver="GTiff", width=width, height=height, count=3,
+        dtype="uint8", crs="EPSG:32632", transform=rasterio.Affine(0.5, 0, 5e5, 0, -0.5, 5.3e6),
+    ) as file:  # fmt: skip
+        file.write(pixels.transpose(2, 0, 1))
+    out, polygons = tmp_path / "found.json", tmp_path / "found.geojson"
+    options = ("--score", 0, "--device", "cpu", "--out", out, "--geojson", polygons)
+    code, _, err = run("predict", folder, tmp_path / "a.tif", *options, "--crs", "raster")
+    assert code == 0, err
+    found = json.loads(out.read_text())
+    features = json.loads(polygons.read_text())["features"]
+    assert len(features) == len(found) > 0
+    for record, feature in zip(found, features, strict=True):
+        x, y, w, h = record["bbox"]
+        ring = np.array(feature["geometry"]["coordinates"][0])
+        low, high = ring.min(axis=0), ring.max(axis=0)
+        assert low == pytest.approx([5e5 + x / 2, 5.3e6 - (y + h) / 2], abs=1e-3)
+        assert high == pytest.approx([5e5 + (x + w) / 2, 5.3e6 - y / 2], abs=1e-3)
+        assert feature["properties"]["score"] == record["score"]
+    code, _, err = run("predict", folder, data.parent / "1.png", *options, "--overwrite")
+    assert code == 3
+    assert "the image has no georeference" in err
+    assert json.loads(out.read_text()) == found
