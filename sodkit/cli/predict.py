@@ -20,6 +20,7 @@ from sodkit.cli.predict_arguments import (
     Bands,
     BatchSize,
     Crs,
+    Every,
     GeoJson,
     ImageFolder,
     Inputs,
@@ -65,6 +66,7 @@ def predict(
     max_per_patch: MaxPerPatch = None,
     proposals: Proposals = None,
     recursive: Recursive = False,
+    every: Every = 1,
     batch: BatchSize = None,
     bands: Bands = None,
     bit_depth: BitDepth = None,
@@ -80,9 +82,11 @@ def predict(
 
     Example: sodkit predict runs/cfinet test.json --out pred.json
     """
+    import sys
     from functools import partial
 
     from sodkit.cli.common import chosen_checkpoint, note
+    from sodkit.data.images.path_list import expanded
     from sodkit.data.left_out import LeftOut
     from sodkit.data.predictions.geo_features import check_geo_path
     from sodkit.data.predictions.output_path import check_predictions_path
@@ -92,6 +96,7 @@ def predict(
     from sodkit.engine.targets import check_holds, find_targets, geo_plan
     from sodkit.outputs import fill_file
 
+    images = expanded(images, sys.stdin.buffer)
     chosen = None if bands is None else parse_bands(bands)
     with fill_file(out, partial(check_predictions_path, out, overwrite=overwrite, read=images)):
         if geojson is not None:
@@ -102,7 +107,7 @@ def predict(
         targets = find_targets(
             images, loaded.categories, folder=image_folder, format_name=format_,
             recursive=recursive, subset=subset, classes=classes, left=left, bands=chosen,
-            say=note,
+            every=every, say=note,
         )  # fmt: skip
         check_holds(out, loaded.recipe.boxes, targets, proposals=proposals is not None)
         geo = None if geojson is None else geo_plan(geojson, crs, targets)
@@ -154,6 +159,8 @@ def _predict_and_write(
     if ids is not None:
         note(f"image ids: {ids}; to look: sodkit visualize {ids} --images {targets.folder} "
              f"--predictions {out} --out pictures")  # fmt: skip
+    for video in dict.fromkeys(frame.path for frame in targets.frames.values()):
+        note(f"it wants frames as images: ffmpeg -i {video} {video.with_suffix('')}/frame_%06d.png")
     return counts, targets
 
 

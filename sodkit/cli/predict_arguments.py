@@ -7,7 +7,12 @@ from typing import Annotated, Literal
 
 import typer
 
-Inputs = Annotated[list[Path], typer.Argument(help="Image files, folders of images, or one ANN.")]
+Inputs = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Images, folders, videos, patterns; - for a list on standard input; or one ANN."
+    ),
+]
 Out = Annotated[Path, typer.Option(help="Predictions: .json, .npz, or .zip (DOTA Task 1).")]
 ImageFolder = Annotated[
     Path | None, typer.Option("--images", help="Where an ANN's file_name starts.")
@@ -40,6 +45,9 @@ GeoJson = Annotated[
 Crs = Annotated[
     Literal["wgs84", "raster"],
     typer.Option(help="Coordinates of --geojson: longitude and latitude, or the raster's."),
+]
+Every = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Each N-th frame of videos, image of folders.")
 ]
 Bands = Annotated[
     str | None,

@@ -11,8 +11,16 @@ from pathlib import Path
 import torch
 
 from sodkit._version import __version__
-from sodkit.data.images.pixel_source import OpenImage
+from sodkit.data.images.pixel_source import (
+    FrameSource,
+    OpenImage,
+    PixelSource,
+    Unreadable,
+    file_source,
+)
+from sodkit.data.images.video import VideoReader
 from sodkit.data.left_out import LeftOut
+from sodkit.data.records import ImageRecord
 from sodkit.engine.checkpoint import Checkpoint
 from sodkit.engine.journal import Journal
 from sodkit.engine.predict import predict_each
@@ -42,7 +50,7 @@ def run_identity(
         del own[name]
     return {
         "checkpoint": weights,
-        "images": _digest([_image_state(targets.folder / i.file_name) for i in targets.images]),
+        "images": _digest([_image_state(targets, image) for image in targets.images]),
         "records": _digest([asdict(image) for image in targets.images]),
         "classes": _digest([[asdict(c) for c in targets.categories], targets.labels]),
         "options": json.dumps(own, sort_keys=True),
@@ -51,7 +59,9 @@ def run_identity(
     }
 
 
-def _image_state(path: Path) -> list[object]:
+def _image_state(targets: Targets, image: ImageRecord) -> list[object]:
+    frame = targets.frames.get(image.id)
+    path = targets.folder / image.file_name if frame is None else frame.path
     try:
         state = path.stat()
     except OSError:
@@ -61,6 +71,27 @@ def _image_state(path: Path) -> list[object]:
 
 def _digest(content: object) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def target_images(targets: Targets, options: PredictOptions) -> OpenImage:
+    """Return what gives the pixels of targets: files, or frames of videos in ascending order."""
+    readers: dict[Path, VideoReader] = {}
+
+    def open_image(image: ImageRecord) -> PixelSource:
+        frame = targets.frames.get(image.id)
+        size = (image.width, image.height)
+        if frame is None:
+            path = targets.folder / image.file_name
+            return file_source(path, size, bands=options.bands, bit_depth=options.bit_depth)
+        try:
+            if frame.path not in readers:
+                readers.clear()  # one video is open at a time
+                readers[frame.path] = VideoReader(frame.path)
+            return FrameSource(readers[frame.path].read(frame.number), size, frame, options.bands)
+        except DataError as error:
+            return Unreadable(error)
+
+    return open_image
 
 
 def predict_into(
@@ -84,7 +115,7 @@ def predict_into(
         options: windows and merging.
         left: collects the images that cannot be read, or raises.
         progress: called with (images done, images in all).
-        open_image: gives the pixels of an image; None: it is a file in the targets' folder.
+        open_image: gives the pixels of an image; None: the file or frame of the targets.
 
     Returns:
         the targets that could be read.
@@ -102,7 +133,8 @@ def predict_into(
             bad.append(image.id)
     stream = predict_each(
         loaded.detector, loaded.recipe, images, targets.folder, device=device, options=options,
-        classes=classes, first=journal.done, open_image=open_image,
+        classes=classes, first=journal.done,
+        open_image=open_image or target_images(targets, options),
     )  # fmt: skip
     for image, found in stream:
         if isinstance(found, DataError):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from sodkit.data.formats import is_annotations
 from sodkit.data.formats.coco_write import write
 from sodkit.data.images.georeference import georeference
 from sodkit.data.images.listing import list_images
+from sodkit.data.images.video import Frame
 from sodkit.data.left_out import LeftOut
 from sodkit.data.naming import find_class, listed
 from sodkit.data.opening import Source, of_one_subset, open_source
@@ -36,6 +37,7 @@ class Targets:
         read: the paths that were named.
         has_ids: an annotation file gives the images' ids; else they count from 1.
         labels: the detector's class indices, one for each of ``categories``; None: all of them.
+        frames: of the images that are frames of a video, by id: which.
     """
 
     images: tuple[ImageRecord, ...]
@@ -44,6 +46,7 @@ class Targets:
     read: tuple[Path, ...]
     has_ids: bool
     labels: tuple[int, ...] | None = None
+    frames: Mapping[int, Frame] = field(default_factory=dict)
 
     def chosen(self, found: Detections, classes: int) -> Detections:
         """Return the detections of a detector of so many classes that are of ``categories``."""
@@ -65,12 +68,13 @@ def find_targets(
     left: LeftOut | None = None,
     subset: str | None = None,
     bands: Sequence[int] | None = None,
+    every: int = 1,
     say: Callable[[str], None] = lambda message: None,
 ) -> Targets:
     """Return the images that paths stand for.
 
     Args:
-        paths: image files and folders of images, or one file or folder of annotations.
+        paths: image files, folders of images and videos, or one file or folder of annotations.
         trained: the categories of a checkpoint; an annotation file has the same by name.
         folder: where the file names of annotations start; None: found.
         format_name: of the annotations; None: recognised.
@@ -79,6 +83,7 @@ def find_targets(
         left: collects images that cannot be read and boxes without size; None: they are errors.
         subset: of annotations that hold several; None: val, else test, else train.
         bands: of an image of many, those that are wanted.
+        every: take each N-th frame of a video and each N-th image of a folder.
         say: called with a sentence about subfolders that are left out, the subset that is read, and
             classes that differ in case only.
 
@@ -92,11 +97,15 @@ def find_targets(
         trained = [trained[label] for label in labels]
     left = left or LeftOut(bad=False)
     if len(paths) > 1 or not (format_name or is_annotations(first)):
-        records, parent = list_images(
-            paths, recursive=recursive, say=say, on_bad=left.image, bands=bands
+        listed = list_images(
+            paths, recursive=recursive, say=say, on_bad=left.image, bands=bands, every=every
         )
-        left.check_some_left(len(records), len(records) + len(left.errors))
-        return Targets(records, tuple(trained), parent, tuple(paths), has_ids=False, labels=labels)
+        count = len(listed.images)
+        left.check_some_left(count, count + len(left.errors))
+        return Targets(
+            listed.images, tuple(trained), listed.folder, tuple(paths),
+            has_ids=False, labels=labels, frames=listed.frames,
+        )  # fmt: skip
     source = of_one_subset(Source(first, format_name, folder, subset, classes=classes), say)
     annotations = open_source(source, left, say, all_classes=True)
     other = annotations.categories

@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from holding import holding
@@ -615,3 +616,31 @@ def test_predict_writes_polygons_on_earth(trained: tuple[Path, Path], tmp_path: 
     assert code == 3
     assert "the image has no georeference" in err
     assert json.loads(out.read_text()) == found
+
+
+def test_predict_on_a_video_and_a_list(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    """Frames are images, one after the other; the list of paths comes on standard input."""
+    data, folder = trained
+    pictures = [read_image(data.parent / f"{number}.png", order="bgr") for number in (1, 2, 3)]
+    height, width = pictures[0].shape[:2]
+    codec = cv2.VideoWriter.fourcc(*"FFV1")  # without loss
+    writer = cv2.VideoWriter(str(tmp_path / "clip.mkv"), codec, 10, (width, height))
+    for picture in pictures:
+        writer.write(picture)
+    writer.release()
+    options = ("--score", "0", "--device", "cpu", "--batch", "3")
+    out, other = tmp_path / "found.json", tmp_path / "other.json"
+    code, _, err = run(
+        "predict", folder, tmp_path / "clip.mkv", "--every", 2, "--out", out, *options
+    )
+    assert code == 0, err
+    assert "2 of 3 frames are taken" in err
+    names = json.loads(out.with_suffix(".images.json").read_text())["images"]
+    assert [one["file_name"] for one in names] == [
+        "clip/frame_000001.png", "clip/frame_000003.png"
+    ]  # fmt: skip
+    call = ["predict", str(folder), "-", "--out", str(other), *options]
+    text = f"{data.parent / '1.png'}\n{data.parent / '3.png'}\n"
+    result = CliRunner().invoke(make_app(), call, input=text)
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(other.read_text()) == json.loads(out.read_text())

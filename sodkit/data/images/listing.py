@@ -1,16 +1,32 @@
-"""Image files that a user names, as records: files and folders, without annotations."""
+"""Images that a user names, as records: files, folders and videos, without annotations."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from sodkit.data.formats.folders import LOWER_SUFFIXES, files_below, is_folder, is_hidden
 from sodkit.data.images.pixel_source import file_size
+from sodkit.data.images.video import Frame, frame_path, is_video, video_size
 from sodkit.data.records import ImageRecord
 from sodkit.errors import DataError
 from sodkit.outputs import OUTPUT_MARKS
+
+
+class Listed(NamedTuple):
+    """Images without annotations.
+
+    Attributes:
+        images: their records, with ids from 1 on.
+        folder: where their ``file_name`` starts: the last folder they share.
+        frames: of the images that are frames of a video, by id: which.
+    """
+
+    images: tuple[ImageRecord, ...]
+    folder: Path
+    frames: dict[int, Frame]
 
 
 def list_images(
@@ -20,41 +36,57 @@ def list_images(
     say: Callable[[str], None] = lambda message: None,
     on_bad: Callable[[DataError], None] | None = None,
     bands: Sequence[int] | None = None,
-) -> tuple[tuple[ImageRecord, ...], Path]:
+    every: int = 1,
+) -> Listed:
     """Return the images among ``paths`` with ids from 1 on, in the given order.
 
     Args:
-        paths: image files, and folders of which every image is taken, sorted by name.
+        paths: image files, videos, and folders of which every image is taken, sorted by name.
         recursive: take those in the folders' subfolders, too. Hidden subfolders are left out, and
             those that a command of ours has written.
-        say: called with subfolders that are left out.
+        say: called with subfolders that are left out, and what is taken of videos.
         on_bad: called with what is wrong with an image, which is left out; None: it is raised.
         bands: of an image of many, those that are wanted.
-
-    Returns:
-        the images, and the folder where their ``file_name`` starts: the last one they share.
+        every: take each N-th frame of a video and each N-th image of a folder, the first one first.
 
     Raises:
         DataError: a path that does not exist, is no image, or a folder without one.
     """
     files: list[Path] = []
     for path in paths:
-        files += _images_in(path, recursive, say) if is_folder(path) else [path]
+        files += _images_in(path, recursive, say)[::every] if is_folder(path) else [path]
     if not files:
         raise DataError("no image is named", hint="name image files or folders of images")
     folder = Path(os.path.commonpath([file.absolute().parent for file in files]))
     records: list[ImageRecord] = []
+    frames: dict[int, Frame] = {}
+    names = set[Path]()
+
+    def add(file: Path, width: int, height: int) -> int:
+        name = file.absolute().relative_to(folder).as_posix()
+        records.append(ImageRecord(len(records) + 1, name, width, height))
+        return len(records)
+
     for file in files:
         try:
-            width, height = file_size(file, bands)
+            if not is_video(file):
+                add(file, *file_size(file, bands))
+                continue
+            width, height, count = video_size(file)
         except DataError as error:
             if on_bad is None:
                 raise
             on_bad(error)
             continue
-        name = file.absolute().relative_to(folder).as_posix()
-        records.append(ImageRecord(len(records) + 1, name, width, height))
-    return tuple(records), folder
+        place = file.with_suffix("")
+        place = file.with_name(f"{file.name}.frames") if place in names else place
+        names.add(place)
+        numbers = range(1, count + 1, every)
+        say(f"{file}: {len(numbers)} of {count} frames are taken")
+        frames |= {
+            add(frame_path(place, number), width, height): Frame(file, number) for number in numbers
+        }
+    return Listed(tuple(records), folder, frames)
 
 
 def _images_in(folder: Path, recursive: bool, say: Callable[[str], None]) -> list[Path]:

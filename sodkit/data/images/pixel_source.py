@@ -11,8 +11,9 @@ import numpy as np
 
 from sodkit.data.images.decoding import RgbImage, image_size, read_image
 from sodkit.data.images.raster import Raster, check_band_numbers, needs_raster, raster_size
+from sodkit.data.images.video import Frame
 from sodkit.data.records import ImageRecord
-from sodkit.errors import DataError
+from sodkit.errors import DataError, ImageSizeError
 
 
 class PixelSource(Protocol):
@@ -73,10 +74,36 @@ class DecodedOnce:
             check_band_numbers(self._bands, image.shape[2], self._path)
         except DataError as error:
             return error
-        if self._bands is None:
-            return image
-        chosen = image[..., [band - 1 for band in self._bands]]
-        return np.ascontiguousarray(np.broadcast_to(chosen, image.shape))
+        return _with_bands(image, self._bands)
+
+
+class FrameSource:
+    """A frame of a video, decoded."""
+
+    def __init__(
+        self, pixels: RgbImage, size: tuple[int, int], frame: Frame, bands: Sequence[int] | None
+    ) -> None:
+        height, width = pixels.shape[:2]
+        where = f"{frame.path}, frame {frame.number}"
+        if (width, height) != size:
+            raise ImageSizeError(
+                f"it has {width} x {height} px, the first frame {size[0]} x {size[1]}", where=where
+            )
+        check_band_numbers(bands, pixels.shape[2], frame.path)
+        self._pixels = _with_bands(pixels, bands)
+
+    def read(self, start: tuple[int, int], side: int) -> RgbImage:
+        """See ``PixelSource``."""
+        x, y = start
+        return self._pixels[y : y + side, x : x + side]
+
+
+def _with_bands(image: RgbImage, bands: Sequence[int] | None) -> RgbImage:
+    """Return (H, W, 3) with its bands, numbered from 1, chosen and in another order."""
+    if bands is None:
+        return image
+    chosen = image[..., [band - 1 for band in bands]]
+    return np.ascontiguousarray(np.broadcast_to(chosen, image.shape))
 
 
 def file_source(
@@ -97,7 +124,7 @@ def file_source(
     try:
         raster = needs_raster(path, bands)
     except DataError as error:
-        return _Unreadable(error)
+        return Unreadable(error)
     return (Raster if raster else DecodedOnce)(path, size, bands, bit_depth)
 
 
@@ -111,7 +138,7 @@ def file_size(path: Path, bands: Sequence[int] | None = None) -> tuple[int, int]
     return raster_size(path) if needs_raster(path, bands) else image_size(path)
 
 
-class _Unreadable:
+class Unreadable:
     """An image of which it is known that it cannot be read."""
 
     def __init__(self, error: DataError) -> None:

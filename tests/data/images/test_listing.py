@@ -14,7 +14,7 @@ def test_files_and_folders_in_order(tmp_path: Path) -> None:
     for number, name in enumerate(("b/2.png", "b/1.JPG", "a.png")):
         write_image(tmp_path / name, np.zeros((10, 20 + number, 3), np.uint8))
     (tmp_path / "b" / "notes.txt").touch()
-    records, folder = list_images([tmp_path / "b", tmp_path / "a.png"])
+    records, folder, _ = list_images([tmp_path / "b", tmp_path / "a.png"])
     assert folder == tmp_path
     assert [(r.id, r.file_name, r.width) for r in records] == [
         (1, "b/1.JPG", 21), (2, "b/2.png", 20), (3, "a.png", 22),
@@ -34,12 +34,12 @@ def test_subfolders_are_named_or_taken(tmp_path: Path) -> None:
     (tmp_path / "split" / "split.json").touch()
     (tmp_path / "loop").symlink_to(tmp_path)
     said: list[str] = []
-    records, _ = list_images([tmp_path], say=said.append)
+    records, _, _ = list_images([tmp_path], say=said.append)
     assert [r.file_name for r in records] == ["x.png"]
     assert len(said) == 1
     assert f"in {tmp_path / 'a'} and 1 more: --recursive takes them" in said[0]
     said.clear()
-    records, folder = list_images([tmp_path], recursive=True, say=said.append)
+    records, folder, _ = list_images([tmp_path], recursive=True, say=said.append)
     assert [r.file_name for r in records] == ["a/b/z.png", "a/y.png", "x.png"]
     assert folder == tmp_path
     assert said == [f"{tmp_path / 'split'} is left out: a command of sodkit wrote it"]
