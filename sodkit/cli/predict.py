@@ -25,6 +25,7 @@ from sodkit.cli.predict_arguments import (
     ImageFolder,
     Inputs,
     MaxPerPatch,
+    Merge,
     MergeNms,
     Nms,
     NoSplit,
@@ -63,6 +64,7 @@ def predict(
     score: Score = None,
     nms: Nms = None,
     merge_nms: MergeNms = None,
+    merge: Merge = None,
     max_per_patch: MaxPerPatch = None,
     proposals: Proposals = None,
     recursive: Recursive = False,
@@ -114,7 +116,7 @@ def predict(
         options = _options(
             PredictOptions.of(loaded.recipe),
             {"size": size, "stride": stride, "merge_nms": merge_nms, "batch": batch,
-             "proposals": proposals, "bit_depth": bit_depth, "bands": chosen},
+             "proposals": proposals, "bit_depth": bit_depth, "bands": chosen, "merge": merge},
             {"score": score, "nms": nms, "max_per_patch": max_per_patch}, no_split=no_split,
         )  # fmt: skip
         counts, targets = _predict_and_write(

@@ -26,7 +26,11 @@ Nms = Annotated[
     typer.Option(min=0, max=1, help="NMS IoU inside a patch (recipe's: 0.5, oriented 0.1)."),
 ]
 MergeNms = Annotated[
-    float | None, typer.Option(min=0, max=1, help="NMS IoU across patches (recipe's: 0.5).")
+    float | None, typer.Option(min=0, max=1, help="Overlap across patches (recipe's: IoU 0.5).")
+]
+Merge = Annotated[
+    Literal["nms", "wbf", "nmm", "border"] | None,
+    typer.Option(help="How patches are merged, see docs/merging.md (recipe's: nms)."),
 ]
 MaxPerPatch = Annotated[
     int | None, typer.Option(min=1, help="Most detections a patch (recipe's: 100, oriented 2000).")

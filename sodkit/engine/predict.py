@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 
+from sodkit.arrays import BoolArray
 from sodkit.data.images.pixel_source import OpenImage, PixelSource, file_source
 from sodkit.data.records import Detections, ImageRecord
 from sodkit.engine.predict_options import PredictOptions
@@ -22,7 +24,7 @@ from sodkit.engine.window_plan import Window, window_batches
 from sodkit.errors import DataError
 from sodkit.models.detector import DetectorModule
 from sodkit.settings import Recipe
-from sodkit.tiling.merge import merge_patches
+from sodkit.tiling.merge import cut_by_border, merge_patches
 
 
 def predict_images(
@@ -106,33 +108,54 @@ def predict_each(
     run = partial(detect, detector, recipe, options, device, classes)
     plan = window_batches(images, options.size, options.stride, options.batch, first=first)
     stream = detect_batches(
-        run, images, plan, options, recipe, open_image or _files(folder, options)
+        run, images, plan, options, recipe, open_image or files_in(folder, options)
     )
-    for index, found in by_image(stream, options, recipe):
+    for index, found in by_image(stream, images, options, recipe):
         if index >= first:
             yield images[index], found
 
 
 def by_image(
-    stream: Iterable[tuple[Window, Found]], options: PredictOptions, recipe: Recipe
+    stream: Iterable[tuple[Window, Found]],
+    images: Sequence[ImageRecord],
+    options: PredictOptions,
+    recipe: Recipe,
 ) -> Iterator[tuple[int, Found]]:
-    """Merge what is found in windows, in the order of the plan; yield each image's index, too."""
+    """Merge what is found in windows, in the order of the plan; yield each image's index, too.
+
+    Args:
+        stream: windows and what is found in each.
+        images: that the windows are of.
+        options: how to merge.
+        recipe: the kind of boxes.
+    """
     parts: list[Detections] = []
+    cuts: list[BoolArray] = []
     error: DataError | None = None
     for window, found in stream:
         if isinstance(found, DataError):
             error = error or found
         else:
             parts.append(found)
+            cuts.append(_cut(found, window, images[window.image], options))
         if window.last:
-            yield (
-                window.image,
-                error or _merged(Detections.concatenate(parts, recipe.boxes), options),
-            )
-            parts, error = [], None
+            yield window.image, error or _merged(parts, cuts, options, recipe)
+            parts, cuts, error = [], [], None
 
 
-def _files(folder: Path, options: PredictOptions) -> OpenImage:
+def _cut(
+    found: Detections, window: Window, image: ImageRecord, options: PredictOptions
+) -> BoolArray:
+    """Return which boxes their window's border cuts; none where it does not matter."""
+    if options.merge != "border":
+        return np.zeros(0, np.bool_)
+    size = (image.width, image.height)
+    return cut_by_border(found, window.start, window.side, size, options.border)
+
+
+def files_in(folder: Path, options: PredictOptions) -> OpenImage:
+    """Return what gives the pixels of image files whose names start in a folder."""
+
     def open_image(image: ImageRecord) -> PixelSource:
         size = (image.width, image.height)
         return file_source(
@@ -142,6 +165,13 @@ def _files(folder: Path, options: PredictOptions) -> OpenImage:
     return open_image
 
 
-def _merged(found: Detections, options: PredictOptions) -> Detections:
+def _merged(
+    parts: list[Detections], cuts: list[BoolArray], options: PredictOptions, recipe: Recipe
+) -> Detections:
     """Merge an image's detections; proposals keep all, their overlaps are the point of them."""
-    return found if options.proposals is not None else merge_patches(found, options.merge_nms)
+    found = Detections.concatenate(parts, recipe.boxes)
+    parts.clear()  # of a large image they are much of the memory
+    if options.proposals is not None:
+        return found
+    cut = np.concatenate(cuts) if cuts and options.merge == "border" else None
+    return merge_patches(found, options.merge_nms, options.merge, cut)

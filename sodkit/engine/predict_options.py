@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sodkit.errors import UsageError
-from sodkit.settings import Keep, Recipe
+from sodkit.settings import Keep, MergeMethod, Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,9 @@ class PredictOptions:
         size, stride: windows in px; size None: the whole image at once.
         batch: windows a batch.
         keep: score threshold, NMS and limit inside a window.
-        merge_nms: IoU above which detections of one class in different patches are one.
+        merge_nms: overlap above which detections of one class in different patches are one.
+        merge: how they are merged, see ``tiling/merge_methods.py``.
+        border: px from a window's border in which it counts as cutting a box.
         proposals: give this many class-agnostic proposals a patch instead of detections.
         readers: threads that read images and resize windows.
         bit_depth: bits in use of images of more than 8; None: each by its own range.
@@ -33,6 +35,8 @@ class PredictOptions:
     readers: int = 2
     bit_depth: int | None = None
     bands: tuple[int, ...] | None = None
+    merge: MergeMethod = "nms"
+    border: float = 4.0
 
     def __post_init__(self) -> None:
         if self.size is not None and not 1 <= self.stride <= self.size:
@@ -49,6 +53,7 @@ class PredictOptions:
         return cls(
             size=recipe.input.patch, stride=recipe.input.stride, merge_nms=recipe.merge.nms,
             batch=recipe.schedule.batch, keep=recipe.keep, bit_depth=recipe.input.bit_depth,
+            merge=recipe.merge.method, border=recipe.merge.border,
         )  # fmt: skip
 
 

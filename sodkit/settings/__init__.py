@@ -12,6 +12,14 @@ The built-in recipes name only what departs from the defaults. Reading, overridi
 recipes is ``config.py``. Nothing here imports torch.
 """
 
-from sodkit.settings.recipe import Evaluation, Input, Keep, Merge, Recipe, Schedule
+from sodkit.settings.recipe import (
+    Evaluation,
+    Input,
+    Keep,
+    Merge,
+    MergeMethod,
+    Recipe,
+    Schedule,
+)
 
-__all__ = ["Evaluation", "Input", "Keep", "Merge", "Recipe", "Schedule"]
+__all__ = ["Evaluation", "Input", "Keep", "Merge", "MergeMethod", "Recipe", "Schedule"]

@@ -10,6 +10,8 @@ from sodkit.settings.base import BoxKind, Count, Endless, Positive, Settings, Sh
 from sodkit.settings.detectors import Model
 from sodkit.settings.two_stage import Cfinet
 
+MergeMethod = Literal["nms", "wbf", "nmm", "border"]
+
 
 class Input(Settings):
     """From a patch to the network's input."""
@@ -114,9 +116,17 @@ class Keep(Settings):
 
 
 class Merge(Settings):
-    """From patches to whole images."""
+    """From patches to whole images (docs/merging.md)."""
 
-    nms: Share = 0.5
+    method: MergeMethod = Field(
+        "nms",
+        description="class-wise nms (release); wbf, weighted box fusion; nmm, non-maximum merging; "
+        "border: boxes that their patch's border cuts yield to whole ones",
+    )
+    nms: Share = Field(0.5, description="overlap above which two boxes of a class are one object")
+    border: Annotated[float, Field(ge=0)] = Field(
+        4.0, description="px from a patch's border in which it counts as cutting a box"
+    )
 
 
 class Evaluation(Settings):

@@ -12,6 +12,8 @@ from sodkit.cli.main import COMMANDS, make_app
 from sodkit.data.formats import WRITTEN
 from sodkit.data.formats.reading import ANGLE_UNITS
 from sodkit.data.predictions.columns import CategoryIds
+from sodkit.data.predictions.geo_features import System
+from sodkit.settings import MergeMethod
 from sodkit.evaluation.protocol import PROTOCOLS
 from sodkit.tiling.settings import PROFILES
 
@@ -44,7 +46,9 @@ def test_choices_are_listed_and_all_else_is_refused(command: str, option: str) -
 
 
 def test_choices_are_what_the_package_knows() -> None:
-    assert len(CHOICES) == 35
+    assert len(CHOICES) == 37
+    assert CHOICES["predict", "merge"] == get_args(MergeMethod)
+    assert CHOICES["predict", "crs"] == get_args(System)
     assert CHOICES["convert", "to"] == WRITTEN
     assert CHOICES["eval", "protocol"] == tuple(PROTOCOLS)
     for command in ("eval", "visualize"):

@@ -269,7 +269,7 @@ def test_processes_share_the_batches(recipe: Recipe, tmp_path: Path) -> None:
         for k in range(2)
     ]
     stream = (next(shares[k % 2]) for k, batch in enumerate(plan) for _ in batch)
-    found = dict(by_image(stream, options, recipe))
+    found = dict(by_image(stream, records, options, recipe))
     assert isinstance(found.pop(1), DataError)
     one = predict_each(detector, recipe, records, tmp_path, device=CPU, options=options)
     expected = [as_bytes(f) for image, f in one if image.id != 2]
