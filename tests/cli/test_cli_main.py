@@ -13,8 +13,8 @@ from sodkit.data.formats import WRITTEN
 from sodkit.data.formats.reading import ANGLE_UNITS
 from sodkit.data.predictions.columns import CategoryIds
 from sodkit.data.predictions.geo_features import System
-from sodkit.settings import MergeMethod
 from sodkit.evaluation.protocol import PROTOCOLS
+from sodkit.settings import MergeMethod
 from sodkit.tiling.settings import PROFILES
 
 
