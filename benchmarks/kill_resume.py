@@ -2,6 +2,7 @@
 
     python benchmarks/kill_resume.py --kills 30 --seed 0 --csv benchmarks/results/kill_resume.csv
     python benchmarks/kill_resume.py --kills 30 --set schedule.ema=0.9
+    python benchmarks/kill_resume.py --kills 30 --processes 2
 
 A tiny CFINet trains on drawn scenes and saves its state after every step. Each row of the CSV is
 one kill: how long the process lived, the steps in ``losses.csv`` then, the number of half-written
@@ -9,7 +10,8 @@ files, whether a copy of the state, cut at a random multiple of 4 kB, was refuse
 step from which the resumed run went on (empty: nothing had begun, or all was done), and the files
 that differ in the end: none. Half a row is appended to ``losses.csv`` before a run is resumed. Runs
 take turns at 0, 1 and 2 workers, with and without validation; ``--set`` adds settings to their
-recipe. Ends with 1 if anything differs.
+recipe. With several processes, as torchrun starts them, all are killed, or one at random: then the
+others must end by themselves. Ends with 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -17,11 +19,14 @@ from __future__ import annotations
 import argparse
 import csv
 import multiprocessing
+import os
 import random
 import shutil
+import socket
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -38,8 +43,10 @@ from sodkit import (
     resumed_plan,
 )
 from sodkit.engine.checkpoint import load_run
+from sodkit.engine.connection import joined
 from sodkit.engine.run_folder import RUN, STATE
 from sodkit.engine.train import StartReport
+from sodkit.errors import ReportedError
 
 RECIPE = (
     "model.fpn.channels=32", "model.roi.hidden=32", "input.patch=128", "input.stride=128",
@@ -47,6 +54,8 @@ RECIPE = (
 )  # fmt: skip
 BLOCK = 4096
 FOREVER = 3600.0
+ALONE_SECONDS = 60.0
+"""How long a process may live on after another one was killed."""
 FIRST = "first_step"
 """A file in which a resumed run notes where it went on."""
 
@@ -56,7 +65,9 @@ def main() -> None:
     options = _options()
     with tempfile.TemporaryDirectory() as name:
         recipe = load_recipe("cfinet-r18-demo", [*RECIPE, *options.set])
-        rows = _kills(options.kills, random.Random(options.seed), Path(name), recipe)
+        rows = _kills(
+            options.kills, random.Random(options.seed), Path(name), recipe, options.processes
+        )
     if options.csv is not None:
         with options.csv.open("w", newline="") as stream:
             writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
@@ -72,29 +83,32 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--csv", type=Path)
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     return parser.parse_args()
 
 
 def _kills(
-    count: int, chance: random.Random, home: Path, recipe: Recipe
+    count: int, chance: random.Random, home: Path, recipe: Recipe, processes: int
 ) -> list[dict[str, object]]:
     data = make_dataset(home, images=5, seed=0, width=128, height=128)
     whole = {val: home / f"whole-{val}" for val in (False, True)}
     lasted = {
-        val: _live(partial(_train, data, run, val, 0, recipe), FOREVER)
+        val: _live(partial(_train, data, run, val, 0, recipe), FOREVER, processes)
         for val, run in whole.items()
     }
     rows = []
     for number in range(count):
         val, workers, run = number % 2 == 1, number % 3, home / str(number)
-        lived = _live(
-            partial(_train, data, run, val, workers, recipe), chance.uniform(0, lasted[val])
-        )
+        train = partial(_train, data, run, val, workers, recipe)
+        victims = chance.choice([range(processes), (chance.randrange(processes),)])
+        lived = _live(train, chance.uniform(0, lasted[val]), processes, victims)
         row: dict[str, object] = {"kill": number, "validation": val, "workers": workers}
+        row |= {"processes": processes, "victims": " ".join(map(str, victims))}
         row["seconds"] = round(lived, 2)
         row |= _at_the_kill(run, chance)
-        _live(partial(_resume, data, run, val, workers, recipe), FOREVER)
+        begun = (run / RUN).is_file()
+        _live(partial(_resume, run, workers) if begun else train, FOREVER, processes)
         first = run / FIRST
         row["resumed_at"] = first.read_text() if first.exists() else ""
         first.unlink(missing_ok=True)
@@ -107,42 +121,76 @@ def _kills(
     return rows
 
 
-def _live(work: partial[None], seconds: float) -> float:
-    """Let a process of its own do the work, kill it after these seconds; return how long it lived.
+def _live(
+    work: partial[None], seconds: float, processes: int, victims: Sequence[int] = ()
+) -> float:
+    """Let processes of their own do the work and kill some after a while.
 
-    It is forked, so that its time is the training's and not that of importing torch.
+    They are forked, so that their time is the training's and not that of importing torch.
+
+    Args:
+        work: what each process does.
+        seconds: after these the victims are killed; the others must end by themselves.
+        processes: how many.
+        victims: which of them.
+
+    Returns:
+        how long they lived.
     """
-    process = multiprocessing.get_context("fork").Process(target=work)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("fork")
+    all_ = [
+        context.Process(target=_one, args=(work, rank, processes, port))
+        for rank in range(processes)
+    ]
     began = time.perf_counter()
-    process.start()
-    process.join(seconds)
+    for process in all_:
+        process.start()
+    for process in all_:
+        process.join(max(seconds - (time.perf_counter() - began), 0))
     lived = time.perf_counter() - began
-    if process.is_alive():
+    killed = [all_[rank] for rank in victims if all_[rank].is_alive()]
+    for process in killed:
         process.kill()
-        process.join()
-    elif process.exitcode:
-        sys.exit(f"a training ended with {process.exitcode}")
+    for process in all_:
+        process.join(ALONE_SECONDS)
+        if process.is_alive():
+            sys.exit("a process did not end after another one was killed")
+    if not killed and any(process.exitcode for process in all_):
+        sys.exit(f"a training ended with {[process.exitcode for process in all_]}")
     return lived
+
+
+def _one(work: partial[None], rank: int, processes: int, port: int) -> None:
+    """Do the work as one of the processes, named as torchrun names them."""
+    if processes > 1:
+        os.environ |= {
+            "RANK": str(rank), "WORLD_SIZE": str(processes), "LOCAL_RANK": str(rank),
+            "LOCAL_WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+        }  # fmt: skip
+    work()
 
 
 def _train(data: Path, run: Path, val: bool, workers: int, recipe: Recipe) -> None:
     paths = DataPaths(str(data), None, str(data) if val else None, None, None)
     plan = RunPlan(recipe, paths, run, resume=False)
-    execute(plan, device="cpu", workers=workers, threads=1)
+    with joined() as world:
+        execute(plan, device="cpu", workers=workers, threads=1, world=world)
 
 
-def _resume(data: Path, run: Path, val: bool, workers: int, recipe: Recipe) -> None:
-    """Go on, and note the step; begin again where not even ``run.json`` was written."""
-    if not (run / RUN).is_file():
-        _train(data, run, val, workers, recipe)
-        return
+def _resume(run: Path, workers: int) -> None:
+    """Go on, and note the step."""
 
     def note(report: StartReport) -> None:
         (run / FIRST).write_text(str(report.epoch * report.steps + report.step))
 
-    with suppress(UsageError):  # all was done before the kill
-        plan = resumed_plan(run, [], out=None)
-        execute(plan, device="cpu", workers=workers, threads=1, on_start=note)
+    with suppress(UsageError, ReportedError), joined() as world:  # all was done before the kill
+        plan = world.from_first(lambda: resumed_plan(run, [], out=None))
+        start = note if world.first else lambda _: None
+        execute(plan, device="cpu", workers=workers, threads=1, on_start=start, world=world)
 
 
 def _at_the_kill(run: Path, chance: random.Random) -> dict[str, object]:

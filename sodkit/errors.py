@@ -99,5 +99,17 @@ class TerminatedError(SodkitError):
         super().__init__("ended by SIGTERM")
 
 
+class ReportedError(SodkitError):
+    """Another process of the same run reports what went wrong: this one says nothing.
+
+    Args:
+        exit_code: what the process ends with.
+    """
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__("another process reports what went wrong")
+        self.exit_code = exit_code
+
+
 class DataWarning(UserWarning):
     """Data that are used although something is wrong with them."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 import typer
 
-from sodkit.errors import DataWarning, SodkitError, UsageError
+from sodkit.errors import DataWarning, ReportedError, SodkitError, UsageError
 
 if TYPE_CHECKING:
     from sodkit.data.left_out import LeftOut
@@ -32,19 +32,25 @@ Report = Callable[[int, int], None]
 """Called with (done, total) as work goes on."""
 
 
-def guarded(command: Callable[P, R], *, debug: bool) -> Callable[P, R]:
+def guarded(
+    command: Callable[P, R], *, debug: bool, begin: Callable[[], None] = lambda: None
+) -> Callable[P, R]:
     """Wrap a command: errors of ours become a message and an exit code, Ctrl-C becomes 130.
 
     Args:
         command: the command's function.
         debug: let the traceback through instead.
+        begin: called before the command.
     """
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        begin()
         try:
             with _warnings_as_notes():
                 return command(*args, **kwargs)
+        except ReportedError as error:
+            raise typer.Exit(error.exit_code) from None
         except SodkitError as error:
             if debug:
                 raise
@@ -114,6 +120,10 @@ def note(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
+def silent(*_: object) -> None:
+    """Say nothing: what the processes do that are not the first one of a run."""
+
+
 MOST_ROWS = 500
 """Rows of a table: rich takes a minute for the 80 000 classes that a wrong label file can have."""
 
@@ -177,13 +187,13 @@ def list_left_out(left: LeftOut, folder: Path | None) -> None:
         note(sentence)
 
 
-def chosen_checkpoint(path: Path) -> Path:
-    """Return the checkpoint that a path stands for, and print which one if it is a run's folder."""
+def chosen_checkpoint(path: Path, say: Callable[[str], None] = note) -> Path:
+    """Return the checkpoint that a path stands for, and say which one if it is a run's folder."""
     from sodkit.engine.run_folder import checkpoint_in
 
     file = checkpoint_in(path)
     if file != path:
-        note(f"checkpoint: {file}")
+        say(f"checkpoint: {file}")
     return file
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -22,6 +24,7 @@ from sodkit.cli.import_weights import import_weights
 from sodkit.cli.predict import predict
 from sodkit.cli.recipes import recipes
 from sodkit.cli.split import split
+from sodkit.cli.together import is_one_of_many, run_together
 from sodkit.cli.train import train
 from sodkit.cli.visualize import visualize
 
@@ -42,10 +45,11 @@ COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (
 )
 
 
-def make_app(*, debug: bool = False) -> typer.Typer:
+def make_app(begin: Callable[[], None] = lambda: None, *, debug: bool = False) -> typer.Typer:
     """Build the command line.
 
     Args:
+        begin: called when a command begins, after its options are read.
         debug: show tracebacks of errors that otherwise end in one message.
     """
     app = typer.Typer(
@@ -58,7 +62,7 @@ def make_app(*, debug: bool = False) -> typer.Typer:
     app.callback()(_root)
     for name, command in COMMANDS:
         app.command(name, no_args_is_help=name not in {"recipes", "env", "demo"})(
-            guarded(command, debug=debug)
+            guarded(command, debug=debug, begin=begin)
         )
     return app
 
@@ -84,5 +88,9 @@ def _root(
 def main() -> None:
     """Run the command line on ``sys.argv``; ``--debug`` may stand anywhere."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    make = partial(make_app, debug=len(arguments) < len(sys.argv) - 1)
     with decoders_quiet():
-        make_app(debug=len(arguments) < len(sys.argv) - 1)(arguments, prog_name="sodkit")
+        if is_one_of_many(os.environ):
+            run_together(make, arguments, first=os.environ.get("RANK") == "0")
+        else:
+            make()(arguments, prog_name="sodkit")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from sodkit.engine.journal import Journal
     from sodkit.engine.predict_options import PredictOptions
     from sodkit.engine.targets import Targets
+    from sodkit.engine.world import World
 
 
 def predict(
@@ -87,30 +89,35 @@ def predict(
     import sys
     from functools import partial
 
-    from sodkit.cli.common import chosen_checkpoint, note
+    from sodkit.cli.common import chosen_checkpoint, note, silent
     from sodkit.data.images.path_list import expanded
     from sodkit.data.left_out import LeftOut
     from sodkit.data.predictions.geo_features import check_geo_path
     from sodkit.data.predictions.output_path import check_predictions_path
     from sodkit.engine.checkpoint import load_checkpoint
+    from sodkit.engine.connection import joined
     from sodkit.engine.device import pick_device
     from sodkit.engine.predict_options import PredictOptions, parse_bands
+    from sodkit.engine.predict_run import help_first
     from sodkit.engine.targets import check_holds, find_targets, geo_plan
     from sodkit.outputs import fill_file
 
-    images = expanded(images, sys.stdin.buffer)
     chosen = None if bands is None else parse_bands(bands)
-    with fill_file(out, partial(check_predictions_path, out, overwrite=overwrite, read=images)):
-        if geojson is not None:
-            check_geo_path(geojson, overwrite=overwrite)
-        target, left = pick_device(device), LeftOut(bad=skip_bad)
-        file = chosen_checkpoint(checkpoint)
+    with joined() as world, ExitStack() as first_only:
+        images = world.from_first(partial(expanded, images, sys.stdin.buffer))
+        if world.first:
+            check = partial(check_predictions_path, out, overwrite=overwrite, read=images)
+            first_only.enter_context(fill_file(out, check))
+            if geojson is not None:
+                check_geo_path(geojson, overwrite=overwrite)
+        target, left = pick_device(device, world), LeftOut(bad=skip_bad)
+        file = chosen_checkpoint(checkpoint, note if world.first else silent)
         loaded = load_checkpoint(file, target)
-        targets = find_targets(
+        targets = world.from_first(lambda: find_targets(
             images, loaded.categories, folder=image_folder, format_name=format_,
             recursive=recursive, subset=subset, classes=classes, left=left, bands=chosen,
             every=every, say=note,
-        )  # fmt: skip
+        ))  # fmt: skip
         check_holds(out, loaded.recipe.boxes, targets, proposals=proposals is not None)
         geo = None if geojson is None else geo_plan(geojson, crs, targets)
         options = _options(
@@ -119,8 +126,11 @@ def predict(
              "proposals": proposals, "bit_depth": bit_depth, "bands": chosen, "merge": merge},
             {"score": score, "nms": nms, "max_per_patch": max_per_patch}, no_split=no_split,
         )  # fmt: skip
+        if not world.first:
+            help_first(loaded, targets, target, options, world=world)
+            return
         counts, targets = _predict_and_write(
-            out, file, loaded, targets, target, options, left, geo, overwrite=overwrite
+            out, file, loaded, targets, target, options, left, geo, world, overwrite=overwrite
         )
     _print(out, counts, targets, as_json)
 
@@ -134,6 +144,7 @@ def _predict_and_write(
     options: PredictOptions,
     left: LeftOut,
     geo: GeoPlan | None,
+    world: World,
     *,
     overwrite: bool,
 ) -> tuple[list[int], Targets]:
@@ -150,7 +161,7 @@ def _predict_and_write(
         journal_file(out), run_identity(file, targets, options, device), targets.images,
         loaded.recipe.boxes, overwrite=overwrite, say=note,
     ) as journal:  # fmt: skip
-        targets = _detect(journal, loaded, targets, device, options, left)
+        targets = _detect(journal, loaded, targets, device, options, left, world)
         ids = write_found(out, journal, targets, proposals=proposals)
         if geo is not None:
             write_geo(geo, journal, targets.images, None if proposals else targets.categories)
@@ -194,6 +205,7 @@ def _detect(
     device: torch.device,
     options: PredictOptions,
     left: LeftOut,
+    world: World,
 ) -> Targets:
     """Predict on the images that are not done, with a bar; return those that could be read."""
     from sodkit.cli.common import progress
@@ -202,8 +214,9 @@ def _detect(
 
     with explained("give a smaller --batch or --size"), progress("predicting") as report:
         return predict_into(
-            journal, loaded, targets, device=device, options=options, left=left, progress=report
-        )
+            journal, loaded, targets, device=device, options=options, left=left, progress=report,
+            world=world,
+        )  # fmt: skip
 
 
 def _counts(parts: Iterable[Detections], targets: Targets) -> list[int]:

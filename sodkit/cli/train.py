@@ -27,8 +27,10 @@ from sodkit.cli.options import (
 from sodkit.errors import SodkitError
 
 if TYPE_CHECKING:
+    from sodkit.engine.log import Row
     from sodkit.engine.paths import DataPaths
     from sodkit.engine.training_run import RunPlan
+    from sodkit.engine.world import World
 
 
 Resume = Annotated[
@@ -91,25 +93,38 @@ def train(
 
     Example: sodkit train cfinet-r50-soda-d --data patches --val val.json --out runs/cfinet
     """
-    from sodkit.cli.common import chosen_checkpoint, note, print_json, print_table
+    from sodkit.cli.common import note, silent
     from sodkit.cli.train_view import train_view
     from sodkit.data.formats import Reading
+    from sodkit.engine.connection import joined
     from sodkit.engine.training_run import execute
 
     given = _given(
         data=data, images=images, val=val, val_images=val_images, format_name=format_,
         skip_bad=skip_bad, reading=Reading(difficult, area, angle, oriented), classes=classes,
-        init=None if init is None else chosen_checkpoint(init),
+        init=init,
     )  # fmt: skip
     changes = _changes(
         overrides, {"schedule.epochs": epochs, "seed": seed, "input.bit_depth": bit_depth}
     )
-    plan = _plan(recipe, changes, given, out, resume, overwrite=overwrite)
-    with _way_on(plan), train_view() as view:
-        result = execute(
-            plan, device=device, workers=workers, threads=threads, on_start=view.start,
-            on_step=view.step, on_validate=view.validate, on_epoch=view.epoch, say=note,
-        )  # fmt: skip
+    with joined() as world:
+        plan = world.from_first(
+            lambda: _plan(recipe, changes, given, out, resume, overwrite=overwrite)
+        )
+        with _way_on(plan, world), train_view(shown=world.first) as view:
+            result = execute(
+                plan, device=device, workers=workers, threads=threads, on_start=view.start,
+                on_step=view.step, on_validate=view.validate, on_epoch=view.epoch,
+                say=note if world.first else silent, world=world,
+            )  # fmt: skip
+        if world.first:
+            _print(plan, result, as_json=as_json)
+
+
+def _print(plan: RunPlan, result: Row, *, as_json: bool) -> None:
+    """Print the last epoch, and the next command."""
+    from sodkit.cli.common import note, print_json, print_table
+
     if as_json:
         print_json({"run": str(plan.out), "last_epoch": result})
     else:
@@ -133,6 +148,7 @@ def _plan(
     from sodkit.engine.training_run import fresh_plan, resumed_plan
     from sodkit.errors import UsageError
 
+    given = _with_checkpoint(given)
     if resume is None:
         if out is None or "data" not in given:
             raise UsageError("--data and --out are needed", hint="or --resume RUN goes on with one")
@@ -143,6 +159,15 @@ def _plan(
     if not plan.resume:
         note(f"{resume}: no state was saved before the run stopped: it starts anew")
     return plan
+
+
+def _with_checkpoint(given: dict[str, Any]) -> dict[str, Any]:
+    """Return what is given with the file that ``init`` stands for."""
+    from sodkit.cli.common import chosen_checkpoint
+
+    return given | (
+        {"init": str(chosen_checkpoint(Path(given["init"])))} if "init" in given else {}
+    )
 
 
 def _changes(overrides: list[str] | None, short: dict[str, int | None]) -> list[str]:
@@ -162,7 +187,7 @@ def _given(**options: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def _way_on(plan: RunPlan) -> Iterator[None]:
+def _way_on(plan: RunPlan, world: World) -> Iterator[None]:
     """Say how to go on with a run that stopped after it had begun to train."""
     from sodkit.cli.common import note
     from sodkit.engine.run_folder import STATE
@@ -171,9 +196,10 @@ def _way_on(plan: RunPlan) -> Iterator[None]:
     before = state.stat().st_mtime_ns if state.is_file() else None
     try:
         yield
-    except (SodkitError, KeyboardInterrupt):
-        if state.is_file() and state.stat().st_mtime_ns != before:
-            note(f"to go on: {shlex.join(['sodkit', 'train', '--resume', str(plan.out)])}")
+    except (SodkitError, KeyboardInterrupt, RuntimeError):  # the last: a process that is lost
+        if world.first and state.is_file() and state.stat().st_mtime_ns != before:
+            start = ["sodkit"] if world.size == 1 else ["torchrun", "...", "-m", "sodkit"]
+            note(f"to go on: {shlex.join([*start, 'train', '--resume', str(plan.out)])}")
         raise
 
 

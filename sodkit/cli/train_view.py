@@ -123,6 +123,8 @@ def start_lines(report: StartReport) -> list[str]:
         backbone = recipe.model.backbone.name
         if int(backbone.removeprefix("resnet")) >= GPU_LAYERS:
             device += f"; a recipe with {backbone} is made for a GPU, and slow without one"
+    if report.processes > 1:
+        device += f"; {report.processes} processes"
     epochs, batch = recipe.schedule.epochs, recipe.schedule.batch
     steps = f"{epochs * report.steps} ({epochs} epochs of {report.steps}, {batch} images a step)"
     done = report.epoch * report.steps + report.step
@@ -138,8 +140,15 @@ def start_lines(report: StartReport) -> list[str]:
 
 
 @contextmanager
-def train_view() -> Iterator[TrainView]:
-    """Yield a view that writes to stderr, with a bar if that is a terminal."""
+def train_view(*, shown: bool = True) -> Iterator[TrainView]:
+    """Yield a view that writes to stderr, with a bar if that is a terminal.
+
+    Args:
+        shown: False: it writes nothing.
+    """
+    if not shown:
+        yield TrainView(Console(quiet=True), None)
+        return
     if not sys.stderr.isatty():
         yield TrainView(Console(file=sys.stderr, width=200, highlight=False), None)
         return

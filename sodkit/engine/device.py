@@ -9,21 +9,26 @@ from typing import Any
 
 import torch
 
+from sodkit.engine.world import ALONE, World
 from sodkit.errors import UsageError
 
 PRECISIONS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def pick_device(name: str) -> torch.device:
-    """Return the device called ``name``.
+def pick_device(name: str, world: World = ALONE) -> torch.device:
+    """Return the device called ``name``; of several processes on a machine each has its own GPU.
 
     Args:
         name: ``auto`` (CUDA where there is one, else the CPU), ``cpu``, ``cuda``, ``cuda:1``, ...;
             ``gpu`` is ``cuda``, a number the GPU of this number.
+        world: the processes.
 
     Raises:
-        UsageError: no such device here; the message lists what there is.
+        UsageError: no such device here; the message lists what there is. Or more processes than
+            GPUs, or one GPU for all of them.
     """
+    if world.here > 1:
+        name = _one_each(name, world)
     wanted = {"gpu": "cuda"}.get(name, name)
     if name == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
@@ -42,6 +47,24 @@ def pick_device(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise UsageError(f"--device {name}: {reason}", hint="use cpu, or free the GPU") from error
     return device
+
+
+def _one_each(name: str, world: World) -> str:
+    """Return the name of the device of this process among those of its machine."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "cpu" or (name == "auto" and not gpus):
+        return "cpu"
+    if name not in ("auto", "cuda", "gpu"):
+        raise UsageError(
+            f"--device {name}: all {world.here} processes of this machine would use it",
+            hint="give --device cuda: each process takes a GPU of its own",
+        )
+    if gpus < world.here:
+        raise UsageError(
+            f"{world.here} processes, and {gpus} GPUs on this machine",
+            hint=f"torchrun --nproc-per-node {gpus}" if gpus else "give --device cpu",
+        )
+    return f"cuda:{world.local}"
 
 
 def devices() -> list[str]:

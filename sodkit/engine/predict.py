@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain, islice, tee
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,16 @@ from sodkit.data.records import Detections, ImageRecord
 from sodkit.engine.predict_options import PredictOptions
 from sodkit.engine.window_detection import Found, detect, detect_batches
 from sodkit.engine.window_memory import check_memory
-from sodkit.engine.window_plan import Window, window_batches
+from sodkit.engine.window_plan import Batch, Window, window_batches
+from sodkit.engine.world import ALONE, World
 from sodkit.errors import DataError
 from sodkit.models.detector import DetectorModule
 from sodkit.settings import Recipe
+from sodkit.shares import share
 from sodkit.tiling.merge import cut_by_border, merge_patches
+
+_ROUND = 32
+"""Batches of a process between two meetings of all processes."""
 
 
 def predict_images(
@@ -38,6 +44,7 @@ def predict_images(
     classes: int | None = None,
     on_bad: Callable[[ImageRecord, DataError], None] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    world: World = ALONE,
 ) -> Detections:
     """Detect objects in whole images.
 
@@ -51,9 +58,11 @@ def predict_images(
         classes: how many there are; labels beyond are an error; None: not checked.
         on_bad: called with an image that cannot be read and why; it is left out. None: an error.
         progress: called with (images done, images in all).
+        world: the processes that divide the windows; each one calls this.
 
     Returns:
-        detections in pixels of the whole images, image by image in the given order.
+        detections in pixels of the whole images, image by image in the given order; none in other
+        processes than the first one.
 
     Raises:
         DataError: an image that cannot be read or has another size than stated.
@@ -61,8 +70,9 @@ def predict_images(
     """
     results: list[Detections] = []
     stream = predict_each(
-        detector, recipe, images, folder, device=device, options=options, classes=classes
-    )
+        detector, recipe, images, folder, device=device, options=options, classes=classes,
+        world=world,
+    )  # fmt: skip
     for done, (image, found) in enumerate(stream, 1):
         if not isinstance(found, DataError):
             results.append(found)
@@ -85,6 +95,7 @@ def predict_each(
     classes: int | None = None,
     first: int = 0,
     open_image: OpenImage | None = None,
+    world: World = ALONE,
 ) -> Iterator[tuple[ImageRecord, Found]]:
     """Yield each image and what is found in it as soon as it is done, in the given order.
 
@@ -98,6 +109,8 @@ def predict_each(
         classes: how many there are; labels beyond are an error; None: not checked.
         first: index of the image to begin with; its result is that of a run over all of them.
         open_image: gives the pixels of an image; None: it is a file in ``folder``.
+        world: the processes that divide the windows; each one goes through what this yields, which
+            is nothing in other processes than the first one.
 
     Raises:
         ModelError: the detector returns what cannot be: NaN, wrong shapes, boxes elsewhere.
@@ -107,12 +120,48 @@ def predict_each(
     check_memory(images, options, recipe)
     run = partial(detect, detector, recipe, options, device, classes)
     plan = window_batches(images, options.size, options.stride, options.batch, first=first)
-    stream = detect_batches(
-        run, images, plan, options, recipe, open_image or files_in(folder, options)
-    )
-    for index, found in by_image(stream, images, options, recipe):
+    opening = open_image or files_in(folder, options)
+
+    def detected(batches: Iterable[Batch]) -> Iterator[tuple[Window, Found]]:
+        return detect_batches(run, images, batches, options, recipe, opening)
+
+    for index, found in by_image(divided(plan, detected, world), images, options, recipe):
         if index >= first:
             yield images[index], found
+
+
+def divided(
+    plan: Iterable[Batch],
+    detected: Callable[[Iterable[Batch]], Iterator[tuple[Window, Found]]],
+    world: World,
+) -> Iterator[tuple[Window, Found]]:
+    """Yield what is found in the windows of a plan, in its order, in the first process.
+
+    In each round a process has some batches that follow each other, so that few images are read by
+    several of them. Then the first one gets what was found.
+
+    Args:
+        plan: the same in all processes.
+        detected: detects in batches, in their order.
+        world: the processes.
+    """
+    if world.size == 1:
+        yield from detected(plan)
+        return
+    rounds, again = tee(_rounds(plan, world))
+    mine = detected(chain.from_iterable(rounds))
+    for batches in again:
+        found = list(islice(mine, sum(map(len, batches))))
+        for part in world.to_first(found):
+            yield from part
+
+
+def _rounds(plan: Iterable[Batch], world: World) -> Iterator[Sequence[Batch]]:
+    """Yield this process's batches, round by round; some rounds may have none."""
+    batches = iter(plan)
+    while of_all := list(islice(batches, _ROUND * world.size)):
+        rows = share(len(of_all), world.rank, world.size)
+        yield of_all[rows.start : rows.stop]
 
 
 def by_image(

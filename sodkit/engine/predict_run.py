@@ -26,6 +26,7 @@ from sodkit.engine.journal import Journal
 from sodkit.engine.predict import predict_each
 from sodkit.engine.predict_options import PredictOptions
 from sodkit.engine.targets import Targets
+from sodkit.engine.world import ALONE, World
 from sodkit.errors import DataError
 
 _IDLE = ("readers",)
@@ -104,6 +105,7 @@ def predict_into(
     left: LeftOut,
     progress: Callable[[int, int], None] = lambda done, total: None,
     open_image: OpenImage | None = None,
+    world: World = ALONE,
 ) -> Targets:
     """Predict on the images that a journal lacks, and add each as soon as it is done.
 
@@ -116,6 +118,7 @@ def predict_into(
         left: collects the images that cannot be read, or raises.
         progress: called with (images done, images in all).
         open_image: gives the pixels of an image; None: the file or frame of the targets.
+        world: the processes; this is the first one, the others call ``help_first``.
 
     Returns:
         the targets that could be read.
@@ -133,8 +136,8 @@ def predict_into(
             bad.append(image.id)
     stream = predict_each(
         loaded.detector, loaded.recipe, images, targets.folder, device=device, options=options,
-        classes=classes, first=journal.done,
-        open_image=open_image or target_images(targets, options),
+        classes=classes, first=world.from_first(lambda: journal.done),
+        open_image=open_image or target_images(targets, options), world=world,
     )  # fmt: skip
     for image, found in stream:
         if isinstance(found, DataError):
@@ -146,3 +149,23 @@ def predict_into(
         progress(journal.done, len(images))
     left.check_some_left(len(images) - len(bad), len(images))
     return targets.without(bad)
+
+
+def help_first(
+    loaded: Checkpoint,
+    targets: Targets,
+    device: torch.device,
+    options: PredictOptions,
+    *,
+    world: World,
+    open_image: OpenImage | None = None,
+) -> None:
+    """Compute the share of a process that is not the first one; see ``predict_into``."""
+    first = world.from_first(lambda: 0)  # what the first process says: where it goes on
+    stream = predict_each(
+        loaded.detector, loaded.recipe, targets.images, targets.folder, device=device,
+        options=options, classes=len(loaded.categories), first=first,
+        open_image=open_image or target_images(targets, options), world=world,
+    )  # fmt: skip
+    for _ in stream:
+        pass

@@ -58,6 +58,7 @@ class StartReport:
         epoch: epochs done already.
         steps: of one epoch.
         step: steps done already of the epoch after those.
+        processes: how many train together.
     """
 
     recipe: Recipe
@@ -69,6 +70,7 @@ class StartReport:
     epoch: int
     steps: int
     step: int = 0
+    processes: int = 1
 
 
 @explained(LESS_MEMORY)
@@ -228,7 +230,7 @@ def check_batch(recipe: Recipe, world: World) -> None:
         raise UsageError(
             f"{world.size} processes divide the {batch} images of a step: some would have none",
             where="schedule.batch",
-            hint=f"start at most {batch} processes, or give --set schedule.batch={world.size} "
+            hint=f"start no more than {batch}, or give --set schedule.batch={world.size} "
             "or more; the learning rate is for all images of a step",
         )
 
@@ -258,8 +260,9 @@ def _start_report(
     objects, ignored = int(learnable(annotations).sum()), int(annotations.ignore.sum())
     steps = len(loop.batches)
     return StartReport(
-        loop.recipe, device, out, images, objects, ignored, done.epoch, steps, done.step
-    )
+        loop.recipe, device, out, images, objects, ignored, done.epoch, steps, done.step,
+        loop.trained.world.size,
+    )  # fmt: skip
 
 
 def check_kind(recipe: Recipe, annotations: Annotations) -> None:

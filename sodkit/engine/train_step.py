@@ -18,11 +18,14 @@ from sodkit.engine.check_output import check_losses
 from sodkit.engine.device import autocast
 from sodkit.engine.parts import Counting, Together, padded_alike, split, statistics_kept, summed
 from sodkit.engine.world import ALONE, World, share_statistics
-from sodkit.errors import SodkitError
+from sodkit.errors import ModelError, SodkitError
 from sodkit.models.detector import DetectorModule
 from sodkit.models.parts.sampling import Draws, addressed
 from sodkit.settings import Schedule
 from sodkit.shares import share
+
+_NO_GRADIENT = "Expected to have finished reduction"
+"""In torch's message in the step after one in which a parameter got no gradient."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,13 +117,15 @@ def train_step(trained: Trained, mine: Share) -> dict[str, float]:
 def _distributed(detector: DetectorModule) -> nn.Module:
     """Return the detector such that gradients are means over the processes.
 
-    With ``find_unused_parameters`` they are summed in the same groups in every step, and so to the
-    same bits after a run was resumed; and a parameter may be without a gradient.
+    On a CPU each gradient is summed by itself. In common buffers its place, and with it the order
+    of the sum, would change after the first step of a process: so a run that was resumed would
+    not end with the same bits.
     """
+    on_cpu = next(detector.parameters()).device.type == "cpu"
     with warnings.catch_warnings():  # newer versions of torch have another name for it
         warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
         return DistributedDataParallel(
-            detector, broadcast_buffers=False, find_unused_parameters=True
+            detector, broadcast_buffers=False, bucket_cap_mb=0 if on_cpu else None
         )
 
 
@@ -154,11 +159,24 @@ def _backward_of(trained: Trained, batch: Batch, mine: Share, first: int) -> dic
     """Add the gradients of a batch up, whose first image is number ``first`` of the process."""
     draws = mine.draws(trained, first)
     with autocast(batch.images.device, trained.schedule.precision):
-        losses = check_losses(trained.detector, trained.module(batch, draws))
+        losses = check_losses(trained.detector, _forward(trained, batch, draws))
         losses = _weighted(losses, batch, mine, trained.world)
         total = torch.stack([value.float() for value in losses.values()]).sum()
     trained.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
     return {name: value.detach().float() for name, value in losses.items()}
+
+
+def _forward(trained: Trained, batch: Batch, draws: Draws) -> object:
+    try:
+        return trained.module(batch, draws)
+    except RuntimeError as error:
+        if _NO_GRADIENT not in str(error):
+            raise
+        raise ModelError(
+            "a parameter that is trained got no gradient, which several processes cannot add up",
+            where=type(trained.detector).__name__,
+            hint="use it in every loss, or freeze it by schedule.freeze",
+        ) from error
 
 
 def _weighted(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,15 @@ from sodkit.engine.run_folder import (
     clear_run,
     remove_leftovers,
 )
-from sodkit.engine.train import StartReport, check_kind, check_patience, train, training_set
+from sodkit.engine.train import (
+    StartReport,
+    check_batch,
+    check_kind,
+    check_patience,
+    train,
+    training_set,
+)
+from sodkit.engine.world import ALONE, World
 from sodkit.errors import DataError, UsageError
 from sodkit.evaluation.evaluate import evaluate
 from sodkit.evaluation.protocol import protocol_of
@@ -138,6 +147,7 @@ def execute(
     on_validate: Callable[[int, int], None] = lambda done, total: None,
     on_epoch: Callable[[Row], None] = lambda row: None,
     say: Callable[[str], None] = lambda message: None,
+    world: World = ALONE,
 ) -> Row:
     """Read the data, train, and return the last epoch's row of ``metrics.csv``.
 
@@ -151,14 +161,14 @@ def execute(
         on_validate: called with (done, total) images of a validation.
         on_epoch: called after every epoch.
         say: called with a sentence about annotations that look wrong and are trained on.
+        world: the processes that train together; each one calls this with the same plan, and the
+            first one writes.
 
     Raises:
         UsageError: another process writes to the run's folder, or it may not be written to.
     """
-    with lock_folder(plan.out):
-        if not plan.resume:
-            check_run_folder(plan.out, overwrite=plan.overwrite)
-        target = pick_device(device)
+    with _claimed(plan, world):
+        target = pick_device(device, world)
         if threads is not None:
             torch.set_num_threads(threads)
         left = LeftOut(bad=plan.paths.skip_bad, bit_depth=plan.recipe.input.bit_depth)
@@ -167,19 +177,14 @@ def execute(
         )
         training_set(plan.recipe, annotations, images)  # before an earlier run is replaced
         check_patience(plan.recipe, validated=plan.paths.val is not None)
+        check_batch(plan.recipe, world)
         for sentence in oddities(annotations):
             say(f"{plan.paths.data}: {sentence}")
         if plan.paths.init is not None and not plan.resume:
             read_checkpoint(Path(plan.paths.init))
-        validate, validation = _validator(plan, annotations, target, left, on_validate, say)
-        if not plan.resume:
-            clear_run(plan.out)
-            write_paths(plan.out, plan.paths)
-            write_text(plan.out / RECIPE, dump_recipe(plan.recipe))
-        remove_leftovers(plan.out)
-        left.write(plan.out / LEFT_OUT)
-        for sentence in left.sentences(plan.out / LEFT_OUT):
-            say(sentence)
+        validate, validation = _validator(plan, annotations, target, left, on_validate, say, world)
+        if world.first:
+            _write_start(plan, left, say)
         rows: list[Row] = []
         begun: list[StartReport] = []
 
@@ -194,12 +199,33 @@ def execute(
         train(
             plan.recipe, annotations, images, plan.out, device=target, workers=workers,
             resume=plan.resume, validate=validate, validation=validation, on_start=start,
-            on_step=on_step, on_epoch=keep, say=say,
+            on_step=on_step, on_epoch=keep, say=say, world=world,
             init=None if plan.paths.init is None else Path(plan.paths.init),
         )  # fmt: skip
     if not rows:
         raise _nothing_to_do(plan, begun[0])
     return rows[-1]
+
+
+@contextmanager
+def _claimed(plan: RunPlan, world: World) -> Iterator[None]:
+    """Be the only run that writes to the folder; the first process writes for all."""
+    with lock_folder(plan.out) if world.first else nullcontext():
+        if world.first and not plan.resume:
+            check_run_folder(plan.out, overwrite=plan.overwrite)
+        yield
+
+
+def _write_start(plan: RunPlan, left: LeftOut, say: Callable[[str], None]) -> None:
+    """Write what a run knows before it trains; a new run replaces an earlier one."""
+    if not plan.resume:
+        clear_run(plan.out)
+        write_paths(plan.out, plan.paths)
+        write_text(plan.out / RECIPE, dump_recipe(plan.recipe))
+    remove_leftovers(plan.out)
+    left.write(plan.out / LEFT_OUT)
+    for sentence in left.sentences(plan.out / LEFT_OUT):
+        say(sentence)
 
 
 def _nothing_to_do(plan: RunPlan, begun: StartReport) -> UsageError:
@@ -271,6 +297,7 @@ def _validator(
     left: LeftOut,
     progress: Callable[[int, int], None],
     say: Callable[[str], None],
+    world: World,
 ) -> tuple[Validate | None, Annotations | None]:
     """Return a function that predicts on a run's validation images and returns every AP.
 
@@ -295,9 +322,9 @@ def _validator(
 
     def validate(detector: DetectorModule) -> dict[str, float | None]:
         found = predict_images(
-            detector, recipe, val.images, folder, device=device, progress=progress
+            detector, recipe, val.images, folder, device=device, progress=progress, world=world
         )
-        metrics = evaluate(val, found, protocol).metrics
+        metrics = world.from_first(lambda: evaluate(val, found, protocol).metrics)
         return {name: metrics[name] for name in names}
 
     return validate, val

@@ -6,9 +6,7 @@ between them go by ``torch.distributed``: by gloo from and to the CPU, by NCCL b
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -67,6 +65,14 @@ class World:
         dist.all_gather_object(items, item)
         return items  # type: ignore[return-value]
 
+    def to_first(self, item: T) -> list[T]:
+        """Return the items of all processes, by rank, in the first one; nothing in the others."""
+        if self.size == 1:
+            return [item]
+        items: list[T | None] | None = [None] * self.size if self.first else None
+        dist.gather_object(item, items)
+        return items or []  # type: ignore[return-value]
+
     def sum(self, values: Tensor) -> Tensor:
         """Return the sum of a tensor over the processes, in a tensor of its own."""
         return self._reduced(values, dist.ReduceOp.SUM)
@@ -88,6 +94,9 @@ ALONE = World()
 def named_world(variables: Mapping[str, str]) -> World:
     """Return the world that ``torchrun``'s variables name; without them this process is alone.
 
+    Args:
+        variables: the environment.
+
     Raises:
         UsageError: some are missing, or are no numbers that go together.
     """
@@ -105,23 +114,6 @@ def named_world(variables: Mapping[str, str]) -> World:
             hint="start the processes by torchrun, or unset the variables",
         )
     return World(rank, size, local, here)
-
-
-@contextmanager
-def joined(world: World) -> Iterator[World]:
-    """Connect the processes of a world while the block runs; one alone needs no connection."""
-    if world.size == 1 or dist.is_initialized():
-        yield world
-        return
-    gpus = torch.cuda.is_available() and dist.is_nccl_available()
-    dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo")
-    yield world
-    dist.destroy_process_group()  # not after an error: the others may wait for this process
-
-
-def here() -> World:
-    """Return the world of this process: what ``torchrun`` says."""
-    return named_world(os.environ)
 
 
 def share_statistics(world: World, detector: nn.Module) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +13,15 @@ import torch
 
 from sodkit.config import load_recipe
 from sodkit.data.images.decoding import write_image
-from sodkit.data.records import Annotations, ImageRecord
+from sodkit.data.records import Annotations, Detections, ImageRecord
+from sodkit.engine.checkpoint import load_checkpoint
+from sodkit.engine.predict import _rounds, predict_images
+from sodkit.engine.predict_options import PredictOptions
 from sodkit.engine.train import train
-from sodkit.engine.world import World
+from sodkit.engine.world import ALONE, World
 from sodkit.errors import UsageError
-from sodkit.settings import Recipe
+from sodkit.models.detector import DetectorModule
+from sodkit.settings import Keep, Recipe
 from tests.engine.conftest import squares
 from tests.engine.processes import in_processes
 
@@ -39,6 +44,9 @@ KINDS = {
     "retinanet-r50-soda-d": (*SMALL, "model.channels=32", "model.convs=1"),
 }  # fmt: skip
 
+TOGETHER = (("cfinet-r50-soda-d", 1), ("cfinet-r50-soda-d", 2), ("retinanet-r50-soda-d", 1))
+"""What two processes train, in how many parts."""
+
 
 def recipe_of(name: str, *more: str) -> Recipe:
     return load_recipe(name, [*KINDS[name], *more])
@@ -58,44 +66,91 @@ def scenes(folder: Path) -> Annotations:
     return replace(annotations.take(annotations.image_index != 1), images=tuple(records))
 
 
+OPTIONS = PredictOptions(size=64, stride=40, merge_nms=0.5, batch=3, keep=Keep(score=0.0))
+
+
+def predicted(
+    detector: DetectorModule, recipe: Recipe, annotations: Annotations, folder: Path, world: World
+) -> tuple[Detections, list[str]]:
+    """Return what is found in windows of all images, and the files that cannot be read."""
+    bad: list[str] = []
+    records = [*annotations.images]
+    records.insert(3, ImageRecord(99, "missing.png", 120, 96))
+    found = predict_images(
+        detector, recipe, records, folder, device=CPU, options=OPTIONS, world=world,
+        on_bad=lambda image, error: bad.append(image.file_name),
+    )  # fmt: skip
+    return found, bad
+
+
+def _work(world: World, folder: Path, annotations: Annotations) -> None:
+    """Train all kinds, in parts too, and predict."""
+    for name, parts in TOGETHER:
+        recipe, run = recipe_of(name, f"schedule.accumulate={parts}"), folder / f"{name}-{parts}"
+        given = (recipe, annotations, folder / "images", run)
+        trained = train(*given, device=CPU, workers=0, world=world)
+        states = world.gathered(trained.state_dict())
+        assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    found = predicted(trained, recipe, annotations, folder / "images", world)
+    if world.first:
+        (folder / "found.pickle").write_bytes(pickle.dumps(found))
+    else:
+        assert (len(found[0]), found[1]) == (0, [])
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Annotations]:
+    """What two processes have left: all that is tested of them is done in one go."""
+    folder = tmp_path_factory.mktemp("processes")
+    annotations = scenes(folder / "images")
+    in_processes(_work, folder, annotations)
+    return folder, annotations
+
+
 def rows(run: Path) -> list[dict[str, float]]:
     with (run / "losses.csv").open() as file:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
-def check_alike(found: Path, wanted: Path) -> None:
-    """The losses of all steps agree to 1e-5."""
-    pairs = list(zip(rows(found), rows(wanted), strict=True))
-    assert len(pairs) == 4
-    for step in pairs:
-        assert step[0] == pytest.approx(step[1], rel=0, abs=1e-5), found
-
-
-def _train_each(world: World, folder: Path, annotations: Annotations) -> None:
-    """Train all kinds, in parts too; the weights are the same in both processes."""
-    for name in KINDS:
-        for parts in (1, 2):
-            trained = train(
-                recipe_of(name, f"schedule.accumulate={parts}"), annotations, folder / "images",
-                folder / f"{name}-{parts}", device=CPU, workers=0, world=world,
-            )  # fmt: skip
-            states = world.gathered(trained.state_dict())
-            assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
-
-
-def test_processes_and_parts_train_as_one_batch_does(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", KINDS)
+def test_processes_and_parts_train_as_one_batch_does(
+    name: str, runs: tuple[Path, Annotations], tmp_path: Path
+) -> None:
     """The last step of an epoch has one image: one process has none."""
-    annotations = scenes(tmp_path / "images")
-    in_processes(_train_each, tmp_path, annotations)
-    for name in KINDS:
-        whole, parts = tmp_path / f"{name}-whole", tmp_path / f"{name}-parts"
-        for run, count in ((whole, 1), (parts, 3)):
-            recipe = recipe_of(name, f"schedule.accumulate={count}")
-            train(recipe, annotations, tmp_path / "images", run, device=CPU, workers=0)
-        for run in (parts, tmp_path / f"{name}-1", tmp_path / f"{name}-2"):
-            check_alike(run, whole)
-    imitation = [row["loss_imitation"] for row in rows(tmp_path / "cfinet-r50-soda-d-whole")]
-    assert sum(value > 0 for value in imitation) >= 2
+    folder, annotations = runs
+    for parts in (1, 3) if name.startswith("retinanet") else (1,):
+        recipe = recipe_of(name, f"schedule.accumulate={parts}")
+        train(recipe, annotations, folder / "images", tmp_path / str(parts), device=CPU, workers=0)
+    wanted = rows(tmp_path / "1")
+    assert len(wanted) == 4
+    together = [folder / f"{kind}-{parts}" for kind, parts in TOGETHER if kind == name]
+    for run in (*tmp_path.iterdir(), *together):
+        for step in zip(rows(run), wanted, strict=True):
+            assert step[0] == pytest.approx(step[1], rel=0, abs=1e-5), run
+    if name.startswith("cfinet"):
+        assert sum(row["loss_imitation"] > 0 for row in wanted) >= 2
+
+
+def test_processes_predict_what_one_does(runs: tuple[Path, Annotations]) -> None:
+    """To the bit, with an image that cannot be read."""
+    folder, annotations = runs
+    file = folder / "retinanet-r50-soda-d-1" / "checkpoints" / "last.safetensors"
+    loaded = load_checkpoint(file, CPU)
+    found, bad = predicted(loaded.detector, loaded.recipe, annotations, folder / "images", ALONE)
+    divided, bad_too = pickle.loads((folder / "found.pickle").read_bytes())
+    assert bad == bad_too == ["missing.png"]
+    assert len(found) > 100
+    for column in ("image_ids", "labels", "scores", "xywh"):
+        assert np.array_equal(getattr(found, column), getattr(divided, column))
+
+
+def test_batches_are_dealt_in_rounds_and_come_back_in_order() -> None:
+    plan = [(number,) * 2 for number in range(2 * 3 * 32 + 5)]
+    dealt = [list(_rounds(plan, World(rank, 3))) for rank in range(3)]  # type: ignore[arg-type]
+    assert [len(rounds) for rounds in dealt] == [3, 3, 3]
+    assert [len(rounds[-1]) for rounds in dealt] == [1, 2, 2]
+    together = [batch for each in zip(*dealt, strict=True) for part in each for batch in part]
+    assert together == plan
 
 
 def test_more_processes_than_images_are_refused(tmp_path: Path) -> None:

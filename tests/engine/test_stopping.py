@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from sodkit.engine.stopping import Stopping
+from sodkit.engine.world import World
 from sodkit.errors import TerminatedError
 
 
@@ -89,3 +90,19 @@ def test_a_child_process_ends_by_the_signal() -> None:
         _, status = os.waitpid(child, 0)
     assert os.WTERMSIG(status) == signal.SIGTERM
     assert stopping.asked is None
+
+
+def test_with_several_processes_the_second_signal_waits_too() -> None:
+    """torchrun sends all processes what the terminal has sent them already."""
+    said: list[str] = []
+    stopping, done = Stopping(said.append, World(0, 2)), list[str]()
+
+    def work() -> None:
+        send(signal.SIGINT)
+        send(signal.SIGINT)
+        done.append("saved")
+
+    with pytest.raises(KeyboardInterrupt), stopping.handling(), stopping.held():
+        work()
+    assert done == ["saved"]
+    assert said == ["stopping after this step and saving the state"]

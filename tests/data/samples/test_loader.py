@@ -16,7 +16,12 @@ import torch
 
 from sodkit.data.records import Annotations
 from sodkit.data.samples import loader
-from sodkit.data.samples.loader import SOCKET_NAME, Batches, WorkerGoneError
+from sodkit.data.samples.loader import (
+    SOCKET_NAME,
+    Batches,
+    EpochBatches,
+    WorkerGoneError,
+)
 from sodkit.data.samples.patch_dataset import TrainingSet
 from sodkit.errors import DataError, SodkitError, UsageError
 from sodkit.settings import Input
@@ -204,3 +209,15 @@ def test_no_room_in_shared_memory(
     batches = Batches(TrainingSet(*data, INPUT, seed=0), INPUT, batch=5, seed=0, workers=1)
     with pytest.raises(SodkitError, match=r"no shared memory for a batch of 5 images(.|\n)*--shm"):
         list(batches.epoch(0))
+
+
+def test_each_process_has_its_share_of_every_batch() -> None:
+    """Where there are fewer images than processes, the first image stands in."""
+    whole = list(EpochBatches(11, 5, seed=3))
+    shares = [list(EpochBatches(11, 5, seed=3, rank=rank, parts=2)) for rank in (0, 1)]
+    assert [len(batch) for batch in whole] == [5, 5, 1]
+    for batch, first, second in zip(whole[:2], *(each[:2] for each in shares), strict=True):
+        assert first + second == batch
+    assert shares[0][2] == shares[1][2] == whole[2]
+    sampler = EpochBatches(11, 5, seed=3, rank=1, parts=2)
+    assert [sampler.images(number) for number in range(len(sampler))] == [5, 5, 1]

@@ -115,3 +115,33 @@ def test_in_blocks_or_at_once(monkeypatch):
         parts = contrast.choose(OBJECTS, samples(), CONFIG, order)
         for name in ("columns", "members", "positives"):
             assert torch.equal(getattr(parts, name), getattr(at_once, name))
+
+
+def test_an_images_order_does_not_depend_on_the_images_beside_it():
+    image = ints(0, 0, 2, 0, 1, 2, 2, EXEMPLAR, EXEMPLAR, EXEMPLAR, 2, 0)
+    whole = contrast.order(image, sampling.Draws(0, 3))
+    assert sorted(whole.tolist()) == list(range(len(image)))
+    for number in (0, 1, 2):
+        mine = torch.nonzero((image == number) | (image == EXEMPLAR))[:, 0]
+        alone = image[mine].where(image[mine] == EXEMPLAR, 0)
+        order = mine[contrast.order(alone, sampling.Draws(0, 3, first=number))]
+        assert order.tolist() == [row for row in whole.tolist() if row in mine.tolist()]
+
+
+def test_orders_are_uniform():
+    """Of one image's two samples and two exemplars, each of 24 orders comes as often."""
+    image = ints(0, 0, EXEMPLAR, EXEMPLAR)
+    counts = {}
+    for step in range(2400):
+        order = tuple(contrast.order(image, sampling.Draws(0, step)).tolist())
+        counts[order] = counts.get(order, 0) + 1
+    assert len(counts) == 24
+    assert sum((count - 100) ** 2 / 100 for count in counts.values()) < 49.7  # chi^2, p = .001
+
+
+def test_in_index_order_an_image_sees_its_samples_before_exemplars():
+    image = ints(1, EXEMPLAR, 0, 1, EXEMPLAR, 0)
+    order = contrast.order(image, golden.in_order).tolist()
+    for number, wanted in ((0, [2, 5, 1, 4]), (1, [0, 3, 1, 4])):
+        assert [row for row in order if image[row] in (number, EXEMPLAR)] == wanted
+    assert contrast.order(ints(), golden.in_order).tolist() == []

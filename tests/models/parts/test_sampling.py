@@ -29,3 +29,15 @@ def test_sampling_is_random_and_repeatable():
     assert draw(1) == draw(1)
     assert draw(1) != draw(2)
     assert draw(1) == sorted(set(draw(1)))
+
+
+def test_what_is_drawn_for_an_image_follows_from_its_place_in_the_step():
+    whole, second = sampling.Draws(0, 5), sampling.Draws(0, 5, first=2)
+    for count in (50, 60):  # it goes on from draw to draw
+        whole_of = [sampling.of_image(whole, number)(count).tolist() for number in range(4)]
+        assert [sampling.of_image(second, k)(count).tolist() for k in (1, 0)] == [*whole_of[:1:-1]]
+        assert len({tuple(order) for order in whole_of}) == 4
+    common = whole(40).tolist()
+    assert second(40).tolist() == common
+    assert common not in ([sampling.Draws(0, 5).of(0)(40).tolist()], sampling.Draws(0, 6)(40))
+    assert sampling.of_image(golden.in_order, 3) is golden.in_order
