@@ -13,8 +13,10 @@ from torch.nn import functional as F
 from sodkit.data.batches import Batch, PatchDetections, Target
 from sodkit.models.detector import DetectorModule
 from sodkit.models.kernels.constants import constant
+from sodkit.models.kernels.nonzero import rows_each
 from sodkit.models.parts import anchors, coders, losses, matchers, postprocess
 from sodkit.models.parts.backbone import Backbone
+from sodkit.models.parts.best_left import NEGATIVE
 from sodkit.models.parts.dense_head import DenseHead, DenseOutput, best_pairs
 from sodkit.models.parts.pyramid import Fpn
 from sodkit.models.parts.sampling import Shuffle
@@ -72,12 +74,17 @@ class RetinaNet(DetectorModule):
         count = 0
         if len(batch.targets) != len(batch.sizes):
             raise ValueError(f"{len(batch.targets)} targets for {len(batch.sizes)} images")
-        for image, (target, size) in enumerate(zip(batch.targets, batch.sizes, strict=True)):
-            gt = self.match(grid, target, size)
-            rows = torch.nonzero(gt >= 0)[:, 0]
-            wanted = coders.encode(grid[rows], target.boxes[gt[rows]], self.config.stds)
+        gts = [self.match(grid, *one) for one in zip(batch.targets, batch.sizes, strict=True)]
+        chosen = rows_each([mask for gt in gts for mask in (gt >= 0, gt >= NEGATIVE)])
+        for image, (target, gt) in enumerate(zip(batch.targets, gts, strict=True)):
+            rows, used = chosen[2 * image : 2 * image + 2]
+            objects = gt[rows]
+            wanted = coders.encode(grid[rows], target.boxes[objects], self.config.stds)
             reg = reg + F.l1_loss(deltas[image, rows], wanted, reduction="sum")
-            cls = cls + losses.focal(logits[image], gt, target.labels, self.config.focal)
+            place = (gt >= NEGATIVE).cumsum(0)[rows] - 1  # of positives among the used
+            cls = cls + losses.focal(
+                logits[image, used], place, target.labels[objects], self.config.focal
+            )
             count += max(1, len(rows))
         total = batch.step.total(count)
         return {"loss_cls": cls / total, "loss_reg": reg / total * self.config.regression_weight}

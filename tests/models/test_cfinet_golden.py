@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from sodkit.data.batches import Batch
 from sodkit.models.importers import families, mmdet
 from sodkit.models.kernels import roi_pool
 from sodkit.models.kernels.adaptive_conv import box_offsets
@@ -260,9 +261,10 @@ def test_r50_imports_every_key_and_runs():
 def test_coarse_matches(model, case, scale):
     want = golden.load("assigner")
     grid = torch.cat(anchors.grid((256, 256), golden.levels_of(4, 2.0)))
-    found = model.crpn.match_coarse(
-        grid, golden.target(want[f"{case}_boxes"].tolist()), (scale, scale)
-    )
+    target = golden.target(want[f"{case}_boxes"].tolist())
+    batch = Batch(torch.zeros(1, 3, 256, 256), ((256, 256),), ((scale, scale),), (target,))
+    ((found, rows),) = model.crpn.match_coarse(grid, batch)
+    assert rows.tolist() == torch.nonzero(found.gt >= 0)[:, 0].tolist()
     ours = np.where(found.gt == matchers.IGNORED, -1, np.where(found.gt >= 0, found.gt + 1, 0))
     np.testing.assert_array_equal(ours, want[f"{case}_sf{scale}_gt_inds"])
     np.testing.assert_allclose(found.iou[::7], want[f"{case}_sf{scale}_max_iou"], atol=1e-6)

@@ -3,6 +3,8 @@
 The release's ways are small re-implementations from what is known of its behaviour.
 """
 
+from dataclasses import replace
+
 import model_golden as golden
 import pytest
 import torch
@@ -14,7 +16,7 @@ from sodkit.models.parts import coders, contrast, losses, matchers
 from sodkit.models.parts.anchors import grid
 from sodkit.models.parts.contrast import HIGH, LOW
 from sodkit.models.parts.exemplars import Exemplars
-from sodkit.models.parts.imitation import Imitation, Rows, Table, Truth
+from sodkit.models.parts.imitation import Imitation, Rows, Truth
 from sodkit.models.parts.sampling import random_order
 from sodkit.settings import two_stage
 
@@ -66,6 +68,7 @@ TRUTH = Truth(
     ),
     labels=torch.tensor([0, 1, 2, 0, 1]),
     image=torch.tensor([0, 0, 0, 1, 1]),
+    counts=(3, 2),
 )
 GROUP = torch.tensor([HIGH, LOW, LOW, HIGH, HIGH])
 
@@ -81,11 +84,13 @@ def crowd():
         image=image,
         labels=torch.where(gt >= 0, TRUTH.labels[gt], 4),
         gt=gt,
+        positives=torch.nonzero(gt >= 0)[:, 0],
         added=torch.arange(7) < 3,
         features=pool(boxes, image),
         compressed=None,
         probabilities=torch.full((7, 5), 0.2),
         iou=torch.ones(7),
+        host_image=image,
     )
 
 
@@ -97,7 +102,7 @@ class FirstImage(Imitation):
 class NumbersAsRows(Imitation):
     def table(self, rows, truth, group, pool):
         table = super().table(rows, truth, group, pool)
-        return Table(table.samples, torch.arange(len(truth.labels)), table.extra)
+        return replace(table, own=torch.arange(len(truth.labels)))
 
 
 def check_copies_are_of_their_own_image(kind):

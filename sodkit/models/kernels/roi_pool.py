@@ -13,6 +13,7 @@ from torch import Tensor
 from torchvision.ops import roi_align
 
 from sodkit.models.kernels.gather import Gather, cells
+from sodkit.models.kernels.nonzero import rows_each
 
 FINEST = 56.0
 """Boxes below 2 * FINEST px (square root of the area) are pooled from P2."""
@@ -58,11 +59,11 @@ def by_level(
     pooled: Callable[[Tensor, Tensor, int], Tensor],
 ) -> Tensor:
     """Pool each box from its level (N,); ``pooled`` takes a feature map, rows and the stride."""
-    parts, order = [], []
-    for number, (feature, stride) in enumerate(zip(pyramid, strides, strict=True)):
-        rows = torch.nonzero(level == number)[:, 0]
-        order.append(rows)
-        parts.append(pooled(feature, rows, stride).float())
+    order = rows_each([level == number for number in range(len(pyramid))])
+    parts = [
+        pooled(feature, rows, stride).float()
+        for feature, rows, stride in zip(pyramid, order, strides, strict=True)
+    ]
     return torch.cat(parts)[torch.cat(order).argsort()]
 
 

@@ -89,7 +89,7 @@ def copies(boxes: Tensor, config: Imitation) -> Tensor:
     return torch.cat([centre - half, centre + half], 2)
 
 
-def choose(objects: Objects, samples: Samples, config: Imitation, shuffle: Shuffle) -> Chosen:
+def choose(objects: Objects, samples: Samples, config: Imitation, turn: Tensor) -> Chosen:
     """Choose what each object is compared with.
 
     Positives are exemplars of its class, or its own copies if its quality is high; negatives are
@@ -100,23 +100,25 @@ def choose(objects: Objects, samples: Samples, config: Imitation, shuffle: Shuff
         objects: G of them.
         samples: P candidates.
         config: sample numbers.
-        shuffle: draws the permutations.
+        turn: (P,) the permutation, from ``order``.
     """
-    turn = order(samples.image, shuffle).to(samples.labels.device, non_blocking=True)
+    turn = turn.to(samples.labels.device, non_blocking=True)
     turned = Samples(samples.labels[turn], samples.image[turn], samples.source[turn])
     shape = len(objects.labels), config.samples
-    columns = turn.new_zeros(shape)
-    found = torch.zeros(shape, dtype=torch.bool, device=turn.device)
+    columns = turn.new_zeros(shape[0] * shape[1] + 1)
+    found = torch.zeros_like(columns, dtype=torch.bool)
     positive = found.clone()
     for rows in blocks(len(objects.labels), len(turn)):
         members, positives = _masks(objects, turned, config, rows)
-        # members (G', P) has at most S true entries a row: the n-th of them goes to place n - 1
-        row, column = torch.nonzero(members, as_tuple=True)
-        place = members.cumsum(1)[row, column] - 1
-        here = (row + rows.start, place)
+        # members (G', P) has at most S true entries a row: the n-th of them goes to place n - 1.
+        # So a list of known length holds all; its rest is -1 and goes to the last place.
+        most = len(members) * config.samples
+        row, column = torch.nonzero_static(members, size=most, fill_value=-1).unbind(1)
+        place = (row + rows.start) * config.samples + members.cumsum(1)[row, column] - 1
+        here = torch.where(row < 0, len(columns) - 1, place)
         columns[here], found[here] = turn[column], True
         positive[here] = positives[row, column]
-    return Chosen(columns, found, positive)
+    return Chosen(*(table[:-1].reshape(shape) for table in (columns, found, positive)))
 
 
 def order(image: Tensor, shuffle: Shuffle) -> Tensor:
@@ -127,10 +129,9 @@ def order(image: Tensor, shuffle: Shuffle) -> Tensor:
     follow each other alike for all images: so those that are chosen are few.
 
     Args:
-        image: (P,) int64 the image of each sample, ``EXEMPLAR`` for exemplars.
+        image: (P,) int64 the image of each sample, ``EXEMPLAR`` for exemplars; on the host.
         shuffle: draws the permutations.
     """
-    image = image.cpu()
     exemplars = torch.nonzero(image == EXEMPLAR)[:, 0]
     exemplars = exemplars[shuffle(len(exemplars))]
     # an image's sample that comes after k exemplars is at 2k, the exemplar number k at 2k + 1

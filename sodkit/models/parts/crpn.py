@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sodkit.data.batches import Batch, Target
+from sodkit.data.batches import Batch
 from sodkit.models.kernels.adaptive_conv import AdaptiveConv
 from sodkit.models.kernels.constants import constant
 from sodkit.models.parts import anchors, coders, losses, matchers, selection
@@ -120,23 +120,22 @@ class Crpn(nn.Module):
     def _fine_regression(self, anchor: Tensor, deltas: Tensor, truth: Tensor) -> Tensor:
         return losses.iou_loss(coders.decode(anchor, deltas, self.config.fine_stds), truth)
 
-    def match_coarse(
-        self, grid: Tensor, target: Target, scale: tuple[float, float]
-    ) -> matchers.Matches:
-        """Match all anchors (A, 4) of an image that was resized by ``scale`` (x, y)."""
-        rule = self.config.assignment
+    def match_coarse(self, grid: Tensor, batch: Batch) -> list[tuple[matchers.Matches, Tensor]]:
+        """Return the matches of all anchors (A, 4) and the rows of positives, image by image."""
+        rule, targets = self.config.assignment, batch.targets
         if isinstance(rule, two_stage.Region):
-            return matchers.match_region(
-                grid, target.boxes, target.ignore_boxes, rule, self.config.anchor_scale,
-                self.strides,
-            )  # fmt: skip
-        sides = (target.boxes[:, 2:] - target.boxes[:, :2]) / constant(scale, target.boxes)
-        size = sides.prod(1).sqrt()
-        return matchers.match_dynamic(
+            by_region = [
+                matchers.match_region(
+                    grid, one.boxes, one.ignore_boxes, rule, self.config.anchor_scale, self.strides
+                )
+                for one in targets
+            ]
+            return matchers.with_positives(by_region)
+        return matchers.positives_by_threshold(
             grid,
-            target.boxes,
-            target.ignore_boxes,
-            matchers.dynamic_threshold(rule, size),
+            [one.boxes for one in targets],
+            [one.ignore_boxes for one in targets],
+            [_thresholds(one.boxes, batch.scales[i], rule) for i, one in enumerate(targets)],
             match_best=rule.match_best,
         )
 
@@ -149,14 +148,20 @@ class Crpn(nn.Module):
         grid, deltas = torch.cat(coarse.anchors), torch.cat(coarse.deltas, 1)
         total = deltas.new_zeros((), dtype=torch.float32)
         positives = 0
+        matches = self.match_coarse(grid, batch)
         for image, target in enumerate(batch.targets):
-            gt = self.match_coarse(grid, target, batch.scales[image]).gt
-            rows = torch.nonzero(gt >= 0)[:, 0]
+            match, rows = matches[image]
             boxes = coders.decode(grid[rows], deltas[image, rows], self.config.coarse_stds)
-            total = total + losses.iou_loss(boxes, target.boxes[gt[rows]])
+            total = total + losses.iou_loss(boxes, target.boxes[match.gt[rows]])
             positives += len(rows)
         total = total * self.config.regression_weight
         if self.config.coarse_normalizer == "positives":
             return total / batch.step.total(positives)
         count = batch.step.total(deltas.shape[0] * deltas.shape[1])
         return total * self.config.coarse_normalizer / count
+
+
+def _thresholds(boxes: Tensor, scale: tuple[float, float], rule: two_stage.Threshold) -> Tensor:
+    """Return the threshold (G,) of each box (G, 4) of an image that was resized by ``scale``."""
+    sides = (boxes[:, 2:] - boxes[:, :2]) / constant(scale, boxes)
+    return matchers.dynamic_threshold(rule, sides.prod(1).sqrt())

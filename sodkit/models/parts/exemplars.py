@@ -7,8 +7,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-from sodkit.models.kernels.constants import constant
-
 
 class Exemplars(nn.Module):
     """A ring buffer for each class, in half precision, part of the state_dict.
@@ -38,11 +36,9 @@ class Exemplars(nn.Module):
         """(classes,) exemplars held."""
         return self.pushed.clamp(max=self.queue)
 
-    def slots(self) -> tuple[Tensor, Tensor]:
-        """Return the class (E,) and the slot (E,) of every exemplar held, class by class."""
-        held = torch.arange(self.queue, device=self.pushed.device) < self.counts[:, None]
-        label, slot = torch.nonzero(held, as_tuple=True)
-        return label, slot
+    def held(self) -> Tensor:
+        """Return (classes, queue) bool: there is an exemplar in this slot."""
+        return torch.arange(self.queue, device=self.pushed.device) < self.counts[:, None]
 
     def get(self, label: Tensor, slot: Tensor) -> Tensor:
         """Return the features (N, C, rows, columns), float32, of classes and slots (N,)."""
@@ -53,14 +49,14 @@ class Exemplars(nn.Module):
         """Add features (N, *shape) of classes ``labels`` (N,) in order; they replace the oldest."""
         if len(labels) == 0:
             return
-        # numbers are read once: each read waits for the device
-        numbers = torch.cat([self.pushed, labels]).tolist()
-        pushed, given = numbers[: len(self.pushed)], numbers[len(self.pushed) :]
-        rows: dict[tuple[int, int], int] = {}  # of each (class, slot) the newest
-        for row, label in enumerate(given):
-            rows[label, pushed[label] % self.queue] = row
-            pushed[label] += 1
-        label, slot = (constant(column, labels) for column in zip(*rows, strict=True))
-        new = features.detach()[constant(list(rows.values()), labels)]
-        self.features[label, slot] = new.flatten(1).to(self.features.dtype)
-        self.pushed.copy_(constant(pushed, self.pushed))
+        of_class = labels[:, None] == torch.arange(len(self.pushed), device=labels.device)
+        turn = of_class.cumsum(0).gather(1, labels[:, None])[:, 0] - 1  # among its class, from 0
+        given = of_class.sum(0)
+        slot = (self.pushed[labels] + turn) % self.queue
+        # Of several for one slot all write the newest: no order of writing is defined.
+        newest = turn + (given[labels] - 1 - turn) // self.queue * self.queue
+        row = turn.new_zeros(len(given), len(labels))
+        row[labels, turn] = torch.arange(len(labels), device=labels.device)
+        new = features.detach().flatten(1).to(self.features.dtype)
+        self.features[labels, slot] = new[row[labels, newest]]
+        self.pushed += given

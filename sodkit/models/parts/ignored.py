@@ -29,6 +29,10 @@ def inside(boxes: Tensor, regions: Tensor) -> Tensor:
     result = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
     around, region_around = _around(boxes), _around(regions)
     half = area(boxes) / 2
+    if boxes.shape[1] == 4 and regions.shape[1] == 4:
+        for part in blocks(len(regions), len(boxes)):
+            result |= (intersection(regions[part], boxes) > half).any(0)
+        return result
     plain = (area(regions) >= (1 - _UPRIGHT) * area(region_around)) & (boxes.shape[1] == 4)
     for part in blocks(len(regions), len(boxes)):
         near = intersection(region_around[part], around) > half

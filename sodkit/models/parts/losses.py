@@ -26,20 +26,17 @@ def objectness(logits: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
     return F.softplus(-logits[positives]).sum() + F.softplus(logits[negatives]).sum()
 
 
-def focal(logits: Tensor, gt: Tensor, labels: Tensor, config: FocalLoss) -> Tensor:
+def focal(logits: Tensor, rows: Tensor, labels: Tensor, config: FocalLoss) -> Tensor:
     """Return the summed focal loss of every anchor and class (Lin et al., ICCV 2017, Eq. 5).
 
     Args:
-        logits: (A, classes).
-        gt: (A,) index of the matched object, -1: negative, -2: not trained on.
-        labels: (G,) int64 classes of the objects.
+        logits: (A, classes) of the anchors that are trained on.
+        rows: (P,) those of them with an object; the others are negative.
+        labels: (P,) int64 classes of these objects.
         config: alpha and gamma.
     """
-    used = torch.nonzero(gt >= -1)[:, 0]
-    logits = logits[used]
     wanted = torch.zeros_like(logits)
-    rows = torch.nonzero(gt[used] >= 0)[:, 0]
-    wanted[rows, labels[gt[used][rows]]] = 1.0
+    wanted[rows, labels] = 1.0
     p = logits.sigmoid()
     miss = wanted * (1 - p) + (1 - wanted) * p
     alpha = wanted * config.alpha + (1 - wanted) * (1 - config.alpha)

@@ -10,18 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from sodkit.arrays import FloatArray, IntArray
 from sodkit.models.kernels.blocks import blocks
-from sodkit.models.parts.box_iou import area, every_iou, paired_iou
+from sodkit.models.kernels.nonzero import rows_each
+from sodkit.models.parts.best_left import NEGATIVE, give_best
+from sodkit.models.parts.box_iou import area, every_iou
 from sodkit.models.parts.coders import centre_and_size
 from sodkit.models.parts.ignored import inside
 from sodkit.settings.two_stage import Region, Threshold
 
-NEGATIVE = -1
 IGNORED = -2
 
 
@@ -72,6 +71,44 @@ def match_dynamic(
         match_best: an object that got no anchor takes the best one that is still free (objects
             below 3.6 px reach no threshold at all).
     """
+    match, free = _by_threshold(anchors, boxes, ignore_boxes, thresholds, negative)
+    if not match_best:
+        return match
+    ((gt, _),) = give_best(anchors, [boxes], [match.gt], [free])
+    return Matches(gt, match.iou)
+
+
+def positives_by_threshold(
+    anchors: Tensor,
+    boxes: Sequence[Tensor],
+    ignore_boxes: Sequence[Tensor],
+    thresholds: Sequence[Tensor],
+    *,
+    match_best: bool,
+) -> list[tuple[Matches, Tensor]]:
+    """Match as ``match_dynamic`` for several images, which wait for the device together.
+
+    Returns:
+        for each image the matches, and the rows (P,) of its positives, ascending.
+    """
+    images = zip(boxes, ignore_boxes, thresholds, strict=True)
+    found = [_by_threshold(anchors, *image, negative=0.15) for image in images]
+    matches = [match for match, _ in found]
+    if not match_best:
+        return with_positives(matches)
+    given = give_best(anchors, boxes, [m.gt for m in matches], [free for _, free in found])
+    return [(Matches(gt, m.iou), rows) for (gt, rows), m in zip(given, matches, strict=True)]
+
+
+def with_positives(matches: Sequence[Matches]) -> list[tuple[Matches, Tensor]]:
+    """Return the matches of each image with the rows (P,) of its positives, ascending."""
+    return list(zip(matches, rows_each([match.gt >= 0 for match in matches]), strict=True))
+
+
+def _by_threshold(
+    anchors: Tensor, boxes: Tensor, ignore_boxes: Tensor, thresholds: Tensor, negative: float
+) -> tuple[Matches, Tensor]:
+    """Return the matches without ``match_best``, and (N,) bool: free, and not to be ignored."""
     ignored = inside(anchors, ignore_boxes)
     best = anchors.new_zeros(len(anchors))
     reached = anchors.new_zeros(len(anchors))
@@ -84,9 +121,7 @@ def match_dynamic(
         gt = torch.where(better, row + start, gt)
         reached = torch.where(better, top, reached)
     gt = gt.masked_fill((gt < 0) & (best >= negative), IGNORED).masked_fill(ignored, IGNORED)
-    if match_best:
-        gt = _give_best(anchors, boxes, gt, ignored)
-    return Matches(gt, best)
+    return Matches(gt, best), (gt < 0) & ~ignored
 
 
 def match_region(
@@ -197,77 +232,3 @@ def _low_quality(iou: Tensor, minimum: float, start: int) -> Tensor:
     best_of = (iou == top) & (top >= minimum) & (top > 0)
     number = torch.arange(start, start + len(iou), device=iou.device)[:, None]
     return torch.where(best_of, number, NEGATIVE).amax(0)
-
-
-def _give_best(anchors: Tensor, boxes: Tensor, gt: Tensor, ignored: Tensor) -> Tensor:
-    """Assign to every object without an anchor the best free one, if they overlap."""
-    served = torch.zeros(len(boxes) + 1, dtype=torch.bool, device=gt.device)
-    served[gt.clamp(min=NEGATIVE)] = True  # what has no object writes to the last place
-    missing = torch.nonzero(~served[:-1])[:, 0]
-    if len(missing) == 0:
-        return gt
-    ends, anchor, iou = _overlaps(anchors, boxes[missing], (gt < 0) & ~ignored)
-    place, taken = _in_turn(ends, anchor, iou)
-    wanted = torch.from_numpy(place).to(gt.device, non_blocking=True)
-    rows = torch.from_numpy(taken).to(gt.device, non_blocking=True)
-    return gt.index_put((rows,), missing[wanted])
-
-
-def _overlaps(
-    anchors: Tensor, boxes: Tensor, free: Tensor
-) -> tuple[IntArray, IntArray, FloatArray]:
-    """Return the free anchors that overlap each box, on the host.
-
-    The pairs are counted first: a list of known length needs no wait for the device, so that it is
-    waited for twice, whatever the number of boxes.
-
-    Args:
-        anchors: (N, 4).
-        boxes: (M, 4).
-        free: (N,) bool.
-
-    Returns:
-        ends (M,) of each box's pairs among all P; their anchors (P,), ascending in each box, and
-        IoUs (P,).
-    """
-    parts = blocks(len(boxes), len(anchors))
-    counts = [(_touching(boxes[part], anchors) & free).sum(1) for part in parts]
-    ends = torch.cat(counts).cumsum(0).cpu().numpy()
-    pairs, done = [], 0
-    for part in parts:
-        size = int(ends[part][-1]) - done
-        near = _touching(boxes[part], anchors) & free
-        row, column = torch.nonzero_static(near, size=size).unbind(1)
-        iou = paired_iou(boxes[part][row], anchors[column])
-        pairs.append(torch.stack([column.double(), iou.double()]))
-        done += size
-    anchor, overlap = torch.cat(pairs, 1).cpu().numpy()
-    return ends, anchor.astype(np.int64), overlap
-
-
-def _touching(a: Tensor, b: Tensor) -> Tensor:
-    """Return (A, B) bool: the upright boxes (A, 4) and (B, 4) overlap."""
-    near = (a[:, 0, None] < b[:, 2]) & (b[:, 0] < a[:, 2, None])
-    return near & (a[:, 1, None] < b[:, 3]) & (b[:, 1] < a[:, 3, None])
-
-
-def _in_turn(ends: IntArray, anchor: IntArray, iou: FloatArray) -> tuple[IntArray, IntArray]:
-    """Let each box in turn take the anchor it overlaps best of those left, of equal ones the first.
-
-    Args: see ``_overlaps``.
-
-    Returns:
-        the boxes (K,) that got an anchor, and the anchors (K,).
-    """
-    left = np.ones(int(anchor.max(initial=-1)) + 1, np.bool_)
-    boxes, rows, start = [], [], 0
-    for number, end in enumerate(ends.tolist()):
-        here = slice(start, end)
-        start = end
-        open_ = np.where(left[anchor[here]], iou[here], 0.0)
-        if open_.max(initial=0.0) > 0:
-            row = int(anchor[here][open_.argmax()])
-            left[row] = False
-            boxes.append(number)
-            rows.append(row)
-    return np.array(boxes, np.int64), np.array(rows, np.int64)

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sodkit.data.batches import Batch
-from sodkit.models.kernels.grouped_nms import grouped_nms
+from sodkit.models.kernels.grouped_nms import Candidates, nms_each
 from sodkit.models.parts import rotated_coders
 from sodkit.models.parts.regression import oriented_truth
 from sodkit.models.parts.rpn import Rpn
@@ -38,18 +38,18 @@ class OrientedRpn(Rpn):
         image are left out.
         """
         how = Selection.of(self.config, training=self.training, limit=limit)
-        return [self._select(output, image, size, how) for image, size in enumerate(batch.sizes)]
-
-    def _select(
-        self, scored: Scored, image: int, size: tuple[int, int], how: Selection
-    ) -> Proposals:
-        anchors, deltas, score, levels = best_of_levels(scored, image, how.pre)
-        box = rotated_coders.decode_midpoint(anchors, deltas, self.stds)
-        sound = rotated_coders.centred_inside(box, size) & (box[:, 2:4] > 0).all(1)
-        kept = torch.nonzero(sound)[:, 0]
-        box, score, levels = box[kept], score[kept], levels[kept]
-        keep = grouped_nms(rotated_coders.enclosing(box), score, levels, how.nms)[: how.limit]
-        return Proposals(box[keep], score[keep])
+        boxes, around = [], []
+        for image, size in enumerate(batch.sizes):
+            anchors, deltas, score, levels = best_of_levels(output, image, how.pre)
+            box = rotated_coders.decode_midpoint(anchors, deltas, self.stds)
+            sound = rotated_coders.centred_inside(box, size) & (box[:, 2:4] > 0).all(1)
+            boxes.append(box)
+            around.append(Candidates(rotated_coders.enclosing(box), score, levels, sound))
+        kept = nms_each(around, how.nms, how.limit)
+        return [
+            Proposals(box[rows], one.scores[rows])
+            for box, one, rows in zip(boxes, around, kept, strict=True)
+        ]
 
     def _regression(self, anchor: Tensor, deltas: Tensor, truth: Tensor) -> Tensor:
         wanted = rotated_coders.encode_midpoint(anchor, truth, self.stds)

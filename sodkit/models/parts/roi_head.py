@@ -19,7 +19,7 @@ from sodkit.models.parts import matchers, postprocess, sampling
 from sodkit.models.parts.box_iou import paired_iou
 from sodkit.models.parts.regression import regression
 from sodkit.models.parts.rotated_match import match_rotated
-from sodkit.models.parts.sampling import Shuffle, of_image
+from sodkit.models.parts.sampling import Shuffle
 from sodkit.models.parts.selection import Proposals
 from sodkit.settings.recipe import Keep
 from sodkit.settings.two_stage import OrientedRoiHead
@@ -36,6 +36,8 @@ class Sampled:
         gt: (N,) matched object, numbered over the batch; negative: background.
         labels: (N,) its class, background last.
         added: (N,) bool: the object's own box, added to the proposals.
+        positives: (P,) the rows with an object, ascending.
+        host_image: (N,) ``image`` on the host.
     """
 
     boxes: Tensor
@@ -43,6 +45,8 @@ class Sampled:
     gt: Tensor
     labels: Tensor
     added: Tensor
+    positives: Tensor
+    host_image: Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,7 +129,7 @@ class RoiHead(nn.Module):
         self, output: HeadOutput, rois: Sampled, targets: Sequence[Target]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the rows (P,) of the positives, their class's deltas, and their objects."""
-        rows = torch.nonzero(rois.gt >= 0)[:, 0]
+        rows = rois.positives
         deltas = output.deltas[rows, 0 if self.config.class_agnostic else rois.labels[rows]]
         objects = torch.cat([self.regression.truth(t) for t in targets])[rois.gt[rows]]
         return rows, deltas, objects
@@ -152,19 +156,15 @@ class RoiHead(nn.Module):
         self, proposals: Sequence[Proposals], targets: Sequence[Target], shuffle: Shuffle
     ) -> Sampled:
         """Match the proposals of each image and choose those to train on, positives first."""
+        pairs = list(zip(proposals, targets, strict=True))
+        gts = [self._match(proposal.boxes, target) for proposal, target in pairs]
+        chosen = sampling.sample(gts, self.config.matching, shuffle)
         parts: list[Sampled] = []
-        first, rule = 0, self.config.matching
-        for image, (proposal, target) in enumerate(zip(proposals, targets, strict=True)):
-            boxes, objects = proposal.boxes, self.regression.own(target)
-            match = matchers.match_iou if boxes.shape[1] == 4 else match_rotated
-            gt = match(
-                boxes, objects, target.ignore_boxes, positive=rule.positive, negative=rule.negative
-            ).gt
-            # the objects' own boxes join: at the start no proposal is a positive
-            own = len(objects)
-            boxes = torch.cat([objects, boxes])
-            gt = torch.cat([torch.arange(own, device=gt.device), gt])
-            positives, negatives = sampling.sample(gt, rule, of_image(shuffle, image))
+        first = done = 0
+        for image, ((proposal, target), gt) in enumerate(zip(pairs, gts, strict=True)):
+            objects = self.regression.own(target)
+            boxes = torch.cat([objects, proposal.boxes])
+            positives, negatives = chosen[image]
             rows = torch.cat([positives, negatives])
             background = torch.full_like(negatives, self.classes)
             parts.append(
@@ -173,17 +173,34 @@ class RoiHead(nn.Module):
                     image=torch.full_like(rows, image),
                     gt=torch.where(gt[rows] >= 0, gt[rows] + first, gt[rows]),
                     labels=torch.cat([target.labels[gt[positives]], background]),
-                    added=rows < own,
+                    added=rows < len(objects),
+                    positives=torch.arange(done, done + len(positives), device=rows.device),
+                    host_image=torch.full((len(rows),), image),
                 )
             )
             first += len(target.boxes)
+            done += len(rows)
         return Sampled(
             boxes=torch.cat([p.boxes for p in parts]),
             image=torch.cat([p.image for p in parts]),
             gt=torch.cat([p.gt for p in parts]),
             labels=torch.cat([p.labels for p in parts]),
             added=torch.cat([p.added for p in parts]),
+            positives=torch.cat([p.positives for p in parts]),
+            host_image=torch.cat([p.host_image for p in parts]),
         )
+
+    def _match(self, boxes: Tensor, target: Target) -> Tensor:
+        """Return the matches of an image's objects' own boxes, and of proposals after them.
+
+        The own boxes join as at the start no proposal is a positive.
+        """
+        objects, rule = self.regression.own(target), self.config.matching
+        match = matchers.match_iou if boxes.shape[1] == 4 else match_rotated
+        gt = match(
+            boxes, objects, target.ignore_boxes, positive=rule.positive, negative=rule.negative
+        ).gt
+        return torch.cat([torch.arange(len(objects), device=gt.device), gt])
 
     def detect(
         self,

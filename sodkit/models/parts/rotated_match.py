@@ -8,8 +8,9 @@ from torch import Tensor
 
 from sodkit.geometry.overlap import rotated_iou_pairs
 from sodkit.models.kernels.blocks import blocks
+from sodkit.models.parts.best_left import NEGATIVE
 from sodkit.models.parts.ignored import inside
-from sodkit.models.parts.matchers import IGNORED, NEGATIVE, Matches
+from sodkit.models.parts.matchers import IGNORED, Matches
 from sodkit.models.parts.rotated_coders import enclosing
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from sodkit.data.batches import Batch
 from sodkit.models.parts import losses, matchers, sampling
 from sodkit.models.parts.regression import Boxes, upright_truth
-from sodkit.models.parts.sampling import Shuffle, of_image
+from sodkit.models.parts.sampling import Shuffle
 from sodkit.models.parts.selection import Scored
 from sodkit.settings.two_stage import AnchorMatching
 
@@ -45,13 +45,16 @@ def sampled_losses(
     deltas = torch.cat(scored.deltas, 1)
     cls = reg = logits.new_zeros(())
     count = 0
-    for image, target in enumerate(batch.targets):
-        match = matchers.match_iou(
+    gts = [
+        matchers.match_iou(
             boxes[image], target.boxes, target.ignore_boxes, positive=rule.positive,
             negative=rule.negative, low_quality=rule.low_quality,
-        )  # fmt: skip
-        positives, negatives = sampling.sample(match.gt, rule, of_image(shuffle, image))
-        objects = truth(target)[match.gt[positives]]
+        ).gt for image, target in enumerate(batch.targets)
+    ]  # fmt: skip
+    chosen = sampling.sample(gts, rule, shuffle)
+    for image, (target, gt) in enumerate(zip(batch.targets, gts, strict=True)):
+        positives, negatives = chosen[image]
+        objects = truth(target)[gt[positives]]
         reg = reg + regression(boxes[image, positives], deltas[image, positives], objects)
         cls = cls + losses.objectness(logits[image], positives, negatives)
         count += max(1, len(positives)) + max(1, len(negatives))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sodkit.models.parts.matchers import NEGATIVE
+from sodkit.models.kernels.nonzero import rows_each
+from sodkit.models.parts.best_left import NEGATIVE
 from sodkit.settings.base import Sampling
 
 Shuffle = Callable[[int], Tensor]
@@ -68,24 +69,30 @@ def addressed(*address: int) -> int:
     return int(state >> np.uint64(1))
 
 
-def sample(gt: Tensor, rule: Sampling, shuffle: Shuffle) -> tuple[Tensor, Tensor]:
-    """Choose rows to train on: ``rule.samples``, at most ``rule.positive_share`` of them positive.
+def sample(gts: Sequence[Tensor], rule: Sampling, shuffle: Shuffle) -> list[tuple[Tensor, Tensor]]:
+    """Choose rows to train on in each image, with one wait for the device.
+
+    ``rule.samples`` an image, at most ``rule.positive_share`` of them positive.
 
     Args:
-        gt: (N,) matches.
+        gts: (N,) matches of each image.
         rule: how many; negatives fill up what positives leave.
         shuffle: draws the choice.
 
     Returns:
-        rows of positives and of negatives, each ascending.
+        for each image rows of positives and of negatives, each ascending.
     """
-    positives = _choose(gt >= 0, int(rule.samples * rule.positive_share), shuffle)
-    negatives = _choose(gt == NEGATIVE, rule.samples - len(positives), shuffle)
-    return positives, negatives
+    rows = rows_each([mask for gt in gts for mask in (gt >= 0, gt == NEGATIVE)])
+    chosen = []
+    for image, (positive, negative) in enumerate(zip(rows[::2], rows[1::2], strict=True)):
+        draw = of_image(shuffle, image)
+        positives = _choose(positive, int(rule.samples * rule.positive_share), draw)
+        negatives = _choose(negative, rule.samples - len(positives), draw)
+        chosen.append((positives, negatives))
+    return chosen
 
 
-def _choose(mask: Tensor, count: int, shuffle: Shuffle) -> Tensor:
-    rows = torch.nonzero(mask)[:, 0]
+def _choose(rows: Tensor, count: int, shuffle: Shuffle) -> Tensor:
     if len(rows) <= count:
         return rows
     chosen = shuffle(len(rows))[:count].sort().values

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sodkit.models.kernels.grouped_nms import grouped_nms
+from sodkit.models.kernels.grouped_nms import Candidates, nms_each
 from sodkit.models.parts import coders
 from sodkit.settings.two_stage import Crpn, RpnParts
 
@@ -83,18 +83,16 @@ def select(
         stds: of the deltas.
         how: the numbers kept.
     """
-    return [_select(scored, image, size, stds, how) for image, size in enumerate(sizes)]
-
-
-def _select(
-    scored: Scored, image: int, size: tuple[int, int], stds: Sequence[float], how: Selection
-) -> Proposals:
-    anchors, deltas, score, levels = best_of_levels(scored, image, how.pre)
-    box = coders.clip(coders.decode(anchors, deltas, stds), size)
-    whole = torch.nonzero(((box[:, 2:] - box[:, :2]) > 0).all(1))[:, 0]
-    box, score, levels = box[whole], score[whole], levels[whole]
-    keep = grouped_nms(box, score, levels, how.nms)[: how.limit]
-    return Proposals(box[keep], score[keep])
+    found = []
+    for image, size in enumerate(sizes):
+        anchors, deltas, score, levels = best_of_levels(scored, image, how.pre)
+        box = coders.clip(coders.decode(anchors, deltas, stds), size)
+        whole = ((box[:, 2:] - box[:, :2]) > 0).all(1)
+        found.append(Candidates(box, score, levels, whole))
+    kept = nms_each(found, how.nms, how.limit)
+    return [
+        Proposals(one.boxes[rows], one.scores[rows]) for one, rows in zip(found, kept, strict=True)
+    ]
 
 
 def every_box(

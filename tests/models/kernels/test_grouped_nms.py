@@ -1,7 +1,14 @@
 import pytest
 import torch
 
-from sodkit.models.kernels.grouped_nms import grouped_nms, nms_apart
+from sodkit.models.kernels import grouped_nms as module
+from sodkit.models.kernels.grouped_nms import (
+    Candidates,
+    grouped_nms,
+    nms_apart,
+    nms_each,
+    nms_together,
+)
 
 
 def test_only_boxes_of_one_group_suppress_each_other():
@@ -41,3 +48,38 @@ def test_in_one_call_as_on_a_gpu_the_same_boxes_are_kept_in_the_same_order(seed)
 def test_nothing_in_one_call():
     empty = torch.zeros(0)
     assert nms_apart(empty.reshape(0, 4), empty, empty.long(), 0.5).tolist() == []
+
+
+def images(seed, *counts):
+    """Return boxes of several images, some of them not usable, NaN among those."""
+    rng = torch.Generator().manual_seed(seed)
+    found = []
+    for count in counts:
+        corner = 30 * torch.rand(count, 2, generator=rng)
+        boxes = torch.cat([corner, corner + 0.3 + 12 * torch.rand(count, 2, generator=rng)], 1)
+        scores = torch.randint(0, 20, (count,), generator=rng) / 20
+        usable = torch.rand(count, generator=rng) < 0.9
+        boxes[~usable] = torch.nan
+        found.append(
+            Candidates(boxes, scores, torch.randint(0, 3, (count,), generator=rng), usable)
+        )
+    return found
+
+
+@pytest.mark.parametrize("together", [module.TOGETHER, 100])
+@pytest.mark.parametrize("limit", [1, 12, 1000])
+def test_images_together_as_on_a_gpu_keep_what_each_keeps(limit, together, monkeypatch):
+    monkeypatch.setattr(module, "TOGETHER", together)
+    given = images(limit, 90, 0, 40, 1, 60)
+    for threshold in (0.3, 0.7):
+        want = nms_each(given, threshold, limit)
+        assert max(map(len, want)) <= limit
+        assert sum(map(len, want)) > 2
+        found = nms_together(given, threshold, limit)
+        for one, other, image in zip(found, want, given, strict=True):
+            assert torch.equal(one, other)
+            assert image.usable[one].all()
+
+
+def test_no_boxes_of_any_image():
+    assert [rows.tolist() for rows in nms_together(images(0, 0, 0), 0.5, 5)] == [[], []]

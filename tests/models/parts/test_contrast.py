@@ -57,7 +57,7 @@ OBJECTS = Objects(
 
 def choose(order):
     """Return members and positives as masks (objects, samples)."""
-    found = contrast.choose(OBJECTS, samples(), CONFIG, order)
+    found = contrast.choose(OBJECTS, samples(), CONFIG, contrast.order(samples().image, order))
     masks = torch.zeros(2, 4, 15, dtype=torch.bool)
     for mask, places in zip(masks, (found.members, found.positives), strict=True):
         row, place = torch.nonzero(places, as_tuple=True)
@@ -108,11 +108,11 @@ def test_in_blocks_or_at_once(monkeypatch):
     def order(count):
         return torch.randperm(count, generator=torch.Generator().manual_seed(3))
 
-    at_once = contrast.choose(OBJECTS, samples(), CONFIG, order)
+    at_once = contrast.choose(OBJECTS, samples(), CONFIG, contrast.order(samples().image, order))
     for cells in (1, 15, 40):
         monkeypatch.setattr("sodkit.models.kernels.blocks.CELLS", cells)
         assert len(blocks(4, 15)) == {1: 4, 15: 4, 40: 2}[cells]
-        parts = contrast.choose(OBJECTS, samples(), CONFIG, order)
+        parts = contrast.choose(OBJECTS, samples(), CONFIG, contrast.order(samples().image, order))
         for name in ("columns", "members", "positives"):
             assert torch.equal(getattr(parts, name), getattr(at_once, name))
 

@@ -13,7 +13,7 @@ def test_the_newest_stay():
     for number in range(257):
         queue.push(numbered([number]), torch.tensor([1]))
     assert queue.counts.tolist() == [0, 256, 0]
-    held = queue.get(*queue.slots())[:, 0, 0, 0]
+    held = queue.get(*torch.nonzero(queue.held(), as_tuple=True))[:, 0, 0, 0]
     assert sorted(held.tolist()) == list(range(1, 257))
 
 
@@ -21,7 +21,7 @@ def test_more_at_once_than_it_holds():
     queue = Exemplars(2, 4, (2, 1, 1))
     queue.push(numbered(range(10)), torch.tensor([0, 1] * 5))
     queue.push(numbered(range(20, 29)), torch.zeros(9, dtype=torch.int64))
-    label, slot = queue.slots()
+    label, slot = torch.nonzero(queue.held(), as_tuple=True)
     held = queue.get(label, slot)[:, 0, 0, 0]
     assert sorted(held[label == 0].tolist()) == [25, 26, 27, 28]
     assert sorted(held[label == 1].tolist()) == [3, 5, 7, 9]
@@ -32,4 +32,7 @@ def test_it_is_part_of_the_checkpoint():
     queue.push(torch.randn(3, 2, 3, 3), torch.tensor([0, 0, 1]))
     other.load_state_dict(queue.state_dict())
     assert other.counts.tolist() == [2, 1]
-    assert torch.equal(other.get(*other.slots()), queue.get(*queue.slots()))
+    assert torch.equal(
+        other.get(*torch.nonzero(other.held(), as_tuple=True)),
+        queue.get(*torch.nonzero(queue.held(), as_tuple=True)),
+    )

@@ -29,7 +29,8 @@ def truth(count=4, images=2):
     corner = torch.rand(count, 2, generator=generator) * 80
     boxes = torch.cat([corner, corner + 5 + torch.rand(count, 2, generator=generator) * 9], 1)
     number = torch.arange(count)
-    return Truth(boxes, number % CLASSES, number * images // count)
+    image = number * images // count
+    return Truth(boxes, number % CLASSES, image, tuple(torch.bincount(image).tolist()))
 
 
 def rows(objects, added, good=0.0, proposals=10):
@@ -49,11 +50,13 @@ def rows(objects, added, good=0.0, proposals=10):
         image=image,
         labels=labels,
         gt=gt,
+        positives=torch.nonzero(gt >= 0)[:, 0],
         added=own,
         features=pool(boxes, image),
         compressed=None,
         probabilities=scores,
         iou=torch.full((len(gt),), good),
+        host_image=image,
     )
 
 
@@ -70,11 +73,13 @@ def test_quality_is_the_mean_of_score_times_iou():
         table.image,
         table.labels,
         table.gt,
+        table.positives,
         table.added,
         table.features,
         None,
         probabilities,
         iou,
+        table.host_image,
     )
     iq, count = model.quality(table, 2)
     torch.testing.assert_close(iq, torch.tensor([0.4, 0.0]))
@@ -120,18 +125,20 @@ def test_objects_of_high_quality_become_exemplars(reweight):
             table.image,
             table.labels,
             table.gt,
+            table.positives,
             table.added,
             table.features,
             compressed,
             table.probabilities,
             table.iou,
+            table.host_image,
         )
     model.loss(table, objects, pool, golden.in_order)
     assert model.exemplars.counts.tolist() == [1, 1, 1, 1]
     want = pool(objects.boxes, objects.image)
     if reweight:
         want = model.reweight(want, model.feat2embed.compress(want))
-    held = model.exemplars.get(*model.exemplars.slots())
+    held = model.exemplars.get(*torch.nonzero(model.exemplars.held(), as_tuple=True))
     torch.testing.assert_close(held, want.detach(), atol=1e-2, rtol=1e-2)
 
 
@@ -144,7 +151,10 @@ def test_without_exemplars_there_is_nothing_to_imitate():
 
 
 def test_without_objects_the_loss_is_zero_and_trains_nothing():
-    model, nothing = build(), Truth(torch.zeros(0, 4), *[torch.zeros(0, dtype=torch.int64)] * 2)
+    model, nothing = (
+        build(),
+        Truth(torch.zeros(0, 4), *[torch.zeros(0, dtype=torch.int64)] * 2, (0,)),
+    )
     loss = model.loss(rows(truth(4), torch.arange(4)), nothing, pool, golden.in_order)
     loss.backward()
     assert loss.item() == 0
@@ -170,7 +180,7 @@ def test_what_exemplars_train(gradient):
     """Only exemplars get a gradient here: everything else is detached."""
     model = build(exemplar_gradient=gradient)
     model.exemplars.push(torch.randn(2, CHANNELS, 7, 7), torch.zeros(2, dtype=torch.int64))
-    values = model._teach(*model.exemplars.slots())
+    values = model._teach(*torch.nonzero(model.exemplars.held(), as_tuple=True))
     assert values.requires_grad == (gradient == "projection")
     if gradient == "projection":
         values.sum().backward()
@@ -185,3 +195,5 @@ def test_average_is_over_objects_then_images():
     assert build().average(each, counted, image).item() == pytest.approx((2 + 5) / 2)
     alone = torch.tensor([False, False, True, True])
     assert build().average(each, alone, image).item() == pytest.approx(6)
+    last = torch.tensor([5])  # more images than objects
+    assert build().average(each[:1], counted[:1], last).item() == pytest.approx(1)

@@ -87,6 +87,20 @@ def test_the_best_free_anchors_are_given_in_the_order_of_the_objects():
     assert (want >= 0).sum() > 100
 
 
+@pytest.mark.parametrize("match_best", [True, False])
+def test_images_together_are_matched_as_each_alone(match_best):
+    objects = [crowd(40), NOTHING, boxes([101, 91, 102, 92]), crowd(7)]
+    regions = [boxes([70, 70, 75, 75]), NOTHING, NOTHING, boxes([60, 60, 80, 80])]
+    ones = [torch.ones(len(own)) for own in objects]
+    found = matchers.positives_by_threshold(GRID, objects, regions, ones, match_best=match_best)
+    for (match, rows), *image in zip(found, objects, regions, ones, strict=True):
+        want = matchers.match_dynamic(GRID, *image, match_best=match_best)
+        assert torch.equal(match.gt, want.gt)
+        assert torch.equal(match.iou, want.iou)
+        assert torch.equal(rows, torch.nonzero(want.gt >= 0)[:, 0])
+    assert not match_best or [len(rows) for _, rows in found] == [40, 0, 1, 7]
+
+
 def test_on_a_gpu_objects_without_an_anchor_cost_three_synchronisations_in_all():
     waits = {}
     for count in (3, 300):

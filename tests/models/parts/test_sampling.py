@@ -10,12 +10,12 @@ RULE = Sampling(samples=8, positive_share=0.5)
 
 def test_sampling_fills_up_with_negatives():
     gt = torch.tensor([0, -1, 1, 2, -2, 0, 3, 3, -1, -1, -1, -1, -1])
-    positives, negatives = sampling.sample(gt, RULE, golden.in_order)
+    ((positives, negatives),) = sampling.sample([gt], RULE, golden.in_order)
     assert positives.tolist() == [0, 2, 3, 5]
     assert negatives.tolist() == [1, 8, 9, 10]
     few = gt.clone()
     few[5:] = -1
-    positives, negatives = sampling.sample(few, RULE, golden.in_order)
+    ((positives, negatives),) = sampling.sample([few], RULE, golden.in_order)
     assert (len(positives), len(negatives)) == (3, 5)
 
 
@@ -24,7 +24,7 @@ def test_sampling_is_random_and_repeatable():
 
     def draw(seed):
         order = sampling.random_order(torch.Generator().manual_seed(seed))
-        return sampling.sample(gt, RULE, order)[1].tolist()
+        return sampling.sample([gt], RULE, order)[0][1].tolist()
 
     assert draw(1) == draw(1)
     assert draw(1) != draw(2)
