@@ -24,6 +24,7 @@ from sodkit.data.restriction import only_labels
 from sodkit.engine.predict import by_image, files_in
 from sodkit.engine.window_detection import detect, detect_batches
 from sodkit.engine.window_plan import window_batches
+from sodkit.tiling.gathered import ImageResult
 
 METHODS = ("nms", "wbf", "nmm", "border")
 METRICS = ("AP", "AP50", "AP75", "AP_eS", "AP_rS", "AP_gS", "AP_N")
@@ -86,9 +87,9 @@ def _measure(
         if method != "border" and border != options.borders[0]:
             continue
         ways = replace(own, merge=method, merge_nms=overlap, border=border)
-        merged = sodkit.Detections.concatenate(
-            [part for _, part in by_image(iter(found), truth.images, ways, loaded.recipe)]
-        )
+        results = [one for _, one in by_image(found, truth.images, ways, loaded.recipe)]
+        assert all(isinstance(one, ImageResult) for one in results), "an image cannot be read"
+        merged = sodkit.Detections.concatenate([one.whole() for one in results])
         chosen = [only_labels(rows_, labels, len(truth.categories)) for rows_ in (truth, merged)]
         metrics = sodkit.evaluate(*chosen, sodkit.protocol_for(truth.kind)).metrics
         values = [metrics[name] for name in METRICS]

@@ -1,8 +1,9 @@
 """What is found so far, image by image, on disk: a prediction that was killed goes on from there.
 
 A line of JSON says what run it is of. Behind it stands a record for each image that is done, in the
-order of the images: a mark, a checksum, a length, a line of JSON, and the columns as numbers. A
-record that is cut off or damaged ends the journal; what is behind it is computed again.
+order of the images: a mark, a checksum, a length, a line of JSON, and blocks of detections: a count
+and columns of numbers. A record that is cut off or damaged ends the journal; what is behind it is
+computed again. The head of a record is written last, and no more than a block is in memory.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
@@ -26,8 +27,9 @@ from sodkit.geometry.rotated import obb_to_xywh
 VERSION = 1
 _HEAD = struct.Struct("<4sIQ")
 _MARK = b"SKJ1"
-
-Found = Detections | DataError
+_COUNT = struct.Struct("<Q")
+_ROWS = 1 << 16
+"""Detections of a block."""
 
 
 def journal_file(out: Path) -> Path:
@@ -36,7 +38,7 @@ def journal_file(out: Path) -> Path:
 
 
 class Journal:
-    """The results of a run's images so far; iterating gives the detections of each, in order.
+    """The results of a run's images so far; iterating gives their detections in parts, in order.
 
     Made by ``open_journal``. The first part that iterating gives is always empty, so that there is
     one, and each iteration reads the file anew: it can be repeated.
@@ -52,89 +54,109 @@ class Journal:
         self, path: Path, images: Sequence[ImageRecord], kind: BoxKind, start: int
     ) -> None:
         self.path = path
-        self._images, self._kind, self._start = images, kind, start
-        self.done, self._end = 0, start
-        for _, length in self._records():
-            self.done += 1
-            self._end += _HEAD.size + length
+        self._images, self._kind = images, kind
+        self._records = _sound_records(path, start)
+        self._end = sum(self._records[-1]) if self._records else start
 
     def __iter__(self) -> Iterator[Detections]:
         yield Detections.empty(self._kind)
-        for found in self.results():
-            if isinstance(found, Detections):
-                yield found
+        with self.path.open("rb") as file:
+            for (place, length), image in zip(self._records, self._images, strict=False):
+                file.seek(place)
+                head = json.loads(file.readline())
+                while "error" not in head and file.tell() < place + length:
+                    yield _read_block(file, image, oriented=head["oriented"])
 
-    def results(self) -> Iterator[Found]:
-        """Yield for each image that is done what is found in it, or why it cannot be read."""
-        for (payload, _), image in zip(self._records(), self._images, strict=False):
-            yield self._decoded(payload, image)
+    def errors(self) -> Iterator[tuple[ImageRecord, ImageError]]:
+        """Yield the images that are done but cannot be read, and why."""
+        with self.path.open("rb") as file:
+            for (place, _), image in zip(self._records, self._images, strict=False):
+                file.seek(place)
+                head = json.loads(file.readline())
+                if "error" in head:
+                    what, where, hint = head["error"]
+                    yield image, ImageError(what, where=where, hint=hint)
 
-    def add(self, found: Found) -> None:
-        """Append the result of the next image.
+    def add(self, found: Iterable[Detections] | DataError) -> None:
+        """Append the result of the next image: parts of its detections, or why it cannot be read.
 
         Raises:
             SodkitError: the disk is full; the images before stay.
         """
-        payload = _encoded(found)
-        record = _HEAD.pack(_MARK, zlib.crc32(payload), len(payload)) + payload
-        with full_disk_named(self.path):
-            _write_at(self.path, self._end, record)
-        self.done += 1
-        self._end += len(record)
+        with full_disk_named(self.path), self.path.open("r+b") as file:
+            file.truncate(self._end)
+            file.seek(self._end + _HEAD.size)
+            checksum = length = 0
+            for piece in _pieces(found):
+                file.write(piece)
+                checksum, length = zlib.crc32(piece, checksum), length + len(piece)
+            file.seek(self._end)
+            file.write(_HEAD.pack(_MARK, checksum, length))
+        self._records.append((self._end + _HEAD.size, length))
+        self._end += _HEAD.size + length
 
-    def _records(self) -> Iterator[tuple[bytes, int]]:
-        """Yield the payload of each sound record, and its length."""
-        with self.path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            file.seek(self._start)
-            while (payload := _next(file, size)) is not None:
-                yield payload, len(payload)
-
-    def _decoded(self, payload: bytes, image: ImageRecord) -> Found:
-        line, _, rest = payload.partition(b"\n")
-        head: dict[str, Any] = json.loads(line)
-        if "error" in head:
-            what, where, hint = head["error"]
-            return ImageError(what, where=where, hint=hint)
-        count, columns = int(head["count"]), 4 if self._kind == "horizontal" else 5
-        numbers = np.frombuffer(rest, "<f8", offset=8 * count)
-        scores, boxes = numbers[:count].copy(), numbers[count:].reshape(count, columns).copy()
-        return Detections(
-            image_ids=np.full(count, image.id, np.int64),
-            labels=np.frombuffer(rest, "<i8", count).astype(np.int64),
-            scores=scores,
-            xywh=boxes if columns == 4 else obb_to_xywh(boxes),
-            obb=None if columns == 4 else boxes,
-        )
+    @property
+    def done(self) -> int:
+        """How many images are done."""
+        return len(self._records)
 
 
-def _write_at(path: Path, place: int, data: bytes) -> None:
-    """Write ``data`` at a place of a file, which ends behind it then."""
-    with path.open("r+b") as file:
-        file.truncate(place)
-        file.seek(place)
-        file.write(data)
-
-
-def _next(file: BinaryIO, size: int) -> bytes | None:
-    """Read a record's payload; None: there is none in ``size`` bytes, or none that is whole."""
-    head = file.read(_HEAD.size)
-    if len(head) < _HEAD.size:
-        return None
-    mark, checksum, length = _HEAD.unpack(head)
-    if mark != _MARK or length > size - file.tell():
-        return None
-    payload = file.read(length)
-    return payload if len(payload) == length and zlib.crc32(payload) == checksum else None
-
-
-def _encoded(found: Found) -> bytes:
+def _pieces(found: Iterable[Detections] | DataError) -> Iterator[bytes]:
+    """Yield the bytes of a record: its line, and for each part its columns, ``_ROWS`` at a time."""
     if isinstance(found, DataError):
-        return json.dumps({"error": [found.what, found.where, found.hint]}).encode() + b"\n"
-    boxes = found.xywh if found.obb is None else found.obb
-    columns = (found.labels.astype("<i8"), found.scores.astype("<f8"), boxes.astype("<f8"))
-    head = json.dumps({"count": len(found)}).encode() + b"\n"
-    return head + b"".join(column.tobytes() for column in columns)
+        yield json.dumps({"error": [found.what, found.where, found.hint]}).encode() + b"\n"
+        return
+    oriented = None
+    for part in found:
+        if oriented is None:
+            oriented = part.obb is not None
+            yield json.dumps({"oriented": oriented}).encode() + b"\n"
+        for start in range(0, len(part), _ROWS):
+            rows = slice(start, start + _ROWS)
+            boxes = (part.xywh if part.obb is None else part.obb)[rows]
+            yield _COUNT.pack(len(boxes))
+            yield part.labels[rows].astype("<i8").tobytes()
+            yield part.scores[rows].astype("<f8").tobytes()
+            yield boxes.astype("<f8").tobytes()
+
+
+def _read_block(file: BinaryIO, image: ImageRecord, *, oriented: bool) -> Detections:
+    (count,) = _COUNT.unpack(file.read(_COUNT.size))
+    columns = 5 if oriented else 4
+    labels = np.frombuffer(file.read(8 * count), "<i8").astype(np.int64)
+    scores = np.frombuffer(file.read(8 * count), "<f8").astype(np.float64)
+    numbers = np.frombuffer(file.read(8 * count * columns), "<f8").astype(np.float64)
+    boxes = numbers.reshape(count, columns)
+    return Detections(
+        image_ids=np.full(count, image.id, np.int64),
+        labels=labels,
+        scores=scores,
+        xywh=obb_to_xywh(boxes) if oriented else boxes,
+        obb=boxes if oriented else None,
+    )
+
+
+def _sound_records(path: Path, start: int) -> list[tuple[int, int]]:
+    """Return place and length in bytes of the payload of each sound record."""
+    found: list[tuple[int, int]] = []
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        file.seek(start)
+        while len(head := file.read(_HEAD.size)) == _HEAD.size:
+            mark, checksum, length = _HEAD.unpack(head)
+            place = file.tell()
+            if mark != _MARK or length > size - place or _checksum(file, length) != checksum:
+                break
+            found.append((place, length))
+    return found
+
+
+def _checksum(file: BinaryIO, length: int) -> int:
+    checksum = 0
+    while length > 0:
+        piece = file.read(min(length, 1 << 20))
+        checksum, length = zlib.crc32(piece, checksum), length - len(piece)
+    return checksum
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from sodkit.errors import DataError
 from sodkit.models.detector import DetectorModule
 from sodkit.settings import Recipe
 from sodkit.shares import share
+from sodkit.tiling.gathered import Gathered, ImageResult, merge_gathered
 from sodkit.tiling.merge import cut_by_border, merge_patches
 
 _ROUND = 32
@@ -117,13 +118,36 @@ def predict_each(
         SodkitError: a window is larger than the memory.
     """
     options = options or PredictOptions.of(recipe)
+    stream = predict_results(
+        detector, recipe, images, open_image or files_in(folder, options),
+        device=device, options=options, classes=classes, first=first, world=world,
+    )  # fmt: skip
+    for image, found in stream:
+        yield image, found if isinstance(found, DataError) else found.whole()
+
+
+def predict_results(
+    detector: DetectorModule,
+    recipe: Recipe,
+    images: Sequence[ImageRecord],
+    open_image: OpenImage,
+    *,
+    device: torch.device,
+    options: PredictOptions,
+    classes: int | None,
+    first: int,
+    world: World,
+) -> Iterator[tuple[ImageRecord, ImageResult | DataError]]:
+    """Yield each image and what is found in it, which can be taken in parts.
+
+    The arguments are those of ``predict_each``, which says what is raised.
+    """
     check_memory(images, options, recipe)
     run = partial(detect, detector, recipe, options, device, classes)
     plan = window_batches(images, options.size, options.stride, options.batch, first=first)
-    opening = open_image or files_in(folder, options)
 
     def detected(batches: Iterable[Batch]) -> Iterator[tuple[Window, Found]]:
-        return detect_batches(run, images, batches, options, recipe, opening)
+        return detect_batches(run, images, batches, options, recipe, open_image)
 
     for index, found in by_image(divided(plan, detected, world), images, options, recipe):
         if index >= first:
@@ -169,7 +193,7 @@ def by_image(
     images: Sequence[ImageRecord],
     options: PredictOptions,
     recipe: Recipe,
-) -> Iterator[tuple[int, Found]]:
+) -> Iterator[tuple[int, ImageResult | DataError]]:
     """Merge what is found in windows, in the order of the plan; yield each image's index, too.
 
     Args:
@@ -178,18 +202,19 @@ def by_image(
         options: how to merge.
         recipe: the kind of boxes.
     """
-    parts: list[Detections] = []
+    gathered = Gathered(recipe.boxes)
     cuts: list[BoolArray] = []
     error: DataError | None = None
     for window, found in stream:
+        image = images[window.image]
         if isinstance(found, DataError):
             error = error or found
         else:
-            parts.append(found)
-            cuts.append(_cut(found, window, images[window.image], options))
+            gathered.add(found)
+            cuts.append(_cut(found, window, image, options))
         if window.last:
-            yield window.image, error or _merged(parts, cuts, options, recipe)
-            parts, cuts, error = [], [], None
+            yield window.image, error or _merged(gathered, cuts, options, image.id)
+            gathered, cuts, error = Gathered(recipe.boxes), [], None
 
 
 def _cut(
@@ -215,12 +240,16 @@ def files_in(folder: Path, options: PredictOptions) -> OpenImage:
 
 
 def _merged(
-    parts: list[Detections], cuts: list[BoolArray], options: PredictOptions, recipe: Recipe
-) -> Detections:
+    gathered: Gathered, cuts: list[BoolArray], options: PredictOptions, image_id: int
+) -> ImageResult:
     """Merge an image's detections; proposals keep all, their overlaps are the point of them."""
-    found = Detections.concatenate(parts, recipe.boxes)
-    parts.clear()  # of a large image they are much of the memory
+    everything = np.arange(len(gathered))
     if options.proposals is not None:
-        return found
-    cut = np.concatenate(cuts) if cuts and options.merge == "border" else None
-    return merge_patches(found, options.merge_nms, options.merge, cut)
+        return ImageResult(gathered, everything, image_id)
+    if options.merge == "nms":
+        return ImageResult(gathered, merge_gathered(gathered, options.merge_nms), image_id)
+    cut = np.concatenate(cuts) if options.merge == "border" else None
+    found = gathered.take(everything, image_id)
+    merged = Gathered(gathered.kind)
+    merged.add(merge_patches(found, options.merge_nms, options.merge, cut))
+    return ImageResult(merged, np.arange(len(merged)), image_id)

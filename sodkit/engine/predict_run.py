@@ -23,7 +23,7 @@ from sodkit.data.left_out import LeftOut
 from sodkit.data.records import ImageRecord
 from sodkit.engine.checkpoint import Checkpoint
 from sodkit.engine.journal import Journal
-from sodkit.engine.predict import predict_each
+from sodkit.engine.predict import predict_results
 from sodkit.engine.predict_options import PredictOptions
 from sodkit.engine.targets import Targets
 from sodkit.engine.world import ALONE, World
@@ -130,22 +130,23 @@ def predict_into(
     """
     images, classes = targets.images, len(loaded.categories)
     bad: list[int] = []
-    for image, found in zip(images, journal.results(), strict=False):
-        if isinstance(found, DataError):
-            left.image(found)
-            bad.append(image.id)
-    stream = predict_each(
-        loaded.detector, loaded.recipe, images, targets.folder, device=device, options=options,
-        classes=classes, first=world.from_first(lambda: journal.done),
-        open_image=open_image or target_images(targets, options), world=world,
+    for image, error in journal.errors():
+        left.image(error)
+        bad.append(image.id)
+    stream = predict_results(
+        loaded.detector, loaded.recipe, images, open_image or target_images(targets, options),
+        device=device, options=options, classes=classes,
+        first=world.from_first(lambda: journal.done), world=world,
     )  # fmt: skip
     for image, found in stream:
         if isinstance(found, DataError):
             left.image(found)
             bad.append(image.id)
-        elif options.proposals is None:
-            found = targets.chosen(found, classes)
-        journal.add(found)
+            journal.add(found)
+        elif options.proposals is not None:
+            journal.add(found.parts())
+        else:
+            journal.add(targets.chosen(part, classes) for part in found.parts())
         progress(journal.done, len(images))
     left.check_some_left(len(images) - len(bad), len(images))
     return targets.without(bad)
@@ -162,10 +163,10 @@ def help_first(
 ) -> None:
     """Compute the share of a process that is not the first one; see ``predict_into``."""
     first = world.from_first(lambda: 0)  # what the first process says: where it goes on
-    stream = predict_each(
-        loaded.detector, loaded.recipe, targets.images, targets.folder, device=device,
-        options=options, classes=len(loaded.categories), first=first,
-        open_image=open_image or target_images(targets, options), world=world,
+    stream = predict_results(
+        loaded.detector, loaded.recipe, targets.images,
+        open_image or target_images(targets, options), device=device, options=options,
+        classes=len(loaded.categories), first=first, world=world,
     )  # fmt: skip
     for _ in stream:
         pass

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from sodkit.data.records import BoxKind, Detections, ImageRecord
-from sodkit.engine.journal import Found, _write_at, journal_file, open_journal
+from sodkit.engine.journal import Journal, journal_file, open_journal
 from sodkit.errors import DataError, ImageError, SodkitError, UsageError
 from sodkit.geometry.rotated import obb_to_xywh
 
@@ -24,6 +25,24 @@ def found(image: int, count: int, kind: BoxKind) -> Detections:
         np.full(count, IMAGES[image].id), rng.integers(0, 3, count), rng.random(count),
         obb_to_xywh(obb), obb if kind == "oriented" else None,
     )  # fmt: skip
+
+
+Found = Detections | DataError
+
+
+def add(journal: Journal, found: Found) -> None:
+    journal.add(found if isinstance(found, DataError) else [found])
+
+
+def results(journal: Journal) -> list[Found]:
+    """What it holds of each image that is done."""
+    errors = {image.id: error for image, error in journal.errors()}
+    parts = list(journal)
+    whole = Detections.concatenate(parts)
+    return [
+        errors.get(image.id, whole.take(whole.image_ids == image.id))
+        for image in IMAGES[: journal.done]
+    ]
 
 
 def all_found(kind: BoxKind) -> list[Found]:
@@ -45,31 +64,31 @@ def left_by_a_killed_process(path: Path, results: list[Found], kind: BoxKind) ->
         path, RUN, IMAGES, kind, overwrite=False
     ) as journal:  # fmt: skip
         for one in results:
-            journal.add(one)
+            add(journal, one)
         raise KeyboardInterrupt
     return path.read_bytes()
 
 
 @pytest.mark.parametrize("kind", ["horizontal", "oriented"])
 def test_what_was_done_is_found_again(kind: BoxKind, tmp_path: Path) -> None:
-    path, results = tmp_path / "a", all_found(kind)
-    left_by_a_killed_process(path, results[:3], kind)
+    path, wanted = tmp_path / "a", all_found(kind)
+    left_by_a_killed_process(path, wanted[:3], kind)
     said: list[str] = []
     with open_journal(path, RUN, IMAGES, kind, overwrite=False, say=said.append) as journal:
         assert journal.done == 3
-        journal.add(results[3])
-        assert all(map(same, journal.results(), results))
+        add(journal, wanted[3])
+        assert all(map(same, results(journal), wanted))
         parts = list(journal)
-        assert [len(part) for part in parts] == [0, 5, 0, 2]
+        assert [len(part) for part in parts] == [0, 5, 2]
         assert {part.kind for part in parts} == {kind}
     assert "3 of 4 images" in said[0]
     assert not path.exists()
 
 
 def test_a_journal_that_is_cut_or_damaged_anywhere_gives_what_is_sound(tmp_path: Path) -> None:
-    path, results = tmp_path / "a", all_found("oriented")
+    path, wanted = tmp_path / "a", all_found("oriented")
     sizes = [
-        len(left_by_a_killed_process(tmp_path / str(n), results[:n], "oriented"))
+        len(left_by_a_killed_process(tmp_path / str(n), wanted[:n], "oriented"))
         for n in range(1, 5)
     ]
     whole = (tmp_path / "4").read_bytes()
@@ -84,9 +103,9 @@ def test_a_journal_that_is_cut_or_damaged_anywhere_gives_what_is_sound(tmp_path:
             before = sum(size <= place for size in sizes)
             with open_journal(path, RUN, IMAGES, "oriented", overwrite=True) as journal:
                 assert journal.done == before
-                for one in results[before:]:
-                    journal.add(one)
-                assert all(map(same, journal.results(), results))
+                for one in wanted[before:]:
+                    add(journal, one)
+                assert all(map(same, results(journal), wanted))
                 assert journal.done == 4
                 assert path.read_bytes() == whole
 
@@ -113,24 +132,24 @@ def test_nothing_is_left_where_nothing_was_done(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_keeps_what_was_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, results = tmp_path / "a", all_found("horizontal")
+    path, wanted = tmp_path / "a", all_found("horizontal")
 
-    def full(path: Path, place: int, data: bytes) -> None:
-        _write_at(path, place, data[:9])
+    def full(found: object) -> Iterator[bytes]:
+        yield b"123456789"
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with open_journal(path, RUN, IMAGES, "horizontal", overwrite=False) as journal:
-        journal.add(results[0])
-        monkeypatch.setattr("sodkit.engine.journal._write_at", full)
+        add(journal, wanted[0])
+        monkeypatch.setattr("sodkit.engine.journal._pieces", full)
         with pytest.raises(SodkitError, match="No space left") as caught:
-            journal.add(results[1])
+            add(journal, wanted[1])
         assert caught.value.exit_code == 1
         monkeypatch.undo()
         assert journal.done == 1
         left = path.read_bytes()
     path.write_bytes(left)
     with open_journal(path, RUN, IMAGES, "horizontal", overwrite=False) as journal:
-        assert all(map(same, journal.results(), results[:1]))
+        assert all(map(same, results(journal), wanted[:1]))
         assert journal.done == 1
 
 
