@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from sodkit.arrays import FloatArray
@@ -25,19 +26,27 @@ class Placed:
         """Mirror left to right."""
         width = self.image.shape[1]
         obb = None if self.obb is None else rotated.flip_horizontal(self.obb, width)
-        return Placed(self.image[:, ::-1], transforms.flip_horizontal(self.xyxy, width), obb)
+        return Placed(
+            transforms.mirrored(self.image, across=True),
+            transforms.flip_horizontal(self.xyxy, width),
+            obb,
+        )
 
     def flipped_down(self) -> Placed:
         """Mirror top to bottom."""
         height = self.image.shape[0]
         obb = None if self.obb is None else rotated.flip_vertical(self.obb, height)
-        return Placed(self.image[::-1], transforms.flip_vertical(self.xyxy, height), obb)
+        return Placed(
+            transforms.mirrored(self.image, across=False),
+            transforms.flip_vertical(self.xyxy, height),
+            obb,
+        )
 
     def turned(self) -> Placed:
         """Turn clockwise by 90 degrees."""
         height = self.image.shape[0]
         obb = None if self.obb is None else rotated.quarter_turn(self.obb, height)
-        image = np.rot90(self.image, -1)
+        image = np.asarray(cv2.rotate(self.image, cv2.ROTATE_90_CLOCKWISE), np.uint8)
         return Placed(image, transforms.quarter_turn(self.xyxy, height), obb)
 
 

@@ -185,9 +185,11 @@ def pad_images(
     height, width = (
         -(-max(side) // settings.pad_to) * settings.pad_to for side in zip(*sizes, strict=True)
     )
-    pixels = np.zeros((len(images), height, width, 3), np.uint8)
-    for row, image in enumerate(images):
-        pixels[row, : image.shape[0], : image.shape[1]] = image
+    pixels = np.empty((len(images), height, width, 3), np.uint8)
+    for row, (image, (bottom, right)) in enumerate(zip(images, sizes, strict=True)):
+        pixels[row, :bottom, :right] = image
+        pixels[row, :bottom, right:] = 0
+        pixels[row, bottom:] = 0
     # in memory the channels stay last, as they were decoded
     return Batch(
         torch.from_numpy(pixels).permute(0, 3, 1, 2), sizes, tuple(scales), targets, image_ids

@@ -40,6 +40,14 @@ def pad(image: RgbImage, size: tuple[int, int], fill: tuple[int, int, int]) -> R
     return np.asarray(padded, np.uint8)
 
 
+def mirrored(image: RgbImage, *, across: bool) -> RgbImage:
+    """Mirror (H, W, 3) left to right, or top to bottom.
+
+    In new memory: numpy takes many times as long to copy a mirrored view to its place in a batch.
+    """
+    return np.asarray(cv2.flip(image, 1 if across else 0), np.uint8)
+
+
 def scale_boxes(xyxy: FloatArray, scale: Scale) -> FloatArray:
     """Multiply (N, 4) xyxy boxes by (x, y) factors."""
     return np.asarray(xyxy * np.array([*scale, *scale]))

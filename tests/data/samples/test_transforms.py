@@ -29,8 +29,8 @@ def test_flips_move_the_box_with_its_pixels() -> None:
     image = np.zeros((8, 10, 3), np.uint8)
     image[2:4, 1:5] = 255
     for flipped, box in (
-        (image[:, ::-1], transforms.flip_horizontal(BOXES, 10)[0]),
-        (image[::-1], transforms.flip_vertical(BOXES, 8)[0]),
+        (transforms.mirrored(image, across=True), transforms.flip_horizontal(BOXES, 10)[0]),
+        (transforms.mirrored(image, across=False), transforms.flip_vertical(BOXES, 8)[0]),
     ):
         x1, y1, x2, y2 = box.astype(int)
         assert flipped[y1:y2, x1:x2].min() == 255
