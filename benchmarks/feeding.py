@@ -39,7 +39,7 @@ def main() -> None:
     options = _options()
     cv2.setNumThreads(0)
     with tempfile.TemporaryDirectory() as folder:
-        images = options.images or _painted(Path(folder), options.count)
+        images = options.images or painted(Path(folder), options.count)
         rows = _measure(images, options)
     print(f"{'run':18s} {'patches/s and core':>18s} {'of the floor':>13s}")
     for name, (rate, ratio) in rows.items():
@@ -94,7 +94,7 @@ def _cpu() -> float:
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-def _painted(folder: Path, count: int) -> Path:
+def painted(folder: Path, count: int) -> Path:
     """Write patches with the detail of photographs, as `sodkit split` writes them."""
     rng = np.random.default_rng(0)
     for number in range(count):

@@ -9,6 +9,12 @@ that is busy all the time, ``--cpu --threads 1`` counts CPU seconds instead. Rat
 torchvision in float32, as everybody runs it. ``--memory`` gives the peak memory of a training step
 instead: of a process of its own for each network, above what it held before the network was made.
 Prints a table, with ``--json`` one object, and with ``--csv FILE`` appends rows to a file.
+
+    python benchmarks/model_speed.py --device cuda --size 1200 --batch 4
+
+On whichever device is named: training steps that the loader feeds, with the optimiser. Prints the
+time of a step, images a second, the peak memory of a GPU and the share of the time that is waited
+for batches, as one table to paste into an issue.
 """
 
 from __future__ import annotations
@@ -26,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from device_table import Losses, print_table
 from torch import Tensor, nn
 from torchvision.models.detection import fasterrcnn_resnet50_fpn
 
@@ -42,6 +49,9 @@ CLASSES = 9
 def main() -> None:
     """Measure and print."""
     options = _options()
+    if options.device:
+        print_table(options, CLASSES, _networks(options))
+        return
     rows = _memory(options) if options.memory else _times(options)
     if options.csv:
         _append(options, rows)
@@ -127,6 +137,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--memory", action="store_true", help="peak memory, not time")
     parser.add_argument("--csv", type=Path, help="append the rows to this file")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--device", default="", help="measure fed training steps here: cuda, cpu")
+    parser.add_argument("--steps", type=int, default=30, help="with --device: that are measured")
+    parser.add_argument("--warm", type=int, default=10, help="with --device: steps before those")
+    parser.add_argument("--workers", type=int, default=4, help="with --device: read patches")
     return parser.parse_args()
 
 
@@ -167,6 +181,17 @@ def _pass(
         return losses
 
     return run
+
+
+def _networks(options: argparse.Namespace) -> dict[str, tuple[nn.Module, Losses]]:
+    """Return both networks with their losses of a batch."""
+    torch.manual_seed(0)
+    ours, theirs = _ours(options), _theirs(options.size)
+    shuffle = random_order(torch.Generator().manual_seed(0))
+    return {
+        "torchvision Faster R-CNN": (theirs, lambda b: theirs(*_their_input(b, "training"))),
+        f"sodkit {options.recipe}": (ours, lambda b: ours(b, shuffle)),
+    }
 
 
 def _ours(options: argparse.Namespace) -> DetectorModule:
