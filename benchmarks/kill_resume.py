@@ -44,8 +44,8 @@ from sodkit import (
 )
 from sodkit.engine.checkpoint import load_run
 from sodkit.engine.connection import joined
+from sodkit.engine.reports import StartReport
 from sodkit.engine.run_folder import RUN, STATE
-from sodkit.engine.train import StartReport
 from sodkit.errors import ReportedError
 
 RECIPE = (

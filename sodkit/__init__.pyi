@@ -30,11 +30,11 @@ from sodkit.engine.device import pick_device as pick_device
 from sodkit.engine.environment import environment as environment
 from sodkit.engine.export import export_checkpoint as export_checkpoint
 from sodkit.engine.log import Row as Row
-from sodkit.engine.loop import StepReport as StepReport
 from sodkit.engine.paths import DataPaths as DataPaths
 from sodkit.engine.predict import predict_each as predict_each
 from sodkit.engine.predict import predict_images as predict_images
 from sodkit.engine.predict_options import PredictOptions as PredictOptions
+from sodkit.engine.reports import StepReport as StepReport
 from sodkit.engine.targets import Targets as Targets
 from sodkit.engine.targets import find_targets as find_targets
 from sodkit.engine.targets import write_found as write_found
@@ -77,3 +77,4 @@ from sodkit.viz.plots import plot_anchor_quality as plot_anchor_quality
 from sodkit.viz.plots import save_anchor_report as save_anchor_report
 from sodkit.viz.report import write_comparison as write_comparison
 from sodkit.viz.report import write_report as write_report
+from sodkit.viz.training import run_training as run_training

@@ -23,7 +23,6 @@ from sodkit import (
     UsageError,
     analyze_anchors,
     evaluate,
-    execute,
     fill_folder,
     load_checkpoint,
     load_recipe,
@@ -33,6 +32,7 @@ from sodkit import (
     predict_images,
     protocol_for,
     read_annotations,
+    run_training,
     scene_name,
     split_dataset,
     visualize,
@@ -147,7 +147,7 @@ def _run_demo(
 
     say(f"training {recipe.name}: {recipe.description}")
     paths = DataPaths(str(patches))
-    execute(
+    run_training(
         RunPlan(recipe, paths, run, resume=False, overwrite=plan.overwrite), device=plan.device,
         on_step=on_step, on_epoch=on_epoch,
     )  # fmt: skip

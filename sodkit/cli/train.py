@@ -41,6 +41,18 @@ Init = Annotated[
     Path | None,
     typer.Option(help="Begin with this checkpoint, or run's best; its classes may be others."),
 ]
+LogTo = Annotated[
+    str | None,
+    typer.Option(metavar="NAMES", help="Log to mlflow, wandb or both, too, in the run's folder."),
+]
+Replay = Annotated[
+    Path | None,
+    typer.Option(help="A run that ended as a loss was not finite: run that step again, and say."),
+]
+Workers = Annotated[int, typer.Option(min=0, help="Processes that read images.")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="CPU threads of the model (default: all cores).")
+]
 Seed = Annotated[int | None, typer.Option(min=0, help="Short for --set seed=N.")]
 
 
@@ -81,10 +93,10 @@ def train(
     oriented: Oriented = False,
     classes: Classes = None,
     device: Device = "auto",
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 2,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads of the model (default: all cores).")
-    ] = None,
+    workers: Workers = 2,
+    threads: Threads = None,
+    log_to: LogTo = None,
+    replay: Replay = None,
     skip_bad: SkipBad = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -94,11 +106,16 @@ def train(
     Example: sodkit train cfinet-r50-soda-d --data patches --val val.json --out runs/cfinet
     """
     from sodkit.cli.common import note, silent
+    from sodkit.cli.replay import show_replay
     from sodkit.cli.train_view import train_view
     from sodkit.data.formats import Reading
     from sodkit.engine.connection import joined
-    from sodkit.engine.training_run import execute
+    from sodkit.engine.sinks import sink_names
+    from sodkit.viz.training import run_training
 
+    if replay is not None:
+        show_replay(replay, device, as_json=as_json)
+        return
     given = _given(
         data=data, images=images, val=val, val_images=val_images, format_name=format_,
         skip_bad=skip_bad, reading=Reading(difficult, area, angle, oriented), classes=classes,
@@ -112,10 +129,11 @@ def train(
             lambda: _plan(recipe, changes, given, out, resume, overwrite=overwrite)
         )
         with _way_on(plan, world), train_view(shown=world.first) as view:
-            result = execute(
+            result = run_training(
                 plan, device=device, workers=workers, threads=threads, on_start=view.start,
                 on_step=view.step, on_validate=view.validate, on_epoch=view.epoch,
                 say=note if world.first else silent, world=world,
+                sinks=sink_names(log_to),
             )  # fmt: skip
         if world.first:
             _print(plan, result, as_json=as_json)

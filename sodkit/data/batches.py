@@ -54,6 +54,10 @@ class Target:
         return self.each(lambda tensor: tensor.to(device, non_blocking=True))
 
 
+def _unseen(match: Tensor) -> None:
+    """Note nothing."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """Images padded to one size, right and bottom.
@@ -66,6 +70,8 @@ class Batch:
         targets: ground truth of each image; empty at prediction.
         image_ids: ids of the images, to name them in messages.
         step: the training step that the images belong to.
+        on_match: called by a detector that trains on anchors with each image's match (A,) int64:
+            the object of each anchor, negative: none; of several stages the first comes first.
     """
 
     images: Tensor
@@ -74,6 +80,7 @@ class Batch:
     targets: tuple[Target, ...] = ()
     image_ids: tuple[int, ...] = ()
     step: Step = WHOLE
+    on_match: Callable[[Tensor], None] = _unseen
 
     @property
     def padded(self) -> tuple[int, int]:

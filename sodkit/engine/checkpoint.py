@@ -28,6 +28,7 @@ from sodkit.engine.metadata import (
     IMPORT,
     KEY,
     CheckpointInfo,
+    Info,
     Progress,
     RunInfo,
     StateInfo,
@@ -65,7 +66,7 @@ def save_checkpoint(
 ) -> None:
     """Write the detector with recipe and classes, all or nothing."""
     info = CheckpointInfo(recipe=recipe, categories=tuple((c.id, c.name) for c in categories))
-    _save(path, detector.state_dict(), info)
+    save_tensors(path, detector.state_dict(), info)
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], CheckpointInfo]:
@@ -74,7 +75,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], CheckpointInfo]:
     Raises:
         ModelError: no such file, not a checkpoint of ours, or metadata of the wrong type.
     """
-    tensors, metadata = _load(path, IMPORT)
+    tensors, metadata = load_tensors(path, IMPORT)
     return tensors, read_info(CheckpointInfo, metadata, path)
 
 
@@ -95,13 +96,13 @@ def load_checkpoint(
     """
     tensors, info = read_checkpoint(path)
     categories = tuple(Category(number, name) for number, name in info.categories)
-    made = _made(info.recipe.model, len(categories), tensors, path, detector)
-    _fill(made, tensors, path)
+    made = made_for(info.recipe.model, len(categories), tensors, path, detector)
+    fill(made, tensors, path)
     made = made.to(device=device)
     return Checkpoint(made.eval(), info.recipe, categories)
 
 
-def _made(
+def made_for(
     model: Model,
     classes: int,
     tensors: Mapping[str, Tensor],
@@ -155,7 +156,7 @@ def save_state(
     weights = {f"weights.{name}": value for name, value in detector.state_dict().items()}
     info = StateInfo(optimizer=type(optimizer).__name__, progress=progress, run=run)
     means = {f"average.{name}": value for name, value in (average or {}).items()}
-    _save(path, weights | moments | means, info)
+    save_tensors(path, weights | moments | means, info)
 
 
 def load_run(path: Path) -> RunInfo | None:
@@ -186,7 +187,7 @@ def load_state(
         ModelError: the file is missing, not a training state, of another recipe or optimiser, or
             holds tensors that do not fit.
     """
-    tensors, metadata = _load(path, DAMAGED)
+    tensors, metadata = load_tensors(path, DAMAGED)
     info = read_info(StateInfo, metadata, path)
     now = type(optimizer).__name__
     if info.optimizer != now:
@@ -195,8 +196,8 @@ def load_state(
             where=path,
             hint="resume without changing schedule.optimizer, or start another run",
         )
-    _fill(detector, _part(tensors, "weights."), path)
-    moments = _part(tensors, "optimizer.")
+    fill(detector, part_of(tensors, "weights."), path)
+    moments = part_of(tensors, "optimizer.")
     wanted = {
         f"{name}.{key}": torch.empty((), device="meta") if key == "step" else parameter
         for name, parameter in detector.named_parameters()
@@ -208,10 +209,10 @@ def load_state(
         if name.endswith(".step") and not 0 <= float(value) < 2**53:
             raise ModelError(f"{name} is no number of steps: {float(value):g}", where=path)
     for name, parameter in detector.named_parameters():
-        found = _part(moments, f"{name}.")
+        found = part_of(moments, f"{name}.")
         if found:
             optimizer.state[parameter] = {k: _beside(parameter, v) for k, v in found.items()}
-    means = _part(tensors, "average.")
+    means = part_of(tensors, "average.")
     _check_fit(means, average or {}, path, "the average of the weights does not fit the recipe")
     for name, value in means.items():
         (average or {})[name].copy_(value)
@@ -223,12 +224,12 @@ def _beside(parameter: Tensor, value: Tensor) -> Tensor:
     return value if value.ndim == 0 else torch.empty_like(parameter).copy_(value)
 
 
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def part_of(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Return the tensors under ``prefix``, without it."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def _fill(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+def fill(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     """Copy tensors into a module that they fit."""
     _check_fit(tensors, module.state_dict(), path, "the weights do not fit their recipe")
     module.load_state_dict(tensors)
@@ -262,7 +263,8 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _save(path: Path, tensors: Mapping[str, Tensor], info: CheckpointInfo | StateInfo) -> None:
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], info: Info) -> None:
+    """Write tensors and what they are, all or nothing."""
     plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     with atomic_path(path) as temporary:
         mode = temporary.stat().st_mode
@@ -278,7 +280,7 @@ def _save(path: Path, tensors: Mapping[str, Tensor], info: CheckpointInfo | Stat
             os.fsync(file.fileno())
 
 
-def _load(path: Path, hint: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+def load_tensors(path: Path, hint: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read tensors and metadata."""
     with _opened(path, hint) as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118

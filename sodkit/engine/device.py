@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -82,6 +83,21 @@ def describe(device: torch.device) -> str:
     if device.type == "cpu":
         return f"{device} ({torch.get_num_threads()} threads)"
     return str(device)
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Return the most bytes that were in use: by tensors on a GPU, else by this process.
+
+    None: it cannot be found out on this system.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _why_no_cuda(wanted: str) -> str:

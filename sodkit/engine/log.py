@@ -1,20 +1,21 @@
 """What a run leaves to read: ``losses.csv`` (every step) and ``metrics.csv`` (every epoch).
 
 Both follow from recipe and data alone; how long an epoch took is in ``times.csv``. With the extra
-``tensorboard`` installed the same numbers go to its event files.
+``tensorboard`` installed the same numbers go to its event files, and to other sinks if asked for.
 """
 
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
 from sodkit.csv_text import Cell, csv_text
+from sodkit.engine.sinks import Sink, TensorboardSink, has_tensorboard
 from sodkit.files import full_disk_named, write_text
 
 Row = dict[str, float | int | None]
@@ -29,11 +30,14 @@ class RunLog:
         folder: the run's folder.
         steps: of ``losses.csv`` the rows up to this step are kept: later ones come again.
         epochs: of the other files the rows up to this epoch likewise.
+        sinks: get the same numbers; whoever opened them closes them.
     """
 
-    def __init__(self, folder: Path, *, steps: int = 0, epochs: int = 0) -> None:
-        self._folder = folder
-        self._board = _tensorboard(folder, steps)
+    def __init__(
+        self, folder: Path, *, steps: int = 0, epochs: int = 0, sinks: Sequence[Sink] = ()
+    ) -> None:
+        self._board = TensorboardSink(folder, steps) if has_tensorboard() else None
+        self._sinks = [*sinks] if self._board is None else [self._board, *sinks]
         self._losses = _Table(folder / "losses.csv", "step", steps)
         self._metrics = _Table(folder / "metrics.csv", "epoch", epochs)
         self._times = _Table(folder / "times.csv", "epoch", epochs)
@@ -48,22 +52,20 @@ class RunLog:
     def step(self, row: Row) -> None:
         """Log one training step; the first key is ``epoch``, ``step`` counts over epochs."""
         self._losses.append(row)
-        self._to_board(row)
+        self._to_sinks(row)
 
     def epoch(self, row: Row) -> None:
         """Log one epoch; ``seconds`` goes to a file of its own: it differs from run to run."""
         self._metrics.append({key: value for key, value in row.items() if key != SECONDS})
         if SECONDS in row:
             self._times.append({key: row.get(key) for key in ("epoch", "step", SECONDS)})
-        self._to_board(row)
+        self._to_sinks(row)
 
-    def _to_board(self, row: Row) -> None:
-        if self._board is None:
-            return
-        with full_disk_named(self._folder / "tensorboard"):
-            for key, value in row.items():
-                if key not in {"epoch", "step"} and value is not None:
-                    self._board.add_scalar(key, value, row["step"])
+    def _to_sinks(self, row: Row) -> None:
+        counts = ("epoch", "step")
+        values = {k: float(v) for k, v in row.items() if k not in counts and v is not None}
+        for sink in self._sinks:
+            sink.numbers(values, int(row["step"] or 0))
 
 
 class _Table:
@@ -128,12 +130,3 @@ def _is_whole(row: dict[str | Any, str | Any], key: str, until: int | None) -> b
     if None in row or None in row.values() or not re.fullmatch(r"[0-9]{1,18}", number):
         return False
     return until is None or int(number) <= until
-
-
-def _tensorboard(folder: Path, steps: int) -> Any | None:
-    """Return a writer of TensorBoard events after ``steps``, None if the package is absent."""
-    if importlib.util.find_spec("tensorboard") is None:
-        return None
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=steps + 1 if steps else None)

@@ -7,7 +7,6 @@ epoch, index). So a run goes on from between any two steps without repeating wha
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,47 +18,35 @@ from sodkit.data.samples.loader import Batches, WorkerGoneError
 from sodkit.data.samples.normalise import normalised
 from sodkit.engine import checkpoint as ckpt
 from sodkit.engine.average import Average, averaged
+from sodkit.engine.bad_batch import NAME as BAD_BATCH
+from sodkit.engine.bad_batch import save_bad_batch
 from sodkit.engine.freezing import set_training
 from sodkit.engine.log import Row, RunLog
 from sodkit.engine.metadata import Progress
 from sodkit.engine.optimizer import set_rate
+from sodkit.engine.reports import Hooks, StepReport, Validate
 from sodkit.engine.saving import StateSaver
 from sodkit.engine.stopping import Stopping
-from sodkit.engine.train_step import Share, Trained, train_step
+from sodkit.engine.train_step import DivergedError, Share, Trained, train_step
 from sodkit.models.detector import DetectorModule
 from sodkit.settings import Recipe
-
-Validate = Callable[[DetectorModule], dict[str, float | None]]
-"""Evaluates a detector (in evaluation mode) and returns metrics by name, ``AP`` among them.
-
-All of them go to ``metrics.csv``.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class StepReport:
-    """What is reported after every step."""
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    losses: dict[str, float]
-    lr: float
 
 
 @dataclass(frozen=True, slots=True)
 class RunFiles:
-    """Where a run's checkpoints are."""
+    """Where a run's checkpoints are, and the batch whose loss was not finite."""
 
     last: Path
     best: Path
     state: Path
+    bad_batch: Path
 
     @classmethod
     def of(cls, run: Path) -> RunFiles:
         """Return those of the run in this folder."""
-        return cls(*(run / "checkpoints" / f"{n}.safetensors" for n in ("last", "best", "state")))
+        folder = run / "checkpoints"
+        last, best, state = (folder / f"{n}.safetensors" for n in ("last", "best", "state"))
+        return cls(last, best, state, run / BAD_BATCH)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,9 +63,7 @@ class Loop:
     stopping: Stopping
     average: Average | None
     validate: Validate | None
-    on_step: Callable[[StepReport], None]
-    on_epoch: Callable[[Row], None]
-    say: Callable[[str], None]
+    hooks: Hooks
 
     @property
     def detector(self) -> DetectorModule:
@@ -116,7 +101,7 @@ def _is_stale(loop: Loop, done: Progress) -> bool:
     if schedule.patience is None or done.stale < schedule.patience:
         return False
     best = "none was measured" if done.best is None else f"the best is {done.best:.4g}"
-    loop.say(
+    loop.hooks.say(
         f"training ends after epoch {done.epoch} of {schedule.epochs}: no better "
         f"{schedule.metric} in {done.stale} evaluations ({best}; schedule.patience)"
     )
@@ -147,12 +132,14 @@ def _finish_epoch(loop: Loop, done: Progress) -> Progress:
             stale += 1
             if value is not None and (best is None or value > best):
                 best, stale = float(value), 0
+                if loop.first:
+                    loop.hooks.best()
                 _save_checkpoint(loop, loop.files.best)
     done = done.model_copy(update={"best": best, "stale": stale, "unvalidated": None})
     if loop.log is not None:
         loop.log.epoch(row)  # before the state: an epoch that is done would never be logged again
     loop.saver.save(done)
-    loop.on_epoch(row)
+    loop.hooks.epoch(row)
     return done
 
 
@@ -181,9 +168,11 @@ def _train_epoch(loop: Loop, done: Progress) -> Progress:
     count = len(loop.batches)
     set_training(loop.detector, loop.recipe.schedule.freeze)
     began, rate = time.perf_counter() - done.seconds, 0.0
+    asked = time.perf_counter()
     try:
         for batch in loop.batches.epoch(done.epoch, start=done.step):
-            losses, rate = _logged_step(loop, batch, done.epoch, done.step)
+            losses, rate = _logged_step(loop, batch, done, asked)
+            asked = time.perf_counter()
             sums = {k: done.sums.get(k, 0.0) + value / count for k, value in losses.items()}
             passed = {"step": done.step + 1, "sums": sums, "seconds": time.perf_counter() - began}
             done = done.model_copy(update=passed)
@@ -204,18 +193,53 @@ def _train_epoch(loop: Loop, done: Progress) -> Progress:
 
 
 def _logged_step(
-    loop: Loop, batch: Batch, epoch: int, number: int
+    loop: Loop, batch: Batch, done: Progress, asked: float
 ) -> tuple[dict[str, float], float]:
-    """Make step ``number`` of an epoch; log and report it; return its losses and learning rate."""
+    """Make the next step; log and report it; return its losses and learning rate.
+
+    Args:
+        loop: the run.
+        batch: of bytes, on the CPU.
+        done: how far the run is.
+        asked: when the batch was asked for.
+    """
+    wait = time.perf_counter() - asked
+    if loop.first:
+        loop.hooks.batch(batch)
+    began = time.perf_counter()
     schedule, count = loop.recipe.schedule, len(loop.batches)
-    step, steps = epoch * count + number, count * schedule.epochs
-    device = next(loop.detector.parameters()).device
-    rate = set_rate(loop.trained.optimizer, schedule, epoch=epoch, step=step, steps=steps)
-    batch = normalised(batch.to(device), loop.recipe.input)
-    losses = train_step(loop.trained, Share(batch, step, loop.batches.images(number)))
+    step, steps = done.epoch * count + done.step, count * schedule.epochs
+    rate = set_rate(loop.trained.optimizer, schedule, epoch=done.epoch, step=step, steps=steps)
+    images = loop.batches.images(done.step)
+    losses = _trained(loop, batch, step, images)
     if loop.average is not None:
         loop.average.update(step)
     if loop.log is not None:
-        loop.log.step({"epoch": epoch + 1, "step": step + 1, "lr": rate, **losses})
-    loop.on_step(StepReport(epoch, schedule.epochs, step, steps, losses, rate))
+        loop.log.step({"epoch": done.epoch + 1, "step": step + 1, "lr": rate, **losses})
+    positives = loop.trained.positives
+    loop.hooks.step(
+        StepReport(
+            done.epoch, schedule.epochs, step, steps, losses, rate, images=images,
+            seconds=wait + time.perf_counter() - began, wait=wait,
+            positives=torch.stack(positives).sum(0) if positives else None,
+        )
+    )  # fmt: skip
     return losses, rate
+
+
+def _trained(loop: Loop, batch: Batch, step: int, images: int) -> dict[str, float]:
+    """Train on a batch of bytes; keep it if a loss is not finite."""
+    device = next(loop.detector.parameters()).device
+    share = Share(normalised(batch.to(device), loop.recipe.input), step, images)
+    try:
+        return train_step(loop.trained, share)
+    except DivergedError as error:
+        if error.mine is not None:
+            place = share.rows(loop.trained.world).start
+            save_bad_batch(
+                loop.files.bad_batch, loop.detector, batch, loop.recipe, loop.categories,
+                step=step, place=place, losses=error.mine,
+            )  # fmt: skip
+        run = loop.files.bad_batch.parent
+        error.hint = f"{error.hint}; where it began: sodkit train --replay {run}"
+        raise

@@ -23,7 +23,11 @@ KEY = "sodkit"
 FORMAT: Final = 2
 """Of the metadata; another number is refused."""
 
-KINDS = {"checkpoint": "a sodkit checkpoint", "state": "a training state of sodkit"}
+KINDS = {
+    "checkpoint": "a sodkit checkpoint",
+    "state": "a training state of sodkit",
+    "batch": "a bad batch that sodkit has kept",
+}
 IMPORT = "weights of other projects come in by: sodkit import-weights FILE --out CKPT"
 
 _SHOWN = 60
@@ -62,14 +66,14 @@ class Progress(Settings):
     unvalidated: dict[str, FiniteFloat] | None = None
 
 
-class _Info(Settings):
-    """What checkpoint and state have in common."""
+class Info(Settings):
+    """What the files of a run have in common."""
 
     format: Literal[2] = FORMAT
     version: str = __version__
 
 
-class CheckpointInfo(_Info):
+class CheckpointInfo(Info):
     """The metadata of a checkpoint; classes as (id, name), in the order of the labels."""
 
     kind: Literal["checkpoint"] = "checkpoint"
@@ -111,13 +115,36 @@ class RunInfo(Settings):
     validation: DataInfo | None
 
 
-class StateInfo(_Info):
+class StateInfo(Info):
     """The metadata of a training state; ``run`` is None if it was saved by itself."""
 
     kind: Literal["state"] = "state"
     optimizer: str
     progress: Progress
     run: RunInfo | None = None
+
+
+class BatchInfo(Info):
+    """The metadata of a batch whose loss was not finite.
+
+    Attributes:
+        recipe: of its run.
+        categories: as (id, name), in the order of the labels.
+        step: number of the step in the run, from 0 on.
+        place: of the batch's first image among those of the step.
+        losses: by name, as text: they are not finite.
+        image_ids, sizes, scales: of the images, see ``Batch``.
+    """
+
+    kind: Literal["batch"] = "batch"
+    recipe: Recipe
+    categories: Annotated[tuple[tuple[Id, Name], ...], Field(min_length=1)]
+    step: Natural
+    place: Natural
+    losses: dict[str, str]
+    image_ids: tuple[Id, ...]
+    sizes: tuple[tuple[Natural, Natural], ...]
+    scales: tuple[tuple[FiniteFloat, FiniteFloat], ...]
 
 
 def parse(model: type[Model], text: str | bytes) -> Model:

@@ -26,6 +26,10 @@ _WRITTEN = (
     METRICS,
     "times.csv",
     LEFT_OUT,
+    "validation.npz",
+    "bad-batch.safetensors",
+    "batches.jpg",
+    "report.html",
     f"{CHECKPOINTS}/*.safetensors",
     "tensorboard/events.out.tfevents.*",
 )

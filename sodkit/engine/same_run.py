@@ -45,7 +45,7 @@ def check_same_run(saved: RunInfo | None, now: RunInfo, run: Path) -> None:
     """
     if saved is None:
         return
-    old, new = _settings(saved.recipe), _settings(now.recipe)
+    old, new = flat_settings(saved.recipe), flat_settings(now.recipe)
     changed = [
         f"{key} is {new.get(key, _ABSENT)}, was {old.get(key, _ABSENT)}"
         for key in dict.fromkeys((*new, *old))
@@ -70,7 +70,7 @@ def check_same_run(saved: RunInfo | None, now: RunInfo, run: Path) -> None:
             )
 
 
-def _settings(recipe: Recipe) -> dict[str, str]:
+def flat_settings(recipe: Recipe) -> dict[str, str]:
     """Return the values of a recipe, as JSON, by their dotted names."""
     return dict(_flat(recipe.model_dump(mode="json"), ""))
 

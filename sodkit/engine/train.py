@@ -6,15 +6,15 @@ The learning rate, the order of images, the flips and all sampling inside the de
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from sodkit.config import DEFAULT_RECIPES, dump_recipe
+from sodkit.data.batches import Batch
 from sodkit.data.checking.missing_files import check_images_exist
 from sodkit.data.checking.oddities import MIN_SIDE, crowds
 from sodkit.data.records import CROWD, Annotations, Category
@@ -28,11 +28,13 @@ from sodkit.engine.failures import explained
 from sodkit.engine.freezing import freeze
 from sodkit.engine.initial import take_weights
 from sodkit.engine.log import Row, RunLog
-from sodkit.engine.loop import Loop, RunFiles, StepReport, Validate, run_epochs
-from sodkit.engine.metadata import Progress
+from sodkit.engine.loop import Loop, RunFiles, run_epochs
+from sodkit.engine.metadata import Progress, RunInfo
 from sodkit.engine.optimizer import make_optimizer, make_scaler, restore_scale
+from sodkit.engine.reports import Hooks, StartReport, StepReport, Validate
 from sodkit.engine.same_run import check_same_run, run_info
 from sodkit.engine.saving import StateSaver
+from sodkit.engine.sinks import Sink
 from sodkit.engine.stopping import Stopping
 from sodkit.engine.train_step import Trained
 from sodkit.engine.world import ALONE, World
@@ -42,35 +44,6 @@ from sodkit.models.detector import DetectorModule
 from sodkit.settings import Recipe
 
 LESS_MEMORY = "a smaller schedule.batch needs less memory, and so does schedule.precision=bfloat16"
-
-
-@dataclass(frozen=True, slots=True)
-class StartReport:
-    """What is reported before the first step.
-
-    Attributes:
-        recipe: what is trained.
-        device: where.
-        out: the run's folder.
-        images: how many are trained on.
-        objects: how many of their objects are learnt.
-        ignored: how many objects and regions are ignored.
-        epoch: epochs done already.
-        steps: of one epoch.
-        step: steps done already of the epoch after those.
-        processes: how many train together.
-    """
-
-    recipe: Recipe
-    device: torch.device
-    out: Path
-    images: int
-    objects: int
-    ignored: int
-    epoch: int
-    steps: int
-    step: int = 0
-    processes: int = 1
 
 
 @explained(LESS_MEMORY)
@@ -88,9 +61,12 @@ def train(
     on_start: Callable[[StartReport], None] = lambda report: None,
     on_step: Callable[[StepReport], None] = lambda report: None,
     on_epoch: Callable[[Row], None] = lambda row: None,
+    on_batch: Callable[[Batch], None] = lambda batch: None,
+    on_best: Callable[[], None] = lambda: None,
     say: Callable[[str], None] = lambda message: None,
     detector: nn.Module | None = None,
     init: Path | None = None,
+    sinks: Sequence[Sink] = (),
     world: World = ALONE,
 ) -> DetectorModule:
     """Train a detector; checkpoints, recipe and logs go to ``out``.
@@ -111,10 +87,13 @@ def train(
         on_start: called once, before the first step.
         on_step: called after every step.
         on_epoch: called after every epoch with its row of ``metrics.csv`` and ``seconds``.
+        on_batch: called before every step with its batch of bytes.
+        on_best: called before the detector is kept as the best so far.
         say: called with a sentence when a signal is held back, and when training ends early.
         detector: one from outside to train, with the two methods of ``Detector``; None: the
             recipe's. Its checkpoints say ``kind: outside``.
         init: a checkpoint to begin with, its classes may be others; ``say`` gets what was taken.
+        sinks: get the numbers of the log.
         world: the processes that train together; each one calls this, and the first one writes.
 
     Returns:
@@ -130,30 +109,53 @@ def train(
     recipe = recipe if detector is None else with_outside(recipe, detector)
     check_batch(recipe, world)
     check_patience(recipe, validated=validate is not None)
-    schedule, files = recipe.schedule, RunFiles.of(out)
-    dataset = training_set(recipe, annotations, images)
+    dataset, known = training_set(recipe, annotations, images), annotations.categories
     run = run_info(recipe, annotations, validation)
     if resume:
-        check_same_run(ckpt.load_run(files.state), run, out)
-    batches = _batches(dataset, recipe, workers, world)
-    known, init = annotations.categories, None if resume else init
+        check_same_run(ckpt.load_run(RunFiles.of(out).state), run, out)
     pretrained = not resume and init is None
     trained = new_detector(recipe, len(known), device, given=detector, pretrained=pretrained)
-    _initialise(trained, recipe, known, init, say)
-    state = files.state if resume else None
-    optimizer, average, done = _begin(trained, recipe, state, len(batches))
-    scaler = restore_scale(make_scaler(schedule, device), done)
-    saver = StateSaver(files.state, trained, optimizer, scaler, schedule, run, average, world)
-    step = Trained.of(trained, optimizer, scaler, schedule, recipe.seed, world)
-    log_here, stopping = _log(recipe, out, done, len(batches), world), Stopping(say, world)
-    with stopping.handling(), reproducible(schedule.deterministic), log_here as log:
-        loop = Loop(
-            recipe, known, step, batches, log, files, saver, stopping, average, validate, on_step,
-            on_epoch, say,
-        )  # fmt: skip
+    _initialise(trained, recipe, known, None if resume else init, say)
+    hooks = Hooks(on_start, on_batch, on_step, on_epoch, on_best, say, sinks)
+    with _loop(
+        trained, dataset, run, out, validate, hooks, world, known, workers=workers, resume=resume
+    ) as (loop, done):
         on_start(_start_report(loop, annotations, out, len(dataset), done))
         run_epochs(loop, done)
     return trained.eval()
+
+
+@contextmanager
+def _loop(
+    detector: DetectorModule,
+    dataset: TrainingSet,
+    run: RunInfo,
+    out: Path,
+    validate: Validate | None,
+    hooks: Hooks,
+    world: World,
+    categories: tuple[Category, ...],
+    *,
+    workers: int,
+    resume: bool,
+) -> Iterator[tuple[Loop, Progress]]:
+    """Yield what the epochs of a run work with, and how far it is; signals are handled."""
+    recipe, files = run.recipe, RunFiles.of(out)
+    schedule, device = recipe.schedule, next(detector.parameters()).device
+    batches = _batches(dataset, recipe, workers, world)
+    state = files.state if resume else None
+    optimizer, average, done = _begin(detector, recipe, state, len(batches))
+    scaler = restore_scale(make_scaler(schedule, device), done)
+    saver = StateSaver(files.state, detector, optimizer, scaler, schedule, run, average, world)
+    step = Trained.of(detector, optimizer, scaler, schedule, recipe.seed, world)
+    log_here = _log(recipe, out, done, len(batches), world, hooks.sinks)
+    stopping = Stopping(hooks.say, world)
+    with stopping.handling(), reproducible(schedule.deterministic), log_here as log:
+        loop = Loop(
+            recipe, categories, step, batches, log, files, saver, stopping, average, validate,
+            hooks,
+        )  # fmt: skip
+        yield loop, done
 
 
 def _initialise(
@@ -237,7 +239,7 @@ def check_batch(recipe: Recipe, world: World) -> None:
 
 @contextmanager
 def _log(
-    recipe: Recipe, out: Path, done: Progress, steps: int, world: World
+    recipe: Recipe, out: Path, done: Progress, steps: int, world: World, sinks: Sequence[Sink]
 ) -> Iterator[RunLog | None]:
     """Write the recipe and open the log of a run, without the rows that come again.
 
@@ -249,7 +251,8 @@ def _log(
         return
     write_text(out / "recipe.yaml", dump_recipe(recipe))
     logged = done.epoch - (done.unvalidated is not None)
-    with RunLog(out, steps=done.epoch * steps + done.step, epochs=logged) as log:
+    place = done.epoch * steps + done.step
+    with RunLog(out, steps=place, epochs=logged, sinks=sinks) as log:
         yield log
 
 
@@ -261,7 +264,7 @@ def _start_report(
     steps = len(loop.batches)
     return StartReport(
         loop.recipe, device, out, images, objects, ignored, done.epoch, steps, done.step,
-        loop.trained.world.size,
+        loop.trained.world.size, loop.categories,
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import random
 import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from sodkit.data.batches import Batch
 from sodkit.engine.check_output import check_losses
 from sodkit.engine.device import autocast
 from sodkit.engine.parts import Counting, Together, padded_alike, split, statistics_kept, summed
+from sodkit.engine.positives import count_positives
 from sodkit.engine.world import ALONE, World, share_statistics
 from sodkit.errors import ModelError, SodkitError
 from sodkit.models.detector import DetectorModule
@@ -26,6 +27,20 @@ from sodkit.shares import share
 
 _NO_GRADIENT = "Expected to have finished reduction"
 """In torch's message in the step after one in which a parameter got no gradient."""
+
+
+class DivergedError(SodkitError):
+    """A loss is not finite.
+
+    Args:
+        what: which one, and on which images.
+        hint: what to do.
+        mine: this process's losses by name if it is the one whose batch is to be kept, else None.
+    """
+
+    def __init__(self, what: str, hint: str, mine: dict[str, float] | None) -> None:
+        super().__init__(what, hint=hint)
+        self.mine = mine
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +55,7 @@ class Trained:
         seed: of all that is drawn.
         world: the processes.
         module: the detector, or in several processes its ``DistributedDataParallel``.
+        positives: of the parts of the last step, see ``positives.count_positives``.
     """
 
     detector: DetectorModule
@@ -49,6 +65,7 @@ class Trained:
     seed: int
     world: World
     module: nn.Module
+    positives: list[Tensor] = field(default_factory=list)
 
     @classmethod
     def of(
@@ -96,10 +113,11 @@ def train_step(trained: Trained, mine: Share) -> dict[str, float]:
         the losses of all images of the step, and their sum as ``loss``.
 
     Raises:
-        SodkitError: a loss is not finite; the message names the images.
+        DivergedError: a loss is not finite; the message names the images.
     """
     optimizer, scaler, clip = trained.optimizer, trained.scaler, trained.schedule.clip
     optimizer.zero_grad(set_to_none=True)
+    trained.positives.clear()
     losses = _backward(trained, mine)
     values = torch.stack([*losses.values(), torch.stack([*losses.values()]).sum()])
     means = trained.world.sum(values) / trained.world.size
@@ -158,11 +176,16 @@ def _unsynchronised(module: nn.Module, last: bool) -> AbstractContextManager[Non
 def _backward_of(trained: Trained, batch: Batch, mine: Share, first: int) -> dict[str, Tensor]:
     """Add the gradients of a batch up, whose first image is number ``first`` of the process."""
     draws = mine.draws(trained, first)
+    matches: list[Tensor] = []
+    batch = replace(batch, on_match=matches.append)
     with autocast(batch.images.device, trained.schedule.precision):
         losses = check_losses(trained.detector, _forward(trained, batch, draws))
         losses = _weighted(losses, batch, mine, trained.world)
         total = torch.stack([value.float() for value in losses.values()]).sum()
     trained.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
+    counts = count_positives(batch, matches)
+    if counts is not None:
+        trained.positives.append(counts)
     return {name: value.detach().float() for name, value in losses.items()}
 
 
@@ -244,9 +267,13 @@ def _check_finite(losses: dict[str, float], mine: Tensor, batch: Batch, world: W
     bad = [name for name, value in losses.items() if not np.isfinite(value)]
     if bad:
         ids = batch.image_ids if not bool(torch.isfinite(mine).all()) else ()
-        named = [number for part in world.gathered(ids) for number in part]
-        raise SodkitError(
+        parts = world.gathered(ids)
+        named = [number for part in parts for number in part]
+        first = next((rank for rank, part in enumerate(parts) if part), 0)
+        own = dict(zip(losses, mine.tolist(), strict=True))
+        raise DivergedError(
             f"training diverged: {', '.join(bad)} is not finite on the images with ids "
             f"{', '.join(map(str, named))}",
-            hint="lower schedule.lr, lengthen schedule.warmup, or look at these images' boxes",
+            "lower schedule.lr, lengthen schedule.warmup, or look at these images' boxes",
+            own if world.rank == first else None,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from sodkit.config import DEFAULT_RECIPES, dump_recipe, load_recipe
+from sodkit.data.batches import Batch
 from sodkit.data.checking.missing_files import check_images_exist
 from sodkit.data.checking.oddities import oddities
 from sodkit.data.formats.subsets import TRAINED, VALIDATED
@@ -22,9 +23,9 @@ from sodkit.data.records import REGION, Annotations
 from sodkit.engine.checkpoint import read_checkpoint
 from sodkit.engine.device import pick_device
 from sodkit.engine.log import Row
-from sodkit.engine.loop import StepReport, Validate
 from sodkit.engine.paths import DataPaths, read_paths, write_paths
-from sodkit.engine.predict import predict_images
+from sodkit.engine.predict_options import PredictOptions
+from sodkit.engine.reports import StartReport, StepReport
 from sodkit.engine.run_folder import (
     METRICS,
     RECIPE,
@@ -34,21 +35,14 @@ from sodkit.engine.run_folder import (
     clear_run,
     remove_leftovers,
 )
-from sodkit.engine.train import (
-    StartReport,
-    check_batch,
-    check_kind,
-    check_patience,
-    train,
-    training_set,
-)
+from sodkit.engine.sinks import SinkName, check_sinks, open_sinks
+from sodkit.engine.train import check_batch, check_kind, check_patience, train, training_set
+from sodkit.engine.validation import Validated, Validation, metric_names
 from sodkit.engine.world import ALONE, World
 from sodkit.errors import DataError, UsageError
-from sodkit.evaluation.evaluate import evaluate
 from sodkit.evaluation.protocol import protocol_of
 from sodkit.files import write_text
 from sodkit.lock import check_no_writer, lock_folder
-from sodkit.models.detector import DetectorModule
 from sodkit.settings import Recipe
 from sodkit.tiling.folder import depth_of_patches
 
@@ -146,7 +140,10 @@ def execute(
     on_step: Callable[[StepReport], None] = lambda report: None,
     on_validate: Callable[[int, int], None] = lambda done, total: None,
     on_epoch: Callable[[Row], None] = lambda row: None,
+    on_batch: Callable[[Batch], None] = lambda batch: None,
+    on_end: Callable[[Validated | None], None] = lambda validated: None,
     say: Callable[[str], None] = lambda message: None,
+    sinks: Sequence[SinkName] = (),
     world: World = ALONE,
 ) -> Row:
     """Read the data, train, and return the last epoch's row of ``metrics.csv``.
@@ -160,29 +157,26 @@ def execute(
         on_step: called after every step.
         on_validate: called with (done, total) images of a validation.
         on_epoch: called after every epoch.
+        on_batch: called before every step with its batch of bytes.
+        on_end: called after the last epoch with what was found on the validation images, None:
+            there are none.
         say: called with a sentence about annotations that look wrong and are trained on.
+        sinks: where the numbers go beside the run's files and TensorBoard.
         world: the processes that train together; each one calls this with the same plan, and the
             first one writes.
 
     Raises:
+        MissingExtraError: the package of a sink is not installed.
         UsageError: another process writes to the run's folder, or it may not be written to.
     """
-    with _claimed(plan, world):
+    check_sinks(sinks)
+    with _claimed(plan, world), ExitStack() as stack:
         target = pick_device(device, world)
         if threads is not None:
             torch.set_num_threads(threads)
         left = LeftOut(bad=plan.paths.skip_bad, bit_depth=plan.recipe.input.bit_depth)
-        annotations, images = _read(
-            plan.paths.data, plan.paths.images, plan.paths, left, TRAINED, say
-        )
-        training_set(plan.recipe, annotations, images)  # before an earlier run is replaced
-        check_patience(plan.recipe, validated=plan.paths.val is not None)
-        check_batch(plan.recipe, world)
-        for sentence in oddities(annotations):
-            say(f"{plan.paths.data}: {sentence}")
-        if plan.paths.init is not None and not plan.resume:
-            read_checkpoint(Path(plan.paths.init))
-        validate, validation = _validator(plan, annotations, target, left, on_validate, say, world)
+        annotations, images = _training_data(plan, left, say, world)
+        validation = _validation(plan, annotations, target, left, on_validate, say, world)
         if world.first:
             _write_start(plan, left, say)
         rows: list[Row] = []
@@ -196,14 +190,20 @@ def execute(
             rows.append(row)
             on_epoch(row)
 
+        names = sinks if world.first else ()
+        opened = [stack.enter_context(closing(o)) for o in open_sinks(names, plan.out, plan.recipe)]
         train(
             plan.recipe, annotations, images, plan.out, device=target, workers=workers,
-            resume=plan.resume, validate=validate, validation=validation, on_start=start,
-            on_step=on_step, on_epoch=keep, say=say, world=world,
+            resume=plan.resume, validate=validation, sinks=opened, on_start=start,
+            validation=None if validation is None else validation.annotations,
+            on_step=on_step, on_epoch=keep, on_batch=on_batch, say=say, world=world,
+            on_best=(lambda: None) if validation is None else validation.keep,
             init=None if plan.paths.init is None else Path(plan.paths.init),
         )  # fmt: skip
-    if not rows:
-        raise _nothing_to_do(plan, begun[0])
+        if not rows:
+            raise _nothing_to_do(plan, begun[0])
+        if world.first:
+            on_end(None if validation is None else validation.kept())
     return rows[-1]
 
 
@@ -214,6 +214,26 @@ def _claimed(plan: RunPlan, world: World) -> Iterator[None]:
         if world.first and not plan.resume:
             check_run_folder(plan.out, overwrite=plan.overwrite)
         yield
+
+
+def _training_data(
+    plan: RunPlan, left: LeftOut, say: Callable[[str], None], world: World
+) -> tuple[Annotations, Path]:
+    """Read what is trained on; all that is wrong is said before an earlier run is replaced.
+
+    Returns:
+        the annotations, and the folder where ``file_name`` starts.
+    """
+    paths = plan.paths
+    annotations, images = _read(paths.data, paths.images, paths, left, TRAINED, say)
+    training_set(plan.recipe, annotations, images)
+    check_patience(plan.recipe, validated=paths.val is not None)
+    check_batch(plan.recipe, world)
+    for sentence in oddities(annotations):
+        say(f"{paths.data}: {sentence}")
+    if paths.init is not None and not plan.resume:
+        read_checkpoint(Path(paths.init))
+    return annotations, images
 
 
 def _write_start(plan: RunPlan, left: LeftOut, say: Callable[[str], None]) -> None:
@@ -290,7 +310,7 @@ def _read(
     return left.readable(annotations, folder), folder
 
 
-def _validator(
+def _validation(
     plan: RunPlan,
     trained: Annotations,
     device: torch.device,
@@ -298,21 +318,18 @@ def _validator(
     progress: Callable[[int, int], None],
     say: Callable[[str], None],
     world: World,
-) -> tuple[Validate | None, Annotations | None]:
-    """Return a function that predicts on a run's validation images and returns every AP.
-
-    Returns:
-        it, and the annotations of those images; None, None: the run has none.
-    """
+) -> Validation | None:
+    """Return what predicts on a run's validation images and returns every AP; None: it has none."""
     recipe, paths = plan.recipe, plan.paths
     if paths.val is None:
-        return None, None
+        return None
     val, folder = _read(paths.val, paths.val_images, paths, left, VALIDATED, say)
     val = with_classes_of(trained, val, paths.val, say)
     check_kind(recipe, val)
     check_images_exist(val.images, folder, "--val-images")
+    PredictOptions.of(recipe)  # raises now what would end the first validation
     protocol = protocol_of(recipe.evaluation, val.kind)
-    names = [metric.name for metric in protocol.metrics if metric.kind == "AP"]
+    names = metric_names(protocol)
     if recipe.schedule.metric not in names:
         raise UsageError(
             f"the protocol {protocol.name} measures no '{recipe.schedule.metric}'",
@@ -320,11 +337,4 @@ def _validator(
             hint=f"in training it measures {', '.join(names)}",
         )
 
-    def validate(detector: DetectorModule) -> dict[str, float | None]:
-        found = predict_images(
-            detector, recipe, val.images, folder, device=device, progress=progress, world=world
-        )
-        metrics = world.from_first(lambda: evaluate(val, found, protocol).metrics)
-        return {name: metrics[name] for name in names}
-
-    return validate, val
+    return Validation(plan.out, recipe, val, folder, protocol, device, progress, world)

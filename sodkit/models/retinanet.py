@@ -77,6 +77,7 @@ class RetinaNet(DetectorModule):
         gts = [self.match(grid, *one) for one in zip(batch.targets, batch.sizes, strict=True)]
         chosen = rows_each([mask for gt in gts for mask in (gt >= 0, gt >= NEGATIVE)])
         for image, (target, gt) in enumerate(zip(batch.targets, gts, strict=True)):
+            batch.on_match(gt)
             rows, used = chosen[2 * image : 2 * image + 2]
             objects = gt[rows]
             wanted = coders.encode(grid[rows], target.boxes[objects], self.config.stds)

@@ -55,7 +55,11 @@ def box_corners(boxes: Annotations | Detections) -> FloatArray:
     """Return the corners (N, 4, 2): of the oriented boxes if there are any, else upright ones."""
     if boxes.obb is not None:
         return obb_to_corners(boxes.obb)
-    xyxy = xywh_to_xyxy(boxes.xywh)
+    return upright_corners(xywh_to_xyxy(boxes.xywh))
+
+
+def upright_corners(xyxy: FloatArray) -> FloatArray:
+    """Return the corners (N, 4, 2) of boxes (N, 4) xyxy, clockwise from the left top one."""
     return xyxy[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
 
 

@@ -219,10 +219,13 @@ def _zoom_tile(
 
 def _legend(width: int, categories: Sequence[Category], content: Content, style: Style) -> RgbImage:
     """Return the legend, as wide as the image: what the lines mean, counts by class."""
+    return legend_rows(width, legend_entries(categories, content, style))
+
+
+def legend_rows(width: int, texts: Sequence[tuple[str, Colour | None]]) -> RgbImage:
+    """Return a legend of ``width`` px: texts, with swatches of their colours, in rows."""
     size = _legend_size(width)
-    entries = [
-        _entry(text, colour, size) for text, colour in legend_entries(categories, content, style)
-    ]
+    entries = [_entry(text, colour, size) for text, colour in texts]
     gap, height = size, line_height(size) + size // 2
     rows: list[RgbImage] = []
     at = width

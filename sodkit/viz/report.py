@@ -95,7 +95,7 @@ def write_report(
         sparklines=[_class_line(evaluation, k) for k in range(len(evaluation.classes))],
         objects=evaluation.positives[:, 0].tolist(),
         losses=_losses([study.tide]),
-        matrix=_cells(study),
+        matrix=confusion_cells(study),
         explained=EXPLAINED,
     )
     write_text(folder / NAME, text)
@@ -262,7 +262,7 @@ def _losses(tides: Sequence[Tide]) -> list[dict[str, object]]:
     ]
 
 
-def _cells(study: Study) -> list[list[tuple[int, float]]]:
+def confusion_cells(study: Study) -> list[list[tuple[int, float]]]:
     """Return the confusion matrix as rows of (count, share of its row)."""
     matrix = study.confusion.matrix
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)

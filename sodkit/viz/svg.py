@@ -6,6 +6,7 @@ page into dark mode.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -15,6 +16,7 @@ from markupsafe import Markup
 from sodkit.arrays import FloatArray
 
 WIDTH, HEIGHT = 360.0, 300.0
+FIFTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 COLOURS = 8
 """How many line colours the style sheet has."""
 LEFT, RIGHT, TOP, BOTTOM = 48.0, 8.0, 10.0, 42.0
@@ -36,10 +38,12 @@ def line_chart(
     x_label: str,
     y_label: str,
     x_range: tuple[float, float] = (0.0, 1.0),
-    x_ticks: Sequence[float] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
+    x_ticks: Sequence[float] = FIFTHS,
+    y_range: tuple[float, float] = (0.0, 1.0),
+    y_ticks: Sequence[float] = FIFTHS,
     label: str,
 ) -> Markup:
-    """Return a line chart with y from 0 to 1.
+    """Return a line chart.
 
     Args:
         series: drawn in reverse, the first on top.
@@ -47,24 +51,26 @@ def line_chart(
         y_label: of the axis.
         x_range: what the axis spans.
         x_ticks: where it is marked.
+        y_range: what the axis spans.
+        y_ticks: where it is marked.
         label: what the chart shows, for those who cannot see it.
     """
-    low, high = x_range
+    (low, high), (bottom, top) = x_range, y_range
     across, down = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
     def place(x: float, y: float) -> tuple[float, float]:
-        return LEFT + (x - low) / (high - low) * across, TOP + (1 - y) * down
+        return LEFT + (x - low) / (high - low) * across, TOP + (top - y) / (top - bottom) * down
 
     parts = [
         f'<svg class="chart" viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img"'
         f' aria-label="{escape(label)}">'
     ]
-    for tick in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
+    for tick in y_ticks:
         x, y = place(low, tick)
         parts.append(f'<path class="grid" d="M{x:g} {y:.1f}H{WIDTH - RIGHT:g}"/>')
         parts.append(f'<text class="tick end" x="{x - 6:g}" y="{y + 4:.1f}">{tick:g}</text>')
     for tick in x_ticks:
-        x, y = place(tick, 0)
+        x, y = place(tick, bottom)
         parts.append(f'<path class="grid" d="M{x:.1f} {TOP:g}V{y:g}"/>')
         parts.append(f'<text class="tick mid" x="{x:.1f}" y="{y + 16:g}">{tick:g}</text>')
     middle = LEFT + across / 2
@@ -82,6 +88,23 @@ def line_chart(
             f"<title>{escape(line.name)}</title></path>"
         )
     return Markup("".join([*parts, "</svg>"]))
+
+
+def round_ticks(low: float, high: float) -> tuple[tuple[float, float], tuple[float, ...]]:
+    """Return a range around numbers whose ends are round, and round numbers to mark in it.
+
+    Args:
+        low: the lowest number.
+        high: the highest one.
+    """
+    if not high > low:
+        low, high = low - 0.5, high + 0.5
+    rough = (high - low) / 4
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * (1 - 1e-9))
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    ticks = tuple(float(f"{k * step:.12g}") for k in range(first, last + 1))
+    return (ticks[0], ticks[-1]), ticks
 
 
 def sparkline(y: FloatArray, label: str) -> Markup:

@@ -12,8 +12,8 @@ from torch import nn
 from sodkit.data.records import Annotations
 from sodkit.engine.average import Average, averaged
 from sodkit.engine.checkpoint import load_state
-from sodkit.engine.loop import StepReport
 from sodkit.engine.optimizer import make_optimizer
+from sodkit.engine.reports import StepReport
 from sodkit.engine.train import train
 from sodkit.errors import ModelError
 from sodkit.models.detector import DetectorModule

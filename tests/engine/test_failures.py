@@ -14,7 +14,7 @@ import torch
 from sodkit.data.records import Annotations
 from sodkit.data.samples.loader import WorkerGoneError
 from sodkit.engine.failures import explained
-from sodkit.engine.loop import StepReport
+from sodkit.engine.reports import StepReport
 from sodkit.engine.train import train
 from sodkit.errors import SodkitError
 from sodkit.settings import Recipe

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from sodkit.data.records import Annotations
-from sodkit.engine.loop import StepReport
+from sodkit.engine.reports import StepReport
 from sodkit.engine.train import train
 from sodkit.engine.train_step import seeded
 from sodkit.errors import SodkitError, TerminatedError

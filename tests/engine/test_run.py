@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from sodkit.data.records import Annotations
-from sodkit.engine.loop import StepReport
 from sodkit.engine.paths import DataPaths
+from sodkit.engine.reports import StepReport
 from sodkit.engine.training_run import RunPlan, execute, resumed_plan
 from sodkit.errors import DataError, ModelError
 from sodkit.settings import Recipe

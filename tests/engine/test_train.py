@@ -17,8 +17,8 @@ from sodkit.data.images.decoding import write_image
 from sodkit.data.records import Annotations
 from sodkit.engine import checkpoint
 from sodkit.engine.log import RunLog
-from sodkit.engine.loop import StepReport
-from sodkit.engine.train import StartReport, train
+from sodkit.engine.reports import StartReport, StepReport
+from sodkit.engine.train import train
 from sodkit.errors import DataError, SodkitError, UsageError
 from sodkit.models.detector import DetectorModule
 from sodkit.models.parts.sampling import Shuffle

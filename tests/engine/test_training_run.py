@@ -22,8 +22,8 @@ from sodkit.data.images.decoding import write_image
 from sodkit.data.left_out import LeftOut
 from sodkit.data.records import REGION, Annotations, Category
 from sodkit.engine.checkpoint import load_checkpoint
-from sodkit.engine.loop import StepReport
 from sodkit.engine.paths import DataPaths
+from sodkit.engine.reports import StepReport
 from sodkit.engine.run_folder import STATE
 from sodkit.engine.training_run import (
     RunPlan,

@@ -4,6 +4,8 @@ import re
 from xml.etree import ElementTree
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sodkit.viz.svg import (
     BOTTOM,
@@ -15,6 +17,7 @@ from sodkit.viz.svg import (
     Series,
     line_chart,
     path_data,
+    round_ticks,
     sparkline,
 )
 
@@ -64,3 +67,27 @@ def test_sparkline():
     area, line = ElementTree.fromstring(str(sparkline(np.array([1.0, 0.5, 0.0]), "x")))
     assert points(line) == [(0, 1), (30, 10), (60, 19)]
     assert area.get("d").endswith("Z")
+
+
+def test_another_range_of_y():
+    series = [Series("x", np.array([0.0, 1.0]), np.array([-2.0, 4.0]), 0)]
+    (line,) = lines(chart(series, y_range=(-2.0, 4.0), y_ticks=(-2.0, 0.0, 4.0)))
+    assert points(line) == [(LEFT, HEIGHT - BOTTOM), (WIDTH - RIGHT, TOP)]
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
+def test_round_ticks_hold_the_numbers(low, size):
+    (first, last), ticks = round_ticks(low, low + size)
+    slack = 1e-6 * (last - first)
+    assert first - slack <= low
+    assert low + size <= last + slack
+    assert (ticks[0], ticks[-1]) == (first, last)
+    assert 3 <= len(ticks) <= 7
+    steps = np.diff(ticks)
+    assert np.allclose(steps, steps[0], rtol=1e-3)
+    mantissa = steps[0] / 10 ** np.floor(np.log10(steps[0]) + 1e-9)
+    assert min(abs(mantissa - m) for m in (1, 2, 5)) < 1e-2
+
+
+def test_ticks_of_one_number():
+    assert round_ticks(3.0, 3.0) == ((2.5, 3.5), (2.5, 3.0, 3.5))

@@ -151,6 +151,7 @@ class Crpn(nn.Module):
         matches = self.match_coarse(grid, batch)
         for image, target in enumerate(batch.targets):
             match, rows = matches[image]
+            batch.on_match(match.gt)
             boxes = coders.decode(grid[rows], deltas[image, rows], self.config.coarse_stds)
             total = total + losses.iou_loss(boxes, target.boxes[match.gt[rows]])
             positives += len(rows)

@@ -53,6 +53,7 @@ def sampled_losses(
     ]  # fmt: skip
     chosen = sampling.sample(gts, rule, shuffle)
     for image, (target, gt) in enumerate(zip(batch.targets, gts, strict=True)):
+        batch.on_match(gt)
         positives, negatives = chosen[image]
         objects = truth(target)[gt[positives]]
         reg = reg + regression(boxes[image, positives], deltas[image, positives], objects)
