@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,7 +25,7 @@ from sodkit.cli.options import (
     Overwrite,
     SkipBad,
 )
-from sodkit.errors import SodkitError
+from sodkit.errors import SodkitError, UsageError
 
 if TYPE_CHECKING:
     from sodkit.engine.log import Row
@@ -52,6 +53,11 @@ Replay = Annotated[
 Workers = Annotated[int, typer.Option(min=0, help="Processes that read images.")]
 Threads = Annotated[
     int | None, typer.Option(min=1, help="CPU threads of the model (default: all cores).")
+]
+AUTO = "auto"
+BatchSize = Annotated[
+    str | None,
+    typer.Option(metavar="N|auto", help="Images a step; auto: as many as a GPU's memory holds."),
 ]
 Seed = Annotated[int | None, typer.Option(min=0, help="Short for --set seed=N.")]
 
@@ -85,6 +91,7 @@ def train(
         int | None, typer.Option(min=1, help="Short for --set schedule.epochs=N.")
     ] = None,
     seed: Seed = None,
+    batch: BatchSize = None,
     bit_depth: BitDepth = None,
     format_: Format = None,
     difficult: Difficult = None,
@@ -121,13 +128,11 @@ def train(
         skip_bad=skip_bad, reading=Reading(difficult, area, angle, oriented), classes=classes,
         init=init,
     )  # fmt: skip
-    changes = _changes(
-        overrides, {"schedule.epochs": epochs, "seed": seed, "input.bit_depth": bit_depth}
-    )
+    short = {"schedule.epochs": epochs, "seed": seed, "input.bit_depth": bit_depth}
+    changes = _changes(overrides, short | {"schedule.batch": batch_number(batch)})
+    fit = {"overwrite": overwrite, "fit_batch": batch == AUTO}
     with joined() as world:
-        plan = world.from_first(
-            lambda: _plan(recipe, changes, given, out, resume, overwrite=overwrite)
-        )
+        plan = world.from_first(lambda: _plan(recipe, changes, given, out, resume, **fit))
         with _way_on(plan, world), train_view(shown=world.first) as view:
             result = run_training(
                 plan, device=device, workers=workers, threads=threads, on_start=view.start,
@@ -159,24 +164,40 @@ def _plan(
     resume: Path | None,
     *,
     overwrite: bool,
+    fit_batch: bool,
 ) -> RunPlan:
     """Plan a new run, or to go on with one."""
     from sodkit.cli.common import note
     from sodkit.engine.paths import DataPaths
     from sodkit.engine.training_run import fresh_plan, resumed_plan
-    from sodkit.errors import UsageError
 
     given = _with_checkpoint(given)
     if resume is None:
         if out is None or "data" not in given:
             raise UsageError("--data and --out are needed", hint="or --resume RUN goes on with one")
-        return fresh_plan(recipe, changes, paths=DataPaths(**given), out=out, overwrite=overwrite)
-    if overwrite:
-        raise UsageError("--resume continues a run: leave --overwrite away")
+        paths = DataPaths(**given)
+        plan = fresh_plan(recipe, changes, paths=paths, out=out, overwrite=overwrite)
+        return replace(plan, fit_batch=fit_batch)
+    if overwrite or fit_batch:
+        option = "--overwrite" if overwrite else "--batch auto"
+        raise UsageError(f"--resume continues a run: leave {option} away")
     plan = resumed_plan(resume, changes, out=out, recipe=recipe, given=given)
     if not plan.resume:
         note(f"{resume}: no state was saved before the run stopped: it starts anew")
     return plan
+
+
+def batch_number(text: str | None) -> int | None:
+    """Return the number that ``--batch`` gives; None: it gives none.
+
+    Raises:
+        UsageError: it is neither a number nor ``auto``.
+    """
+    if text is None or text == AUTO:
+        return None
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise UsageError(f"expected a number of images, or {AUTO}, not {text!r}", where="--batch")
+    return int(text)
 
 
 def _with_checkpoint(given: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from sodkit.data.left_out import LEFT_OUT, LeftOut
 from sodkit.data.naming import find_class, listed
 from sodkit.data.opening import of_one_subset, open_source
 from sodkit.data.records import REGION, Annotations
+from sodkit.engine.batch_size import fitting_batch
 from sodkit.engine.checkpoint import read_checkpoint
 from sodkit.engine.device import pick_device
 from sodkit.engine.log import Row
@@ -49,13 +50,23 @@ from sodkit.tiling.folder import depth_of_patches
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """What ``execute`` does; ``overwrite``: a finished run in ``out`` may be replaced."""
+    """What ``execute`` does.
+
+    Attributes:
+        recipe: what is trained.
+        paths: on which data.
+        out: the run's folder.
+        resume: go on from its state.
+        overwrite: a finished run in ``out`` may be replaced.
+        fit_batch: ``schedule.batch`` is to be the largest that the GPU's memory holds.
+    """
 
     recipe: Recipe
     paths: DataPaths
     out: Path
     resume: bool
     overwrite: bool = False
+    fit_batch: bool = False
 
 
 def fresh_plan(
@@ -176,6 +187,7 @@ def execute(
             torch.set_num_threads(threads)
         left = LeftOut(bad=plan.paths.skip_bad, bit_depth=plan.recipe.input.bit_depth)
         annotations, images = _training_data(plan, left, say, world)
+        plan = _fitted(plan, annotations, images, target, say, world)
         validation = _validation(plan, annotations, target, left, on_validate, say, world)
         if world.first:
             _write_start(plan, left, say)
@@ -205,6 +217,32 @@ def execute(
         if world.first:
             on_end(None if validation is None else validation.kept())
     return rows[-1]
+
+
+def _fitted(
+    plan: RunPlan,
+    annotations: Annotations,
+    images: Path,
+    device: torch.device,
+    say: Callable[[str], None],
+    world: World,
+) -> RunPlan:
+    """Return the plan with the largest batch that the memory of every process's GPU holds."""
+    if not plan.fit_batch:
+        return plan
+    schedule = plan.recipe.schedule
+    if device.type != "cuda":
+        say(f"--batch auto tries what a GPU's memory holds; on {device} it stays {schedule.batch}")
+        return plan
+    dataset = training_set(plan.recipe, annotations, images)
+    mine = fitting_batch(plan.recipe, dataset, len(annotations.categories), device)
+    batch = -int(world.most(torch.tensor(-mine))) * world.size
+    say(
+        f"--batch auto: {batch} images a step, the recipe had {schedule.batch}; "
+        f"schedule.lr={schedule.lr:g} is left as it is"
+    )
+    fitted = schedule.model_copy(update={"batch": batch})
+    return replace(plan, recipe=plan.recipe.model_copy(update={"schedule": fitted}))
 
 
 @contextmanager

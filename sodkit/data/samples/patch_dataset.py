@@ -7,6 +7,7 @@ samples at any number of workers, and after resuming.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,6 +97,18 @@ class TrainingSet(Dataset[Sample]):
     def images(self) -> tuple[ImageRecord, ...]:
         """The images that are trained on."""
         return tuple(self._annotations.images[index] for index in self._kept)
+
+    @property
+    def object_counts(self) -> IntArray:
+        """Return how many objects of each image are learnt."""
+        counts = [self._learnable[self._rows[index]].sum() for index in self._kept]
+        return np.array(counts, np.int64)
+
+    def with_settings(self, settings: Input) -> TrainingSet:
+        """Return the same images with other settings."""
+        changed = copy(self)
+        changed._settings = settings
+        return changed
 
     def repeats(self, schedule: Schedule) -> FloatArray | None:
         """Return how often an epoch takes each image on average; None: each once."""
