@@ -20,7 +20,7 @@ def test_it_measures_a_prediction(tmp_path: Path) -> None:
     spec.loader.exec_module(module)
     module.make_raster(tmp_path / "scene.tif", 700)
     with rasterio.open(tmp_path / "scene.tif") as file:
-        assert (file.width, file.height, file.is_tiled) == (700, 700, True)
+        assert (file.width, file.height, file.block_shapes[0]) == (700, 700, (512, 512))
     row = module.measure(tmp_path, 700, "oriented", 5, 1)
     found = json.loads((tmp_path / "found.json").read_text())
     assert row["kept"] == len(found) > 0
