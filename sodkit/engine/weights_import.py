@@ -91,7 +91,7 @@ def _import(
     file: Path, out: Path, classes: Sequence[str] | None, recipe_name: str | None
 ) -> Imported:
     content = torch_file.read(
-        file, "the weights", "a checkpoint saved by mmdetection: of the CFINet release, say"
+        file, "the weights", "a checkpoint saved by mmdetection, such as the CFINet release"
     )
     if not isinstance(content, Mapping):
         raise ModelError(f"holds no state_dict but a {type(content).__name__}")

@@ -32,7 +32,7 @@ _TURNED = (5, 6, 7, 8)
 _INFLATED = 1032
 """So many bytes deflate makes of one, at most."""
 _AS_TILES = "cut it into tiles, and its annotations with it"
-_AS_PNG = "convert it to 8 bits a channel, grey or RGB, as PNG say"
+_AS_PNG = "convert it to 8 bits a channel, grey or RGB, such as a PNG"
 _AS_FRAMES = "save its frames as images, with: ffmpeg -i FILE frame_%06d.png"
 
 

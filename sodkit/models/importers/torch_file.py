@@ -20,7 +20,7 @@ _NUMPY: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     np.dtype,
     *(type(np.dtype(name)) for name in ("float32", "float64", "int32", "int64", "bool")),
 ]
-"""Plain numbers that training tools leave beside the weights (a best score, say)."""
+"""Plain numbers that training tools leave beside the weights, such as a best score."""
 
 
 def read(path: Path, what: str, hint: str) -> Any:
