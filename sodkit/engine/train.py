@@ -43,7 +43,10 @@ from sodkit.files import write_text
 from sodkit.models.detector import DetectorModule
 from sodkit.settings import Recipe
 
-LESS_MEMORY = "a smaller schedule.batch needs less memory, and so does schedule.precision=bfloat16"
+LESS_MEMORY = (
+    "schedule.accumulate=2 (or more parts) needs less memory, and so do a smaller schedule.batch "
+    "and schedule.precision=bfloat16"
+)
 
 
 @explained(LESS_MEMORY)
