@@ -152,11 +152,14 @@ def _predict_and_write(
     from sodkit.cli.common import note
     from sodkit.data.left_out import LEFT_OUT
     from sodkit.data.predictions.geo_features import write_geo
+    from sodkit.engine.device import describe
     from sodkit.engine.journal import journal_file, open_journal
     from sodkit.engine.predict_run import run_identity
     from sodkit.engine.targets import write_found
 
     proposals = options.proposals is not None
+    if world.size > 1:
+        note(f"device: {describe(device)}; {world.size} processes")
     with open_journal(
         journal_file(out), run_identity(file, targets, options, device), targets.images,
         loaded.recipe.boxes, overwrite=overwrite, say=note,
