@@ -46,7 +46,7 @@ class Journal:
     Args:
         path: the file.
         images: what is predicted on, in order.
-        kind: of the boxes.
+        kind: of the boxes, if there are none.
         start: where the first record begins, in bytes.
     """
 
@@ -59,13 +59,20 @@ class Journal:
         self._end = sum(self._records[-1]) if self._records else start
 
     def __iter__(self) -> Iterator[Detections]:
-        yield Detections.empty(self._kind)
+        begun = False
         with self.path.open("rb") as file:
             for (place, length), image in zip(self._records, self._images, strict=False):
                 file.seek(place)
                 head = json.loads(file.readline())
-                while "error" not in head and file.tell() < place + length:
+                if "error" in head:
+                    continue
+                if not begun:
+                    yield Detections.empty("oriented" if head["oriented"] else "horizontal")
+                    begun = True
+                while file.tell() < place + length:
                     yield _read_block(file, image, oriented=head["oriented"])
+        if not begun:
+            yield Detections.empty(self._kind)
 
     def errors(self) -> Iterator[tuple[ImageRecord, ImageError]]:
         """Yield the images that are done but cannot be read, and why."""
@@ -177,7 +184,7 @@ def open_journal(
         path: the file.
         run: what the results depend on, by name; of another run nothing is used.
         images: what is predicted on, in order.
-        kind: of the boxes.
+        kind: of the boxes, if there are none.
         overwrite: discard what is left of another run.
         say: called with how many images are done, at the start and if the block fails.
 

@@ -155,3 +155,12 @@ def test_a_full_disk_keeps_what_was_done(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_it_lies_beside_the_predictions() -> None:
     assert journal_file(Path("a/found.json")) == Path("a/.found.json.part")
+
+
+def test_the_boxes_that_are_found_say_of_which_kind_they_are(tmp_path: Path) -> None:
+    """Proposals of an oriented detector are upright."""
+    with open_journal(tmp_path / "a", RUN, IMAGES, "oriented", overwrite=False) as journal:
+        assert [part.kind for part in journal] == ["oriented"]
+        journal.add(BAD)
+        journal.add([found(1, 3, "horizontal")])
+        assert [part.kind for part in journal] == ["horizontal"] * 2
