@@ -7,7 +7,7 @@ for, and writes into the run's folder: nothing is sent anywhere.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
@@ -161,9 +161,13 @@ def open_sinks(names: Sequence[SinkName], folder: Path, recipe: Recipe) -> list[
         MissingExtraError: a package is not installed.
     """
     check_sinks(names)
+    made: dict[SinkName, Callable[[Path, Recipe], Sink]] = {
+        "mlflow": MlflowSink, "wandb": WandbSink,
+    }  # fmt: skip
     found: list[Sink] = []
-    if "mlflow" in names:
-        found.append(MlflowSink(folder, recipe))
-    if "wandb" in names:
-        found.append(WandbSink(folder, recipe))
+    for name in names:
+        try:
+            found.append(made[name](folder, recipe))
+        except ImportError as error:  # mlflow-skinny lacks what the database needs
+            raise MissingExtraError(error.name or name, name) from error
     return found

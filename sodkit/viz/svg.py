@@ -19,7 +19,7 @@ WIDTH, HEIGHT = 360.0, 300.0
 FIFTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 COLOURS = 8
 """How many line colours the style sheet has."""
-LEFT, RIGHT, TOP, BOTTOM = 48.0, 8.0, 10.0, 42.0
+LEFT, RIGHT, TOP, BOTTOM = 58.0, 8.0, 10.0, 42.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,10 +83,14 @@ def line_chart(
     )
     for line in reversed(series):
         points = [place(x, y) for x, y in zip(line.x.tolist(), line.y.tolist(), strict=True)]
-        parts.append(
-            f'<path class="line s{line.colour % COLOURS}" d="{path_data(points)}">'
-            f"<title>{escape(line.name)}</title></path>"
-        )
+        colour, name = line.colour % COLOURS, f"<title>{escape(line.name)}</title>"
+        if len(points) == 1:  # a path of one point would not be seen
+            (x, y) = points[0]
+            parts.append(
+                f'<circle class="line s{colour}" cx="{x:.1f}" cy="{y:.1f}" r="2.5">{name}</circle>'
+            )
+        else:
+            parts.append(f'<path class="line s{colour}" d="{path_data(points)}">{name}</path>')
     return Markup("".join([*parts, "</svg>"]))
 
 

@@ -133,7 +133,7 @@ def test_an_interrupted_validation_goes_on(tmp_path: Path, monkeypatch: pytest.M
         def interrupt(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        patch.setattr("sodkit.engine.training_run.predict_images", interrupt)
+        patch.setattr("sodkit.engine.validation.predict_images", interrupt)
         code, _, err = train(data, out, "--val", data)
         assert code == 130
         assert f"to go on: sodkit train --resume '{out}'" in err

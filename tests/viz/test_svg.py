@@ -54,8 +54,10 @@ def test_the_first_series_is_on_top_and_colours_repeat():
 
 
 def test_names_are_escaped():
-    text = chart([Series("<b>&", np.array([0.0]), np.array([0.0]), 0)])
-    assert lines(text)[0].find("title").text == "<b>&"
+    for x in (np.array([0.0]), np.array([0.0, 1.0])):
+        text = chart([Series("<b>&", x, x, 0)])
+        titles = list(ElementTree.fromstring(str(text)).iter("title"))
+        assert [title.text for title in titles] == ["<b>&"]
 
 
 def test_level_stretches_need_two_points():
@@ -73,6 +75,15 @@ def test_another_range_of_y():
     series = [Series("x", np.array([0.0, 1.0]), np.array([-2.0, 4.0]), 0)]
     (line,) = lines(chart(series, y_range=(-2.0, 4.0), y_ticks=(-2.0, 0.0, 4.0)))
     assert points(line) == [(LEFT, HEIGHT - BOTTOM), (WIDTH - RIGHT, TOP)]
+
+
+def test_a_single_point_is_seen():
+    text = chart([Series("x", np.array([0.5]), np.array([0.5]), 2)])
+    (dot,) = ElementTree.fromstring(str(text)).iter("circle")
+    assert (float(dot.get("cx")), float(dot.get("cy"))) == (
+        (LEFT + WIDTH - RIGHT) / 2, (TOP + HEIGHT - BOTTOM) / 2
+    )  # fmt: skip
+    assert not lines(text)
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
