@@ -32,8 +32,7 @@ def test_a_step_on_a_gpu_gives_the_losses_of_the_cpu(kind, given):
         losses = detector(images, shuffle())
         sum(losses.values()).backward()
         optimizer.step()
-        if detector.boxes == "horizontal":
-            assert not gpu.copies
+        assert not gpu.copies
     for name, value in wanted.items():
         torch.testing.assert_close(losses[name], value, rtol=1e-4, atol=1e-5, msg=name)
 
@@ -47,13 +46,12 @@ def crowd(kind, images, count):
     return batch(*[target(kind, *rows)] * images)
 
 
-UPRIGHT = [name for name, kind in KINDS.items() if kind.load().boxes == "horizontal"]
 WAITS = 12
 """As many synchronisations a training step may have, whatever the number of images and objects."""
 
 
 @pytest.mark.parametrize(("images", "objects"), [(2, 3), (2, 300), (6, 30)])
-@pytest.mark.parametrize("name", UPRIGHT)
+@pytest.mark.parametrize("name", KINDS)
 def test_synchronisations_of_a_training_step(name, images, objects):
     with FakeCuda() as gpu:
         detector = build(KINDS[name]).to(CUDA)
@@ -77,8 +75,7 @@ def test_detections_on_a_gpu_are_those_of_the_cpu(kind):
         images = images.to(CUDA)
         gpu.reset()
         found = detector.detect(images, LOW)
-        if detector.boxes == "horizontal":
-            assert not gpu.copies
+        assert not gpu.copies
         assert all(one.boxes.is_cuda for one in found)
     for one, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(one.scores, other.scores, rtol=1e-4, atol=1e-5)

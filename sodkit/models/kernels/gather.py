@@ -47,10 +47,22 @@ def scatter(target: Tensor, rows: Tensor, index: Tensor, share: Tensor, bag: Ten
         return
     # cell (E,) ascending, entry (E,) where it came from: a cell's entries are one bag
     cell, entry = index.sort(stable=True)
+    if target.device.type != "cpu":
+        target += gather(rows, bag[entry], share[entry], _offsets(cell, len(target)))
+        return
     first, last = int(cell[0]), int(cell[-1])
     counts = torch.bincount(cell - first, minlength=last + 1 - first)
     offsets = (counts.cumsum(0) - counts).int()
     target[first : last + 1] += gather(rows, bag[entry], share[entry], offsets)
+
+
+def _offsets(cell: Tensor, cells: int) -> Tensor:
+    """Return where each cell's entries begin (cells,) in ``cell`` (E,) ascending, on a device.
+
+    Of all cells, as a device would be waited for to learn the first and the last one.
+    """
+    every = torch.arange(cells, dtype=cell.dtype, device=cell.device)
+    return torch.searchsorted(cell, every, out_int32=True)
 
 
 class Gather(torch.autograd.Function):

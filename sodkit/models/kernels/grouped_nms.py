@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torchvision.ops import nms
 
-from sodkit.geometry.nms import nms_rotated
 from sodkit.models.kernels.nonzero import rows_each
 
 TOGETHER = 2**15
@@ -111,9 +110,3 @@ def nms_apart(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float) -
     exact, group = boxes[order].double(), groups[order]
     step = torch.exp2(torch.log2(exact.abs().amax().clamp(min=1)).ceil() + 1)
     return order[nms(exact + (group * step)[:, None], scores[order].double(), threshold)]
-
-
-def grouped_nms_rotated(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float) -> Tensor:
-    """Do the same for oriented boxes (N, 5) by their exact rotated IoU, on the CPU, linear in N."""
-    columns = [x.detach().cpu().numpy() for x in (boxes.double(), scores.double(), groups)]
-    return torch.from_numpy(nms_rotated(columns[0], columns[1], threshold, columns[2])).to(groups)

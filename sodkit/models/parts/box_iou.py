@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sodkit.geometry.overlap import rotated_iou_pairs
+from sodkit.models.kernels.rotated_iou import rotated_iou
 
 _TINY = 1e-6
 """px^2: the least union that is divided by."""
@@ -37,9 +38,11 @@ def every_iou(a: Tensor, b: Tensor) -> Tensor:
 def paired_iou(a: Tensor, b: Tensor) -> Tensor:
     """Return the IoU (N,) of boxes row by row, both upright (N, 4) or both oriented (N, 5).
 
-    That of oriented boxes is exact, computed on the CPU, and has no gradient.
+    That of oriented boxes is exact and has no gradient.
     """
     if a.shape[-1] == 5:
+        if a.device.type != "cpu":
+            return rotated_iou(a, b).to(a.dtype)
         first, second = (x.detach().double().cpu().numpy() for x in (a, b))
         return torch.from_numpy(rotated_iou_pairs(first, second)).to(a)
     low, high = torch.maximum(a[:, :2], b[:, :2]), torch.minimum(a[:, 2:], b[:, 2:])

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from sodkit.geometry.overlap import rotated_iou_pairs
 from sodkit.models.kernels.blocks import blocks
+from sodkit.models.kernels.nonzero import nonzero_each
+from sodkit.models.kernels.rotated_iou import rotated_iou
 from sodkit.models.parts.box_iou import area, intersection
 from sodkit.models.parts.rotated_coders import enclosing, upright
 
@@ -34,6 +36,8 @@ def inside(boxes: Tensor, regions: Tensor) -> Tensor:
             result |= (intersection(regions[part], boxes) > half).any(0)
         return result
     plain = (area(regions) >= (1 - _UPRIGHT) * area(region_around)) & (boxes.shape[1] == 4)
+    if boxes.device.type != "cpu":
+        return _inside_together(boxes, regions, plain)
     for part in blocks(len(regions), len(boxes)):
         near = intersection(region_around[part], around) > half
         result |= (near & plain[part, None]).any(0)
@@ -45,9 +49,34 @@ def inside(boxes: Tensor, regions: Tensor) -> Tensor:
     return result
 
 
+def _inside_together(boxes: Tensor, regions: Tensor, plain: Tensor) -> Tensor:
+    """Do what ``inside`` does as on a device, which is waited for once.
+
+    Args:
+        boxes: as of ``inside``, all that could lie in a region are clipped.
+        regions: as of ``inside``.
+        plain: (I,) bool: the region and all boxes are upright.
+    """
+    around, region_around, half = _around(boxes), _around(regions), area(boxes) / 2
+    parts = blocks(len(regions), len(boxes))
+    near = [intersection(region_around[part], around) > half for part in parts]
+    result = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
+    for part, mask in zip(parts, near, strict=True):
+        result |= (mask & plain[part, None]).any(0)
+    tilted = [mask & ~plain[part, None] for part, mask in zip(parts, near, strict=True)]
+    for part, pairs in zip(parts, nonzero_each(tilted), strict=True):
+        region, box = pairs.unbind(1)
+        shared = _intersection_of_pairs(regions[part][region], boxes[box])
+        result |= torch.zeros_like(half).index_add(0, box, (shared > half[box]).to(half)) > 0
+    return result
+
+
 def _intersection_of_pairs(a: Tensor, b: Tensor) -> Tensor:
     """Return the intersection areas (N,) of boxes row by row, upright or oriented."""
     first, second = (boxes if boxes.shape[1] == 5 else upright(boxes) for boxes in (a, b))
+    if a.device.type != "cpu":
+        share = rotated_iou(first, second)
+        return (share / (1 + share)).to(b.dtype) * (area(a) + area(b))
     iou = rotated_iou_pairs(first.double().cpu().numpy(), second.double().cpu().numpy())
     share = torch.from_numpy(iou / (1 + iou)).to(b)
     return share * (area(a) + area(b))

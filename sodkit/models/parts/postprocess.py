@@ -7,8 +7,9 @@ from torch import Tensor
 
 from sodkit.data.batches import PatchDetections
 from sodkit.models.kernels.constants import constant
-from sodkit.models.kernels.grouped_nms import grouped_nms, grouped_nms_rotated
+from sodkit.models.kernels.grouped_nms import grouped_nms
 from sodkit.models.parts import coders, rotated_coders
+from sodkit.models.parts.rotated_nms import grouped_nms_rotated
 from sodkit.settings.recipe import Keep
 
 

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from sodkit.data.batches import Target
 from sodkit.geometry.rotated import corners_to_obb
+from sodkit.models.kernels.least_rectangle import least_rectangles
 from sodkit.models.parts import coders, rotated_coders
 from sodkit.settings.two_stage import GlidingBox, OrientedBox, OrientedRoiHead, RoiHead
 
@@ -134,8 +135,12 @@ class Gliding:
         """Return the rectangles of least area around the quadrilaterals."""
         around = coders.decode(rois, deltas[..., :4], self.stds)
         quads = rotated_coders.decode_gliding(around, deltas[..., 4:].float().sigmoid())
-        points = quads.detach().reshape(-1, 4, 2).double().cpu().numpy()
-        boxes = torch.from_numpy(corners_to_obb(points)).to(around)
+        points = quads.detach().reshape(-1, 4, 2).double()
+        if points.device.type == "cpu":
+            boxes = torch.from_numpy(corners_to_obb(points.numpy()))
+        else:
+            boxes = rotated_coders.canonical(least_rectangles(points))
+        boxes = boxes.to(around.dtype)
         return boxes.reshape(*around.shape[:-1], 5)
 
 

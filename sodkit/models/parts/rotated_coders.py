@@ -243,7 +243,7 @@ def _nearer(boxes: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
     angle = _wrap(angle)
     swap = angle.abs() >= math.pi / 4
     quarter = torch.where(angle > 0, angle - math.pi / 2, angle + math.pi / 2)
-    sides = torch.where(swap[..., None], boxes[..., [3, 2]], boxes[..., 2:4])
+    sides = torch.where(swap[..., None], boxes[..., 2:4].flip(-1), boxes[..., 2:4])
     return sides, torch.where(swap, quarter, angle)
 
 

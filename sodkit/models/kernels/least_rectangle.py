@@ -1,0 +1,47 @@
+"""The rectangles of least area around quadrilaterals in torch, for any device."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+TIE = 1e-12
+"""Areas within this share are equal: the first direction is taken (``geometry/rotated.py``)."""
+
+
+def least_rectangles(corners: Tensor) -> Tensor:
+    """Return oriented boxes (N, 5), not yet canonical, around (N, 4, 2) float64 corners.
+
+    As ``geometry.rotated.corners_to_obb``: a least rectangle has a side along an edge of the hull,
+    so the best over all directions between two corners is exact. Of a polygon without extent all
+    but the centre is 0.
+    """
+    middle = corners.mean(1, keepdim=True)
+    x, y = (corners - middle).unbind(-1)
+    doubled = (x * y.roll(-1, 1) - x.roll(-1, 1) * y).sum(1)
+    least = doubled.abs() / 2 * (1 + TIE)  # no rectangle is smaller than the polygon
+    best = corners.new_zeros(len(corners), 5)
+    best_area = corners.new_full((len(corners),), torch.inf)
+    for i, j in ((0, 1), (1, 2), (2, 3), (3, 0), (0, 2), (1, 3)):  # the edges first
+        rectangle = _along(x, y, x[:, j] - x[:, i], y[:, j] - y[:, i])
+        area = rectangle[:, 2] * rectangle[:, 3]
+        better = (best_area > least) & (area < best_area * (1 - TIE))
+        best = torch.where(better[:, None], rectangle, best)
+        best_area = torch.where(better, area, best_area)
+    return torch.cat([best[:, :2] + middle[:, 0], best[:, 2:]], 1)
+
+
+def _along(x: Tensor, y: Tensor, step_x: Tensor, step_y: Tensor) -> Tensor:
+    """Return the enclosing rectangles (N, 5) of points (N, 4) with a side along a direction (N,).
+
+    Where the direction has no length the sides are infinite.
+    """
+    length = torch.hypot(step_x, step_y)
+    valid = length > 0
+    divisor = torch.where(valid, length, 1.0)
+    cos, sin = (step_x / divisor)[:, None], (step_y / divisor)[:, None]
+    along, across = x * cos + y * sin, y * cos - x * sin
+    (left, right), (top, bottom) = along.aminmax(dim=1), across.aminmax(dim=1)
+    u, v, cos, sin = (left + right) / 2, (top + bottom) / 2, cos[:, 0], sin[:, 0]
+    w, h = torch.where(valid, right - left, torch.inf), torch.where(valid, bottom - top, torch.inf)
+    return torch.stack([u * cos - v * sin, u * sin + v * cos, w, h, torch.atan2(sin, cos)], 1)
