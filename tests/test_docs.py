@@ -200,7 +200,10 @@ def test_targets_and_folders_exist(command: Command) -> None:
         return
     conftest = (ROOT / "tests" / "conftest.py").read_text("utf-8")
     for word in words[1 : words.index("-k") if "-k" in words else None]:
-        assert word in conftest or word == "-x" if word[0] == "-" else (ROOT / word).exists()
+        if word[0] == "-":
+            assert word in conftest or word in {"-x", "-n"}
+        else:
+            assert word.isdecimal() or (ROOT / word).exists()  # the number of processes, or a path
 
 
 def draw(path: Path, seed: int) -> list[list[int]]:
