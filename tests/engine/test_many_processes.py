@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import pickle
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from sodkit.config import load_recipe
 from sodkit.data.images.decoding import write_image
 from sodkit.data.records import Annotations, Detections, ImageRecord
 from sodkit.engine.checkpoint import load_checkpoint
+from sodkit.engine.loop import StepReport
 from sodkit.engine.predict import _rounds, predict_images
 from sodkit.engine.predict_options import PredictOptions
 from sodkit.engine.train import train
@@ -83,6 +85,26 @@ def predicted(
     return found, bad
 
 
+class Stopped(BaseException):
+    """Stands for the end of the processes: nothing is done about it."""
+
+
+def _stop_and_resume(world: World, folder: Path, annotations: Annotations) -> None:
+    """Train what ``_work`` trains first, stopped in the third of four steps."""
+
+    def stop(report: StepReport) -> None:
+        if report.step == 2:
+            raise Stopped
+
+    name, parts = TOGETHER[0]
+    recipe = recipe_of(name, f"schedule.accumulate={parts}")
+    given = (recipe, annotations, folder / "images", folder / "resumed")
+    with suppress(Stopped):
+        train(*given, device=CPU, workers=0, world=world, on_step=stop)
+    world.wait()  # the first process writes what the others read
+    train(*given, device=CPU, workers=0, world=world, resume=True)
+
+
 def _work(world: World, folder: Path, annotations: Annotations) -> None:
     """Train all kinds, in parts too, and predict."""
     for name, parts in TOGETHER:
@@ -91,6 +113,7 @@ def _work(world: World, folder: Path, annotations: Annotations) -> None:
         trained = train(*given, device=CPU, workers=0, world=world)
         states = world.gathered(trained.state_dict())
         assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    _stop_and_resume(world, folder, annotations)
     found = predicted(trained, recipe, annotations, folder / "images", world)
     if world.first:
         (folder / "found.pickle").write_bytes(pickle.dumps(found))
@@ -129,6 +152,13 @@ def test_processes_and_parts_train_as_one_batch_does(
             assert step[0] == pytest.approx(step[1], rel=0, abs=1e-5), run
     if name.startswith("cfinet"):
         assert sum(row["loss_imitation"] > 0 for row in wanted) >= 2
+
+
+def test_a_run_that_was_stopped_ends_with_the_same_bytes(runs: tuple[Path, Annotations]) -> None:
+    folder, _ = runs
+    whole = folder / "-".join(map(str, TOGETHER[0]))
+    for name in ("losses.csv", "checkpoints/last.safetensors", "checkpoints/state.safetensors"):
+        assert (folder / "resumed" / name).read_bytes() == (whole / name).read_bytes(), name
 
 
 def test_processes_predict_what_one_does(runs: tuple[Path, Annotations]) -> None:
