@@ -103,14 +103,18 @@ def _corners(boxes: FloatArray) -> FloatArray:
 
 
 def _title(batch: Batch, row: int, target: Target) -> str:
-    """Return an image's id, its size in the network and how many objects it has."""
+    """Return an image's id, how many objects it has and its size in the network.
+
+    What does not fit into a narrow picture is cut off, so the size comes last.
+    """
     height, width = batch.sizes[row]
     x, y = batch.scales[row]
-    words = [f"id {batch.image_ids[row]}", f"{width} × {height} px"]  # noqa: RUF001
-    words.append(f"scale {x:.3g}" if x == y else f"scale {x:.3g}, {y:.3g}")
-    words.append(f"{len(target.labels)} objects")
+    words = [f"id {batch.image_ids[row]}", f"{len(target.labels)} objects"]
     if len(target.ignore_boxes):
         words.append(f"{len(target.ignore_boxes)} ignored")
+    words.append(f"{width} × {height} px")  # noqa: RUF001
+    if x != 1 or y != 1:
+        words.append(f"scale {x:.3g}" if x == y else f"scale {x:.3g}, {y:.3g}")
     return "  ".join(words)
 
 
