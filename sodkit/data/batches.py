@@ -6,7 +6,7 @@ Coordinates are pixels of the *resized* image; ``scales`` lead back: resized = p
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import torch
@@ -58,6 +58,11 @@ def _unseen(match: Tensor) -> None:
     """Note nothing."""
 
 
+def _whole() -> Step:
+    """Return ``WHOLE``: torch.compile follows a function, but takes no object as a default."""
+    return WHOLE
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """Images padded to one size, right and bottom.
@@ -79,7 +84,7 @@ class Batch:
     scales: tuple[tuple[float, float], ...]
     targets: tuple[Target, ...] = ()
     image_ids: tuple[int, ...] = ()
-    step: Step = WHOLE
+    step: Step = field(default_factory=_whole)
     on_match: Callable[[Tensor], None] = _unseen
 
     @property

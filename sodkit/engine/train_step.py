@@ -121,8 +121,9 @@ def train_step(trained: Trained, mine: Share) -> dict[str, float]:
     losses = _backward(trained, mine)
     values = torch.stack([*losses.values(), torch.stack([*losses.values()]).sum()])
     means = trained.world.sum(values) / trained.world.size
-    named = dict(zip([*losses, "loss"], means.tolist(), strict=True))
-    _check_finite(named, values, mine.batch, trained.world)
+    names = [*losses, "loss"]
+    named = dict(zip(names, means.tolist(), strict=True))
+    _check_finite(named, names, values, mine.batch, trained.world)
     if clip is not None:
         scaler.unscale_(optimizer)
         nn.utils.clip_grad_norm_(_parameters(optimizer), clip)
@@ -255,12 +256,15 @@ def _parameters(optimizer: torch.optim.Optimizer) -> Iterable[Tensor]:
     return (parameter for group in optimizer.param_groups for parameter in group["params"])
 
 
-def _check_finite(losses: dict[str, float], mine: Tensor, batch: Batch, world: World) -> None:
+def _check_finite(
+    losses: dict[str, float], names: Sequence[str], mine: Tensor, batch: Batch, world: World
+) -> None:
     """Raise naming the images if a loss is NaN or infinite.
 
     Args:
         losses: of the step.
-        mine: of this process.
+        names: of ``mine``; a detector from outside may call a loss as we call the sum.
+        mine: losses of this process.
         batch: its images.
         world: the processes, all of which have the same losses of the step.
     """
@@ -270,7 +274,7 @@ def _check_finite(losses: dict[str, float], mine: Tensor, batch: Batch, world: W
         parts = world.gathered(ids)
         named = [number for part in parts for number in part]
         first = next((rank for rank, part in enumerate(parts) if part), 0)
-        own = dict(zip(losses, mine.tolist(), strict=True))
+        own = dict(zip(names, mine.tolist(), strict=True))
         raise DivergedError(
             f"training diverged: {', '.join(bad)} is not finite on the images with ids "
             f"{', '.join(map(str, named))}",

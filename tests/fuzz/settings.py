@@ -100,7 +100,7 @@ def _logs() -> tuple[Files, ...]:
     """Return the tables that a run of two epochs writes."""
 
     def write(folder: Path) -> None:
-        with patch.object(log, "_tensorboard", return_value=None), log.RunLog(folder) as own:
+        with patch.object(log, "has_tensorboard", return_value=False), log.RunLog(folder) as own:
             for epoch in (1, 2):
                 own.step({"epoch": epoch, "step": epoch, "loss": 0.5})
                 own.epoch({"epoch": epoch, "step": epoch, "AP": None})
@@ -109,7 +109,7 @@ def _logs() -> tuple[Files, ...]:
 
 
 def _log(folder: Path) -> None:
-    with patch.object(log, "_tensorboard", return_value=None), log.RunLog(folder):
+    with patch.object(log, "has_tensorboard", return_value=False), log.RunLog(folder):
         pass
 
 
