@@ -35,7 +35,7 @@ CASES: dict[str, tuple[str, ...]] = {
         "data/formats/test_areas.py::test_areas_that_are_none_of_the_boxes_give_way",
     ),
     "11 predictions of a folder met other image ids": (
-        "cli/test_pipeline.py::test_predictions_of_a_folder_are_joined_by_name",
+        "cli/test_predict_command.py::test_predictions_of_a_folder_are_joined_by_name",
         "data/predictions/test_joining.py"
         "::test_the_list_beside_predictions_says_which_image_is_meant",
     ),
@@ -106,7 +106,7 @@ CASES: dict[str, tuple[str, ...]] = {
     ),
     "43 a checkpoint knows other classes": (
         "engine/test_targets.py::test_some_classes_and_case",
-        "cli/test_pipeline.py::test_predict_for_other_classes",
+        "cli/test_predict_command.py::test_predict_for_other_classes",
     ),
     "44 corners of DIOR-R and MAR20": (
         "data/formats/test_releases.py::test_dior_r_and_mar20",
