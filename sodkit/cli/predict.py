@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -173,11 +174,19 @@ def _predict_and_write(
     for sentence in left.sentences(path):
         note(sentence)
     if ids is not None:
-        note(f"image ids: {ids}; to look: sodkit visualize {ids} --images {targets.folder} "
-             f"--predictions {out} --out pictures")  # fmt: skip
+        look = ["sodkit", "visualize", str(ids), "--images", str(targets.folder)]
+        look += ["--predictions", str(out), "--out", "pictures"]
+        note(f"image ids: {ids}; to look: {shlex.join(look)}")
     for video in dict.fromkeys(frame.path for frame in targets.frames.values()):
-        note(f"it wants frames as images: ffmpeg -i {video} {video.with_suffix('')}/frame_%06d.png")
+        note(f"visualize needs the frames as images: {frames_command(video)}")
     return counts, targets
+
+
+def frames_command(video: Path) -> str:
+    """Return the shell commands that write a video's frames where ``visualize`` looks for them."""
+    folder = video.with_suffix("")
+    frames = shlex.join(["ffmpeg", "-i", str(video), f"{folder}/frame_%06d.png"])
+    return f"{shlex.join(['mkdir', '-p', str(folder)])} && {frames}"
 
 
 def _options(

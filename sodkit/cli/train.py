@@ -48,7 +48,7 @@ LogTo = Annotated[
 ]
 Replay = Annotated[
     Path | None,
-    typer.Option(help="A run that ended as a loss was not finite: run that step again, and say."),
+    typer.Option(help="Run again the step of a run that ended because a loss was not finite."),
 ]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that read images.")]
 Threads = Annotated[

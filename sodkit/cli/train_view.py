@@ -44,7 +44,7 @@ GPU_LAYERS = 50
 
 
 class TrainView:
-    """Shows the means of the losses and what else tells how a training goes.
+    """Shows how a training goes: losses, speed, memory, positives, time left.
 
     Without a terminal a row now and then, each 30 s at least, and after an epoch; on a terminal a
     table that is kept up to date, and a line after an epoch.

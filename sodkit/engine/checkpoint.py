@@ -270,7 +270,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], info: Info) -> None:
         mode = temporary.stat().st_mode
         try:
             save_file(plain, temporary, metadata={KEY: info.model_dump_json()})
-        except SafetensorError as error:  # it wraps the system's errors: a full disk, say
+        except SafetensorError as error:  # it wraps the system's errors, such as a full disk
             raise SodkitError(
                 f"cannot be written: {error}", where=path, hint="is there room on the disk?"
             ) from error

@@ -30,7 +30,10 @@ _PATIENCE = timedelta(seconds=10)
 """How long a process waits for the first one that failed to say why."""
 
 _LOST = ("gloo", "NCCL", "TCPStore", "Broken pipe", "Connection reset", "Connection closed")
-"""One of these is in torch's messages when another process does not answer any more."""
+"""One of these is in torch's messages when another process does not answer any more.
+
+The text decides here, as gloo raises a plain RuntimeError: it has no type for a lost process.
+"""
 
 
 @contextmanager
@@ -76,16 +79,16 @@ def _say_once(error: BaseException, store: Store) -> None:
         raise ReportedError(_code(error)) from error
     atexit.register(_has_said, store)
     if lost:
-        raise _told(
+        raise _for_summary(
             SodkitError(
                 "another process of the run was killed, or its machine is gone",
                 hint="the memory may have been full; torchrun's summary names the process",
             )
         ) from error
-    raise _told(error)
+    raise _for_summary(error)
 
 
-def _told(error: BaseException) -> BaseException:
+def _for_summary(error: BaseException) -> BaseException:
     """Leave the error's text where torchrun looks for it: its summary ends with it."""
     path = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if path is not None:

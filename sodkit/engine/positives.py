@@ -1,4 +1,4 @@
-"""How many positive anchors the objects of each size class get, for CFINet's coarse stage say."""
+"""How many positive anchors the objects of each size class get in a detector's first stage."""
 
 from __future__ import annotations
 

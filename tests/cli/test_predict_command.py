@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from pipeline import coco, run
 from typer.testing import CliRunner
 
 from sodkit.cli.main import make_app
+from sodkit.cli.predict import frames_command
 from sodkit.data.images.decoding import read_image, write_image
 from sodkit.outputs import MARK
 
@@ -303,6 +305,14 @@ def test_predict_writes_polygons_on_earth(trained: tuple[Path, Path], tmp_path: 
     assert code == 3
     assert "the image has no georeference" in err
     assert json.loads(out.read_text()) == found
+
+
+def test_the_commands_that_write_frames_can_be_pasted() -> None:
+    words = shlex.split(frames_command(Path("my clips/a.mp4")))
+    assert words == [
+        "mkdir", "-p", "my clips/a", "&&", "ffmpeg", "-i", "my clips/a.mp4",
+        "my clips/a/frame_%06d.png",
+    ]  # fmt: skip
 
 
 def test_predict_on_a_video_and_a_list(trained: tuple[Path, Path], tmp_path: Path) -> None:

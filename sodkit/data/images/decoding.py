@@ -112,7 +112,7 @@ def encode(
     """Return (H, W, 3) uint8 in OpenCV's order of channels as the bytes (N,) of an image file.
 
     Args:
-        suffix: which format, ``.jpg`` say.
+        suffix: which format, such as ``.jpg``.
         bgr: the pixels.
         options: OpenCV's, of that format.
         where: what it is, for messages.

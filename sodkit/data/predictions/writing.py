@@ -1,6 +1,7 @@
 """Detections to a file part by part, so that memory holds one part at a time.
 
-A part is what is found in one image, say. The file is the same however its rows are divided.
+A part is, for example, what is found in one image. The file is the same however its rows are
+divided.
 """
 
 from __future__ import annotations
