@@ -7,23 +7,19 @@ loss gives the easy ones among them little weight.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from sodkit.data.batches import Batch, PatchDetections, Target
 from sodkit.models.detector import DetectorModule
-from sodkit.models.kernels.constants import constant
 from sodkit.models.kernels.nonzero import rows_each
-from sodkit.models.parts import anchors, coders, losses, matchers, postprocess
+from sodkit.models.parts import anchors, coders, dense_detect, ignored, losses, matchers
 from sodkit.models.parts.backbone import Backbone
 from sodkit.models.parts.best_left import NEGATIVE
-from sodkit.models.parts.dense_head import DenseHead, DenseOutput, best_pairs
-from sodkit.models.parts.pyramid import Fpn
+from sodkit.models.parts.dense_head import DenseHead, DenseOutput
+from sodkit.models.parts.pyramid import StridedFpn
 from sodkit.models.parts.sampling import Shuffle
 from sodkit.settings import Keep, dense
-
-PAD = 32
-"""The benchmark pads every image to a multiple of this before batches are made."""
 
 
 class RetinaNet(DetectorModule):
@@ -39,27 +35,16 @@ class RetinaNet(DetectorModule):
         self.boxes = config.boxes
         self.config = config
         self.levels = config.anchor_levels()
-        channels, inputs = config.channels, 3
+        channels = config.channels
         self.backbone = Backbone(config.backbone)
-        self.fpn = Fpn(self.backbone.channels[1:], channels)
-        coarser = [self.backbone.channels[-1], *[channels] * (config.levels - inputs - 1)]
-        self.coarser = nn.ModuleList(nn.Conv2d(c, channels, 3, 2, 1) for c in coarser)
-        for conv in self.coarser:
-            assert isinstance(conv, nn.Conv2d)
-            nn.init.xavier_uniform_(conv.weight)
-            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+        self.fpn = StridedFpn(self.backbone.channels[1:], channels, config.levels - 3, "input")
         self.head = DenseHead(
             channels, config.convs, len(self.levels[0].sizes), classes, config.focal.prior
         )
 
     def pyramid(self, images: Tensor) -> list[Tensor]:
         """Return P3.. of images (B, 3, H, W): P6 is made from C5, P7 from P6."""
-        features = self.backbone(images)[1:]
-        levels: list[Tensor] = self.fpn(features)
-        below = features[-1]
-        for conv in self.coarser:
-            below = conv(below)
-            levels.append(below)
+        levels: list[Tensor] = self.fpn(self.backbone(images)[1:])
         return levels
 
     def forward(self, batch: Batch, shuffle: Shuffle) -> dict[str, Tensor]:
@@ -97,9 +82,7 @@ class RetinaNet(DetectorModule):
             grid, target.boxes, target.ignore_boxes, positive=rule.positive,
             negative=rule.negative, low_quality=rule.low_quality,
         ).gt  # fmt: skip
-        # the padding that a larger image of the batch adds is no background to learn from
-        padded = constant([-(-side // PAD) * PAD for side in reversed(size)], grid)
-        beyond = (coders.centre_and_size(grid)[0] >= padded).any(1)
+        beyond = ignored.in_padding(coders.centre_and_size(grid)[0], size)
         return gt.masked_fill(beyond, matchers.IGNORED)
 
     @torch.no_grad()
@@ -107,15 +90,8 @@ class RetinaNet(DetectorModule):
         """Return the detections of each image, in pixels of its patch before resizing."""
         output: DenseOutput = self.head(self.pyramid(batch.images))
         grid = anchors.grid(batch.padded, self.levels, batch.images.device)
-        found = []
-        for image, (size, scale) in enumerate(zip(batch.sizes, batch.scales, strict=True)):
-            parts = []
-            for level, logits in enumerate(output.logits):
-                scores, rows, labels = best_pairs(logits[image], keep.score, self.config.pre)
-                deltas = output.deltas[level][image, rows]
-                boxes = coders.decode(grid[level][rows], deltas, self.config.stds)
-                parts.append((boxes, scores, labels))
-            boxes, scores, labels = (torch.cat(part) for part in zip(*parts, strict=True))
-            kept = postprocess.thin(boxes, scores, labels, size, keep)
-            found.append(postprocess.in_patch(*kept, scale))
-        return found
+
+        def decode(level: int, rows: Tensor, deltas: Tensor) -> Tensor:
+            return coders.decode(grid[level][rows], deltas, self.config.stds)
+
+        return dense_detect.detect(output, batch, keep, self.config.pre, decode)

@@ -41,7 +41,7 @@ def _table(levels: int, convs: int) -> Table:
         ("backbone.", "backbone."),
         *((f"neck.lateral_convs.{n}.conv.", f"fpn.lateral.{n}.") for n in inputs),
         *((f"neck.fpn_convs.{n}.conv.", f"fpn.output.{n}.") for n in inputs),
-        *((f"neck.fpn_convs.{n}.conv.", f"coarser.{n - 3}.") for n in range(3, levels)),
+        *((f"neck.fpn_convs.{n}.conv.", f"fpn.coarser.{n - 3}.") for n in range(3, levels)),
         *(
             (f"bbox_head.{tower}_convs.{n}.conv.", f"head.{tower}_tower.{2 * n}.")
             for tower in ("cls", "reg")

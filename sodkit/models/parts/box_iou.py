@@ -8,7 +8,7 @@ from torch import Tensor
 from sodkit.geometry.overlap import rotated_iou_pairs
 from sodkit.models.kernels.rotated_iou import rotated_iou
 
-_TINY = 1e-6
+TINY = 1e-6
 """px^2: the least union that is divided by."""
 
 
@@ -32,7 +32,7 @@ def intersection(a: Tensor, b: Tensor) -> Tensor:
 def every_iou(a: Tensor, b: Tensor) -> Tensor:
     """Return the IoUs (A, B) of boxes (A, 4) and (B, 4) xyxy."""
     inter = intersection(a, b)
-    return inter / (area(a)[:, None] + area(b) - inter).clamp(min=_TINY)
+    return inter / (area(a)[:, None] + area(b) - inter).clamp(min=TINY)
 
 
 def paired_iou(a: Tensor, b: Tensor) -> Tensor:
@@ -47,4 +47,4 @@ def paired_iou(a: Tensor, b: Tensor) -> Tensor:
         return torch.from_numpy(rotated_iou_pairs(first, second)).to(a)
     low, high = torch.maximum(a[:, :2], b[:, :2]), torch.minimum(a[:, 2:], b[:, 2:])
     inter = (high - low).clamp(min=0).prod(1)
-    return inter / (area(a) + area(b) - inter).clamp(min=_TINY)
+    return inter / (area(a) + area(b) - inter).clamp(min=TINY)

@@ -1,4 +1,8 @@
-"""The head of one-stage detectors: two towers of convolutions, shared by all levels."""
+"""The head of one-stage detectors: two towers of convolutions, shared by all levels.
+
+``DenseHead`` is RetinaNet's, FCOS' and ATSS' head by its arguments; ``tower`` serves heads of
+another make.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +18,21 @@ from sodkit.models.parts.selection import by_location
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DenseOutput:
-    """The head's output for every anchor; lists hold one tensor a level.
+    """The head's output for every anchor or point; lists hold one tensor a level.
 
     Attributes:
         logits: (B, A_l, classes), in the order of rows, columns, anchors.
         deltas: (B, A_l, 4).
+        centerness: (B, A_l) logits; None if the head has none.
     """
 
     logits: list[Tensor]
     deltas: list[Tensor]
+    centerness: list[Tensor] | None = None
 
 
 class DenseHead(nn.Module):
-    """Class scores and deltas of the anchors at each location.
+    """Class scores and deltas of the anchors (or the point) at each location.
 
     Args:
         channels: of the pyramid and the towers.
@@ -34,49 +40,62 @@ class DenseHead(nn.Module):
         anchors: of a location.
         classes: outputs a class; there is no background.
         prior: score of every class at the start: low, as most anchors are negative.
+        groups: of the group norm after each convolution of the towers; None: no norm.
+        bias: the towers' convolutions have one.
+        centerness: one more output an anchor, on the tower of the deltas.
+        scales: number of levels, each with a learnt factor on its deltas; 0: no factors.
     """
 
-    def __init__(self, channels: int, convs: int, anchors: int, classes: int, prior: float) -> None:
+    def __init__(
+        self, channels: int, convs: int, anchors: int, classes: int, prior: float, *,
+        groups: int | None = None, bias: bool = True, centerness: bool = False, scales: int = 0,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.classes = classes
-        self.cls_tower, self.reg_tower = (_tower(channels, convs) for _ in range(2))
+        self.cls_tower, self.reg_tower = (
+            tower(channels, convs, groups=groups, bias=bias) for _ in range(2)
+        )
         self.cls = nn.Conv2d(channels, anchors * classes, 3, padding=1)
         self.reg = nn.Conv2d(channels, anchors * 4, 3, padding=1)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.normal_(module.weight, std=0.01)
-                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
-        nn.init.constant_(self.cls.bias, -math.log((1 - prior) / prior))  # type: ignore[arg-type]
+        self.centerness = nn.Conv2d(channels, anchors, 3, padding=1) if centerness else None
+        self.scales = nn.ParameterList(nn.Parameter(torch.ones(())) for _ in range(scales))
+        init_dense(self, self.cls, prior)
 
     def forward(self, pyramid: Sequence[Tensor]) -> DenseOutput:
         """Score and regress the anchors of levels (B, C, H_l, W_l)."""
-        logits, deltas = [], []
-        for feature in pyramid:
+        logits, deltas, centerness = [], [], []
+        for level, feature in enumerate(pyramid):
             logits.append(by_location(self.cls(self.cls_tower(feature)), self.classes))
-            deltas.append(by_location(self.reg(self.reg_tower(feature)), 4))
-        return DenseOutput(logits, deltas)
+            regressed = self.reg_tower(feature)
+            delta = by_location(self.reg(regressed), 4)
+            deltas.append(delta * self.scales[level] if len(self.scales) else delta)
+            if self.centerness is not None:
+                centerness.append(by_location(self.centerness(regressed), 1)[..., 0])
+        return DenseOutput(logits, deltas, centerness or None)
 
 
-def _tower(channels: int, convs: int) -> nn.Sequential:
+def tower(
+    channels: int, convs: int, *, groups: int | None = None, bias: bool = True
+) -> nn.Sequential:
+    """Return 3x3 convolutions, each followed by group norm (None: not) and ReLU."""
     layers: list[nn.Module] = []
     for _ in range(convs):
-        layers += [nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(inplace=True)]
+        layers.append(nn.Conv2d(channels, channels, 3, padding=1, bias=bias))
+        if groups is not None:
+            layers.append(nn.GroupNorm(groups, channels))
+        layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)
 
 
-def best_pairs(logits: Tensor, score: float, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the ``count`` best pairs of anchor and class of one level of an image.
+def init_dense(head: nn.Module, cls: nn.Conv2d, prior: float) -> None:
+    """Initialise a head: Normal(0.01), biases 0; ``cls`` gives every class the score ``prior``.
 
-    Args:
-        logits: (A, classes).
-        score: pairs with a greater score only.
-        count: pairs kept.
-
-    Returns:
-        scores (N,) in [0, 1], anchors (N,) and classes (N,), best first.
+    Lin et al., ICCV 2017, 4.1.
     """
-    scores = logits.float().sigmoid()
-    anchor, label = torch.nonzero(scores > score, as_tuple=True)
-    found, rows = scores[anchor, label].sort(descending=True, stable=True)
-    rows = rows[:count]
-    return found[:count], anchor[rows], label[rows]
+    for module in head.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.normal_(module.weight, std=0.01)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    assert cls.bias is not None
+    nn.init.constant_(cls.bias, -math.log((1 - prior) / prior))

@@ -1,4 +1,7 @@
-"""Which anchors and proposals lie in ignore regions: they are neither positive nor negative."""
+"""Which anchors, points and proposals are neither positive nor negative.
+
+Those in ignore regions, and those in padding that only a larger image of the batch adds.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from torch import Tensor
 
 from sodkit.geometry.overlap import rotated_iou_pairs
 from sodkit.models.kernels.blocks import blocks
+from sodkit.models.kernels.constants import constant
 from sodkit.models.kernels.nonzero import nonzero_each
 from sodkit.models.kernels.rotated_iou import rotated_iou
 from sodkit.models.parts.box_iou import area, intersection
@@ -14,6 +18,9 @@ from sodkit.models.parts.rotated_coders import enclosing, upright
 
 _UPRIGHT = 1e-6
 """An oriented box that fills all but this share of its enclosing box is taken as that box."""
+
+PAD = 32
+"""The benchmark pads every image to a multiple of this before batches are made."""
 
 
 def inside(boxes: Tensor, regions: Tensor) -> Tensor:
@@ -69,6 +76,42 @@ def _inside_together(boxes: Tensor, regions: Tensor, plain: Tensor) -> Tensor:
         shared = _intersection_of_pairs(regions[part][region], boxes[box])
         result |= torch.zeros_like(half).index_add(0, box, (shared > half[box]).to(half)) > 0
     return result
+
+
+def points_inside(points: Tensor, regions: Tensor) -> Tensor:
+    """Return which points (N, 2) lie in a region, its border included.
+
+    Args:
+        points: (x, y).
+        regions: (I, 4) xyxy, or (I, 5) oriented.
+
+    Returns:
+        (N,) bool.
+    """
+    result = torch.zeros(len(points), dtype=torch.bool, device=points.device)
+    for part in blocks(len(regions), len(points)):
+        result |= _holds(regions[part], points).any(0)
+    return result
+
+
+def _holds(regions: Tensor, points: Tensor) -> Tensor:
+    """Return (I, N) bool: the region holds the point."""
+    x, y = points.unbind(1)
+    if regions.shape[1] == 4:
+        x1, y1, x2, y2 = regions[:, :, None].unbind(1)
+        return (x >= x1) & (x <= x2) & (y >= y1) & (y <= y2)
+    centre_x, centre_y, width, height, angle = regions[:, :, None].unbind(1)
+    x, y, cos, sin = x - centre_x, y - centre_y, angle.cos(), angle.sin()
+    return ((x * cos + y * sin).abs() <= width / 2) & ((y * cos - x * sin).abs() <= height / 2)
+
+
+def in_padding(points: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return which points (N, 2) lie beyond an image of ``size`` (height, width), padded alone.
+
+    The padding that a larger image of the batch adds is no background to learn from.
+    """
+    own = constant([-(-side // PAD) * PAD for side in reversed(size)], points)
+    return (points >= own).any(1)
 
 
 def _intersection_of_pairs(a: Tensor, b: Tensor) -> Tensor:

@@ -6,13 +6,30 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sodkit.models.parts.box_iou import paired_iou
+from sodkit.models.parts.box_iou import TINY, paired_iou
 from sodkit.settings.dense import FocalLoss
 
 
 def iou_loss(boxes: Tensor, targets: Tensor) -> Tensor:
     """Return the sum of 1 - IoU over the rows of (N, 4) boxes, 0 if there are none."""
     return (1 - paired_iou(boxes, targets)).sum()
+
+
+def giou_loss(boxes: Tensor, targets: Tensor) -> Tensor:
+    """Return 1 - GIoU (N,) in [0, 2] of boxes (N, 4) xyxy row by row.
+
+    Rezatofighi et al., CVPR 2019: the IoU less the share of the enclosing box in neither of them.
+    """
+    (x1, y1, x2, y2), (u1, v1, u2, v2) = boxes.unbind(1), targets.unbind(1)
+    width = (torch.minimum(x2, u2) - torch.maximum(x1, u1)).clamp(min=0)
+    height = (torch.minimum(y2, v2) - torch.maximum(y1, v1)).clamp(min=0)
+    inter = width * height
+    union = ((x2 - x1) * (y2 - y1) + (u2 - u1) * (v2 - v1) - inter).clamp(min=TINY)
+    around = (torch.maximum(x2, u2) - torch.minimum(x1, u1)) * (
+        torch.maximum(y2, v2) - torch.minimum(y1, v1)
+    )
+    around = around.clamp(min=TINY)
+    return 1 - inter / union + (around - union) / around
 
 
 def objectness(logits: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:

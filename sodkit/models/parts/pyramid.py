@@ -1,8 +1,13 @@
-"""The feature pyramid: lateral connections, nearest upsampling, further levels by pooling."""
+"""The feature pyramid: lateral connections, nearest upsampling, and further, coarser levels.
+
+``Fpn`` makes the coarser levels by subsampling (two-stage detectors), ``StridedFpn`` by strided
+convolutions (dense detectors).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +29,7 @@ class Fpn(nn.Module):
         self.output = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in inputs)
         self._extra = extra
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+            _init(module)
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Turn the backbone's maps into levels, each (B, channels, H_l, W_l)."""
@@ -37,6 +40,46 @@ class Fpn(nn.Module):
         for _ in range(self._extra):
             outputs.append(F.max_pool2d(outputs[-1], 1, 2))
         return outputs
+
+
+class StridedFpn(Fpn):
+    """FPN with coarser levels by 3x3 convolutions of stride 2, one after the other.
+
+    Args:
+        inputs: channels of the backbone's maps, the finest first: C3..C5 give P3..P5.
+        channels: of the output.
+        coarser: number of these levels: P6, P7.
+        source: what the first of them is made of, "input": the coarsest map of the backbone, C5
+            (RetinaNet); "output": the coarsest output, P5 (FCOS, ATSS).
+        relu: ReLU before each but the first of them (FCOS).
+    """
+
+    def __init__(
+        self, inputs: Sequence[int], channels: int, coarser: int,
+        source: Literal["input", "output"], *, relu: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(inputs, channels)
+        first = inputs[-1] if source == "input" else channels
+        widths = [first, *[channels] * (coarser - 1)][:coarser]
+        self.coarser = nn.ModuleList(nn.Conv2d(width, channels, 3, 2, 1) for width in widths)
+        self._source, self._relu = source, relu
+        for conv in self.coarser:
+            _init(conv)
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Turn the backbone's maps into levels, each (B, channels, H_l, W_l)."""
+        levels = super().forward(features)
+        below = features[-1] if self._source == "input" else levels[-1]
+        for number, conv in enumerate(self.coarser):
+            below = conv(F.relu(below) if self._relu and number else below)
+            levels.append(below)
+        return levels
+
+
+def _init(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
 
 def _add_upsampled(below: Tensor, above: Tensor) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sodkit.geometry.rotated import obb_to_corners
-from sodkit.models.parts.ignored import inside
+from sodkit.models.parts.ignored import in_padding, inside, points_inside
 
 
 def oriented(rng, count, low, high):
@@ -64,3 +64,31 @@ def test_in_blocks_or_at_once(monkeypatch, columns):
 def test_nothing():
     assert inside(torch.zeros(0, 4), torch.zeros(3, 5)).shape == (0,)
     assert inside(torch.ones(2, 5), torch.zeros(0, 4)).tolist() == [False, False]
+
+
+@pytest.mark.parametrize("columns", [4, 5])
+def test_points_in_regions_as_shapely_has_it(columns):
+    rng = np.random.default_rng(columns)
+    regions = oriented(rng, 6, 10, 50)
+    if columns == 4:
+        regions = np.hstack([regions[:, :2], regions[:, :2] + regions[:, 2:4]])
+    points = rng.uniform(-10, 70, (500, 2)).astype(np.float32)
+    areas, places = polygons(regions), shapely.points(points)
+    want = shapely.intersects(areas[:, None], places).any(0)
+    clear = shapely.distance(shapely.boundary(areas)[:, None], places).min(0) > 1e-4
+    found = points_inside(torch.from_numpy(points), torch.from_numpy(regions.astype(np.float32)))
+    assert 50 < want.sum() < 450
+    np.testing.assert_array_equal(found.numpy()[clear], want[clear])
+
+
+def test_the_border_of_a_region_is_in_it():
+    points = torch.tensor([[2.0, 3.0], [6.0, 9.0], [1.99, 5.0], [4.0, 9.01]])
+    region = torch.tensor([[2.0, 3.0, 6.0, 9.0]])
+    assert points_inside(points, region).tolist() == [True, True, False, False]
+    assert not points_inside(points, region[:0]).any()
+
+
+def test_an_image_s_own_padding_counts_as_its_own():
+    points = torch.tensor([[63.0, 31.0], [64.0, 0.0], [0.0, 32.0], [50.0, 20.0]])
+    assert in_padding(points, (30, 33)).tolist() == [False, True, True, False]
+    assert in_padding(points, (33, 96)).tolist() == [False] * 4

@@ -2,6 +2,7 @@ import model_golden as golden
 import numpy as np
 import torch
 from torch.nn import functional as F
+from torchvision.ops import generalized_box_iou_loss
 
 from sodkit.models.parts import losses
 from sodkit.models.parts.feat2embed import Feat2Embed
@@ -12,6 +13,26 @@ def test_iou_loss():
     b = torch.tensor([[1.0, 0.0, 3.0, 2.0], [5.0, 5.0, 6.0, 6.0]])
     torch.testing.assert_close(losses.iou_loss(a, b), torch.tensor(1 - 1 / 3 + 1))
     assert losses.iou_loss(a[:0], b[:0]) == 0
+
+
+def test_giou_loss_is_torchvision_s():
+    rng = torch.Generator().manual_seed(0)
+    corner = 20 * torch.rand(2, 50, 2, generator=rng)
+    a, b = torch.cat([corner, corner + 1 + 9 * torch.rand(2, 50, 2, generator=rng)], 2)
+    a.requires_grad_()
+    found, want = losses.giou_loss(a, b), generalized_box_iou_loss(a, b)
+    torch.testing.assert_close(found, want)
+    mine, theirs = (torch.autograd.grad(each.sum(), a)[0] for each in (found, want))
+    torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-4)
+    assert losses.giou_loss(a[:0], b[:0]).shape == (0,)
+
+
+def test_giou_loss_of_a_box_without_area_has_a_gradient():
+    flat = torch.zeros(1, 4, requires_grad=True)
+    for other in (torch.zeros(1, 4), torch.tensor([[-1.0, -1.0, 1.0, 1.0]])):
+        loss = losses.giou_loss(flat, other).sum()
+        assert torch.isfinite(loss)
+        assert torch.isfinite(torch.autograd.grad(loss, flat)[0]).all()
 
 
 def test_objectness_is_the_binary_cross_entropy():

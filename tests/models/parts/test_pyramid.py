@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sodkit.models.parts.pyramid import Fpn
+from sodkit.models.parts.pyramid import Fpn, StridedFpn
 
 
 def features(*sides):
@@ -30,3 +30,25 @@ def test_levels_are_summed_from_the_top(sides):
         assert len(found) == 5
         for a, b in zip(found, want, strict=True):
             torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("source", ["input", "output"])
+def test_coarser_levels_by_strided_convolutions(source, relu):
+    inputs = features((16, 24), (8, 12), (4, 6))
+    fpn = StridedFpn([x.shape[1] for x in inputs], 5, 2, source, relu=relu)
+    levels = fpn(inputs)
+    plain = Fpn([x.shape[1] for x in inputs], 5)
+    plain.load_state_dict({k: v for k, v in fpn.state_dict().items() if "coarser" not in k})
+    want = plain(inputs)
+    p6 = fpn.coarser[0](inputs[-1] if source == "input" else want[-1])
+    assert p6.min() < 0
+    want += [p6, fpn.coarser[1](p6.clamp(min=0) if relu else p6)]
+    assert [tuple(x.shape[-2:]) for x in levels[3:]] == [(2, 3), (1, 2)]
+    for found, wanted in zip(levels, want, strict=True):
+        torch.testing.assert_close(found, wanted)
+
+
+def test_without_coarser_levels_it_is_an_fpn():
+    inputs = features((16, 24), (8, 12), (4, 6))
+    assert len(StridedFpn([x.shape[1] for x in inputs], 5, 0, "input")(inputs)) == 3

@@ -1,0 +1,75 @@
+"""From a dense head's output to detections: the same for all one-stage detectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from sodkit.data.batches import Batch, PatchDetections
+from sodkit.models.parts import postprocess
+from sodkit.models.parts.dense_head import DenseOutput
+from sodkit.settings import Keep
+
+Decode = Callable[[int, Tensor, Tensor], Tensor]
+"""From a level, rows (N,) of its anchors or points and their deltas (N, 4) to boxes (N, 4) xyxy in
+px of the network's input."""
+
+
+@torch.no_grad()
+def detect(
+    output: DenseOutput, batch: Batch, keep: Keep, pre: int, decode: Decode
+) -> list[PatchDetections]:
+    """Return the detections of each image, best first, in pixels of its patch before resizing.
+
+    Args:
+        output: the head's.
+        batch: the images.
+        keep: score threshold, NMS and limit. The threshold is on the class score alone, before it
+            is multiplied by the centerness (FCOS, ATSS): final scores may lie below it.
+        pre: pairs of anchor and class that are kept a level before NMS.
+        decode: how deltas become boxes.
+    """
+    found = []
+    for image, (size, scale) in enumerate(zip(batch.sizes, batch.scales, strict=True)):
+        boxes, scores, labels = candidates(output, image, keep.score, pre, decode)
+        kept = postprocess.thin(boxes, scores, labels, size, keep)
+        found.append(postprocess.in_patch(*kept, scale))
+    return found
+
+
+def candidates(
+    output: DenseOutput, image: int, score: float, pre: int, decode: Decode
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return boxes (N, 4), scores (N,) and labels (N,) of an image before NMS, level by level.
+
+    Args: see ``detect``.
+    """
+    parts = []
+    for level, logits in enumerate(output.logits):
+        scores, rows, labels = best_pairs(logits[image], score, pre)
+        boxes = decode(level, rows, output.deltas[level][image, rows])
+        if output.centerness is not None:
+            scores = scores * output.centerness[level][image, rows].float().sigmoid()
+        parts.append((boxes, scores, labels))
+    boxes, scores, labels = (torch.cat(part) for part in zip(*parts, strict=True))
+    return boxes, scores, labels
+
+
+def best_pairs(logits: Tensor, score: float, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the ``count`` best pairs of anchor and class of one level of an image.
+
+    Args:
+        logits: (A, classes).
+        score: pairs with a greater score only.
+        count: pairs kept.
+
+    Returns:
+        scores (N,) in [0, 1], anchors (N,) and classes (N,), best first.
+    """
+    scores = logits.float().sigmoid()
+    anchor, label = torch.nonzero(scores > score, as_tuple=True)
+    found, rows = scores[anchor, label].sort(descending=True, stable=True)
+    rows = rows[:count]
+    return found[:count], anchor[rows], label[rows]
