@@ -99,7 +99,10 @@ def _print_findings(report: CheckReport, ann: Path, limit: int) -> None:
         if shown[item.severity, item.kind] <= limit:
             hint = "" if item.hint is None else f" ({item.hint})"
             rows.append((item.severity, item.kind, f"{item.where}: {item.what}{hint}"))
-    summary = f"{ann}: {report.count('error')} errors, {report.count('warning')} warnings"
+    counts = (
+        f"{n} {s}{'' if n == 1 else 's'}" for s in ("error", "warning") for n in [report.count(s)]
+    )
+    summary = f"{ann}: {', '.join(counts)}"
     if rows:
         print_table(summary, ("", "kind", "where and what"), rows, left=3)
     else:

@@ -91,7 +91,8 @@ def _deep_findings(deep: Sequence[tuple[str, Values]], images: int) -> Iterator[
 def _look(image: ImageRecord, folder: Path, bit_depth: int | None) -> _Look:
     path = folder / image.file_name
     if not is_file(path):
-        return _Look((Finding("error", "missing", "no such image", str(path)),), None)
+        hint = "--images DIR says where file names start"
+        return _Look((Finding("error", "missing", "no such image", str(path), hint),), None)
     findings, deep = [], None
     try:
         read_image(path, size=(image.width, image.height), bit_depth=bit_depth)

@@ -19,6 +19,7 @@ from sodkit.data.formats.foreign import refuse_json
 from sodkit.data.formats.reading import AS_STATED, Reading
 from sodkit.data.formats.recognise import (
     PATCHES,
+    coco_file,
     is_annotations,
     locate,
     only_source,
@@ -137,7 +138,7 @@ def _collect(
         name, path = locate(source.path)
     else:
         name, path = format, only_source(source.path) if source.key is None else source.path
-        path = path / PATCHES if name == "coco" and path.is_dir() else path
+        path = coco_file(path) if name == "coco" and path.is_dir() else path
     # Imported when used: what the other formats lean on takes longer than reading a small file.
     reader = import_module(f"sodkit.data.formats.{name.replace('-', '_')}")
     own = {} if source.key is None else {"subset": source.key}
@@ -149,7 +150,10 @@ def _collect(
     except DataError:
         refuse_json(path)
         raise
-    return resolve_names(found, path, images, report) if name in _NAMING else found
+    if name not in _NAMING:
+        return found
+    root = source.path if path != source.path and folders.is_folder(source.path) else None
+    return resolve_names(found, path, images, report, root)
 
 
 def _classes_of(
@@ -172,6 +176,7 @@ def find_images(path: Path, annotations: Annotations, *, subset: str | None = No
     """
     if subset is not None:
         path = pick(find_subsets(path), subset, path).path
+    root = path if folders.is_folder(path) else None
     with suppress(DataError):
         path = locate(path)[1]
     from sodkit.data.formats import yolo_yaml
@@ -181,4 +186,4 @@ def find_images(path: Path, annotations: Annotations, *, subset: str | None = No
         root = yolo_yaml.read_yaml(yaml).root
         if any(folders.is_file(root / image.file_name) for image in annotations.images[:20]):
             return root
-    return folders.find_images(path, annotations)
+    return folders.find_images(path, annotations, root)

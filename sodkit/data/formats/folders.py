@@ -113,12 +113,13 @@ def fitting(stem: str, room: int) -> str:
     return f"{folder}{slash}{kept}-{digest}"
 
 
-def image_folders(path: Path) -> list[Path]:
+def image_folders(path: Path, root: Path | None = None) -> list[Path]:
     """Return the folders that may hold the images of an annotation file or folder, in order.
 
     Beside it, in one of ``IMAGE_FOLDERS`` beside it or in a folder one or two above, also by
     subset: ``Annotations/train`` goes with ``Images/train``, and
-    ``annotations/instances_train2017.json`` with ``train2017`` or ``images/train2017``.
+    ``annotations/instances_train2017.json`` with ``train2017`` or ``images/train2017``. The last
+    is ``root``, the folder that was asked for, if the annotations were found below it.
     """
     path = path.absolute()
     folder = path if path.is_dir() else path.parent
@@ -130,7 +131,8 @@ def image_folders(path: Path) -> list[Path]:
         found += [place / subset for place in _image_places(top)]
     else:
         found += [folder / subset, above / subset]
-    return list(dict.fromkeys([*found, *_image_places(top)]))
+    last = [] if root is None else [root.absolute()]
+    return list(dict.fromkeys([*found, *_image_places(top), *last]))
 
 
 def _image_places(folder: Path) -> list[Path]:
@@ -138,13 +140,13 @@ def _image_places(folder: Path) -> list[Path]:
     return [child(folder, name) for name in IMAGE_FOLDERS]
 
 
-def find_images(path: Path, annotations: Annotations) -> Path:
+def find_images(path: Path, annotations: Annotations, root: Path | None = None) -> Path:
     """Return the folder in which the images of ``annotations``, read from ``path``, are.
 
     It is the first of ``image_folders`` with one of the first images in it; the one beside ``path``
     if none has any (then reading an image says what is missing).
     """
-    folders = image_folders(path)
+    folders = image_folders(path, root)
     names = [image.file_name for image in annotations.images[:_PROBED]]
     holds = (folder for folder in folders if any(is_file(folder / name) for name in names))
     return next(holds, folders[0])

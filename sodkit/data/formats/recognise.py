@@ -59,6 +59,8 @@ def locate(path: Path) -> tuple[str, Path]:
         return locate(inner)
     refuse_json(path)
     form = _of_folder(path, below=True) if path.is_dir() else None
+    if form == "coco":
+        return form, coco_file(path)
     found = place_of(path, loose=True) if form is None else (form, path)
     if found is not None:
         return found
@@ -136,7 +138,7 @@ def place_of(path: Path, *, loose: bool = False) -> tuple[str, Path] | None:
     for folder in folders:
         form = _of_folder(folder) if folder.is_dir() else None
         if form == "coco":
-            return form, _coco_file(folder)
+            return form, coco_file(folder)
         if form is not None:
             return form, folder
     for folder in folders if loose else ():
@@ -145,24 +147,27 @@ def place_of(path: Path, *, loose: bool = False) -> tuple[str, Path] | None:
     return None
 
 
-def _coco_file(folder: Path) -> Path:
-    """Return the one COCO file in a folder.
+def coco_file(folder: Path) -> Path:
+    """Return the one COCO file in a folder, else in its subfolders.
 
     Raises:
-        DataError: if there are several.
+        DataError: if there is none, or several.
     """
     patches = folder / PATCHES
     if patches.is_file() and not _is_output(patches):
         return patches
-    found = [file for file in _files(folder, ".json", False) if _json_kind(file) == "coco"]
-    if len(found) > 1:
-        names = ", ".join(file.name for file in found)
-        raise DataError(
-            f"holds {len(found)} COCO files: {names}",
-            where=folder,
-            hint=f"give one of them: {found[0]}",
-        )
-    return found[0]
+    for below in (False, True):
+        found = [file for file in _files(folder, ".json", below) if _json_kind(file) == "coco"]
+        if len(found) > 1:
+            names = ", ".join(str(file.relative_to(folder)) for file in found)
+            raise DataError(
+                f"holds {len(found)} COCO files: {names}",
+                where=folder,
+                hint=f"give one of them: {found[0]}",
+            )
+        if found:
+            return found[0]
+    raise DataError("holds no COCO JSON", where=folder)
 
 
 def _dota_folders(path: Path) -> list[Path]:

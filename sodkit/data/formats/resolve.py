@@ -26,7 +26,9 @@ _PROBED = 100
 """So many images are looked up, evenly over all, to see whether the names fit."""
 
 
-def resolve_names(own: Collected, path: Path, images: Path | None, report: Report) -> Collected:
+def resolve_names(
+    own: Collected, path: Path, images: Path | None, report: Report, root: Path | None = None
+) -> Collected:
     """Return what was collected, images named as the files in their folder are.
 
     Args:
@@ -35,13 +37,16 @@ def resolve_names(own: Collected, path: Path, images: Path | None, report: Repor
         images: the folder of the images, None: the usual ones.
         report: called with an ``Oddity`` on names taken otherwise, and an error on paths elsewhere
             that fit no file; those images stay, by their last name.
+        root: the folder that was asked for, if the annotations were found below it.
     """
     names = [image.file_name for image in own.images]
-    found = meant_files(names, path, images)
+    found = meant_files(names, path, images, root)
     return _renamed(own, path, found, report)
 
 
-def meant_files(names: Sequence[str], path: Path, images: Path | None) -> dict[str, str]:
+def meant_files(
+    names: Sequence[str], path: Path, images: Path | None, root: Path | None = None
+) -> dict[str, str]:
     """Return the file, relative to the images' folder, that names mean; as far as that is sure.
 
     Files are only listed if some of the names lead elsewhere or some of ``_PROBED`` are not there.
@@ -50,9 +55,10 @@ def meant_files(names: Sequence[str], path: Path, images: Path | None) -> dict[s
         names: of images, as a source states them.
         path: the source.
         images: the folder of the images, None: the usual ones.
+        root: the folder that was asked for, if the annotations were found below it.
     """
     strange = any(leads_elsewhere(name) for name in names)
-    folders = [images] if images is not None else image_folders(path)
+    folders = [images] if images is not None else image_folders(path, root)
     step = max(1, len(names) // _PROBED)
     if not strange and (not names or _fits(folders, names[::step])):
         return {}
@@ -60,7 +66,8 @@ def meant_files(names: Sequence[str], path: Path, images: Path | None) -> dict[s
         if is_folder(folder):
             # The folder above the annotations may be a home folder: only right in it.
             own_folder = path.absolute().parent
-            below = images is not None or folder not in (own_folder, own_folder.parent)
+            asked = images is not None or (root is not None and folder == root.absolute())
+            below = asked or folder not in (own_folder, own_folder.parent)
             found = _meant(names, folder, files_below(folder, LOWER_SUFFIXES, below=below))
             if found:
                 return found

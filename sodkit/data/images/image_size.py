@@ -93,7 +93,9 @@ def read_header(path: Path) -> Header | None:
             header = _parse(start, file)
             count = os.fstat(file.fileno()).st_size
     except FileNotFoundError as error:
-        raise ImageError("no such image", where=path) from error
+        raise ImageError(
+            "no such image", where=path, hint="--images DIR says where file names start"
+        ) from error
     except (OSError, ValueError, OverflowError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ImageError(f"image cannot be read: {reason}", where=path) from error

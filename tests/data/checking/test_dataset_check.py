@@ -237,6 +237,7 @@ def test_faults_of_one_cause_are_one_finding(tmp_path: Path, coco: dict[str, Any
         "gone005.jpg, ...)"
     )
     assert missing.where.endswith("gone000.jpg")
+    assert missing.hint == "--images DIR says where file names start"
     assert missing.as_dict()["others"][-1].endswith("gone199.jpg")
 
 

@@ -8,7 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sodkit.data.formats import find_subsets, is_annotations, read_annotations, recognise
+from sodkit.data.formats import (
+    find_images,
+    find_subsets,
+    is_annotations,
+    read_annotations,
+    recognise,
+)
 from sodkit.data.images.decoding import write_image
 from sodkit.errors import DataError
 
@@ -39,3 +45,52 @@ def test_annotations_beside_predictions_are_read_alone(photos: Path) -> None:
     own = read_annotations(photos)
     assert [image.file_name for image in own.images] == ["a.png"]
     assert len(own) == 1
+
+
+def coco_below(root: Path, *images: str) -> Path:
+    """Write a COCO file two folders below a root, and its images."""
+    path = root / "annotations_of_2020" / "all.json"
+    path.parent.mkdir(parents=True)
+    records = [{"id": 1, "file_name": "shots/a.png", "width": 100, "height": 80}]
+    path.write_text(json.dumps({
+        "images": records,
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 8, 9]}],
+        "categories": [{"id": 1, "name": "person"}],
+    }))  # fmt: skip
+    for name in images:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        write_image(root / name, np.zeros((80, 100, 3), np.uint8))
+    return path
+
+
+@pytest.mark.parametrize("form", [None, "coco"])
+def test_the_only_coco_file_below_a_root_is_read(tmp_path: Path, form: str | None) -> None:
+    path = coco_below(tmp_path, "shots/a.png")
+    (tmp_path / "notes").mkdir()
+    assert recognise(tmp_path) == "coco"
+    own = read_annotations(tmp_path, format=form)
+    assert len(own) == 1
+    assert find_images(tmp_path, own) / own.images[0].file_name == tmp_path / "shots/a.png"
+    path.with_name("more.json").write_bytes(path.read_bytes())
+    with pytest.raises(DataError, match=r"2 COCO files: annotations_of_2020/all\.json, ") as caught:
+        read_annotations(tmp_path, format=form)
+    assert str(path) in (caught.value.hint or "")
+
+
+def test_images_are_looked_for_below_the_root_that_was_asked_for(tmp_path: Path) -> None:
+    path = coco_below(tmp_path / "set", "train/shots/a.png")
+    own = read_annotations(tmp_path / "set")
+    found = find_images(tmp_path / "set", own) / own.images[0].file_name
+    assert found == tmp_path / "set/train/shots/a.png"
+    # of the file alone it is not known where the data set ends
+    assert read_annotations(path).images[0].file_name == "shots/a.png"
+
+
+def test_a_name_that_two_images_below_the_root_have_is_left(tmp_path: Path) -> None:
+    coco_below(tmp_path, "train/shots/a.png", "eroded/shots/a.png")
+    assert read_annotations(tmp_path).images[0].file_name == "shots/a.png"
+
+
+def test_a_folder_without_coco_is_refused_as_coco(photos: Path) -> None:
+    with pytest.raises(DataError, match="holds no COCO JSON"):
+        read_annotations(photos, format="coco")
