@@ -197,7 +197,8 @@ def start_lines(report: StartReport) -> list[str]:
     from sodkit.engine.device import describe
     from sodkit.settings.outside import Outside
 
-    recipe, device = report.recipe, describe(report.device)
+    recipe = report.recipe
+    device = describe(report.device, recipe.schedule.precision)
     if report.device.type == "cpu" and not isinstance(recipe.model, Outside):
         backbone = recipe.model.backbone.name
         if int(backbone.removeprefix("resnet")) >= GPU_LAYERS:

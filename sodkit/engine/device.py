@@ -76,13 +76,18 @@ def devices() -> list[str]:
     return ["cpu", *(f"{kind.type}:{k}" for k in range(torch.accelerator.device_count()))]
 
 
-def describe(device: torch.device) -> str:
-    """Return a device's name for people: with the GPU's, or the CPU's threads."""
+def describe(device: torch.device, precision: str = "float32") -> str:
+    """Return a device's name for people: with the GPU's, or the CPU's threads.
+
+    Where it cannot compute in ``precision``, that is said, too.
+    """
+    name = str(device)
     if device.type == "cuda":
-        return f"{device} ({torch.cuda.get_device_name(device)})"
-    if device.type == "cpu":
-        return f"{device} ({torch.get_num_threads()} threads)"
-    return str(device)
+        name = f"{device} ({torch.cuda.get_device_name(device)})"
+    elif device.type == "cpu":
+        name = f"{device} ({torch.get_num_threads()} threads)"
+    instead = computed_in(device, precision)
+    return name if instead == precision else f"{name}; {instead}, as it has no fast {precision}"
 
 
 def peak_memory(device: torch.device) -> int | None:
@@ -109,9 +114,29 @@ def _why_no_cuda(wanted: str) -> str:
     return " (PyTorch finds no GPU: does nvidia-smi list one?)"
 
 
+def computed_in(device: torch.device, precision: str) -> str:
+    """Return the number type that a device computes in where a recipe says ``precision``.
+
+    float16 is CUDA's only. Without AVX-512 PyTorch has no fast convolution in bfloat16 for the CPU
+    and takes one that is many times slower than float32, so there it is float32.
+    """
+    if precision == "float16" and device.type != "cuda":
+        return "float32"
+    if precision == "bfloat16" and device.type == "cpu" and not _cpu_has_bfloat16():
+        return "float32"
+    return precision
+
+
+def _cpu_has_bfloat16() -> bool:
+    """Return what PyTorch's convolution asks before it takes its fast path."""
+    asks = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return asks is not None and bool(asks())
+
+
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
-    """Return the autocast context for ``precision``; float16 is CUDA's only (float32 elsewhere)."""
-    if precision == "float32" or (precision == "float16" and device.type != "cuda"):
+    """Return the context that makes networks compute as ``computed_in`` says."""
+    precision = computed_in(device, precision)
+    if precision == "float32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=PRECISIONS[precision])
 

@@ -74,7 +74,9 @@ class Schedule(Settings):
     warmup_factor: Share = 0.001
     clip: Positive | None = Field(None, description="L2 limit of the gradient")
     precision: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32", description="autocast type; float16 with dynamic loss scale (release)"
+        "float32",
+        description="autocast type; float16 with dynamic loss scale (release); float32 instead "
+        "where the device has no fast one",
     )
     ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description="decay of an average of the weights, validated and kept instead of them"

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sodkit.engine import device
-from sodkit.engine.device import describe, devices, pick_device
+from sodkit.engine.device import autocast, computed_in, describe, devices, pick_device
 from sodkit.errors import UsageError
 
 
@@ -45,6 +45,32 @@ def test_what_is_not_here(name: str) -> None:
 def test_the_cpu() -> None:
     assert pick_device("auto") == pick_device("cpu") == torch.device("cpu")
     assert describe(torch.device("cpu")) == f"cpu ({torch.get_num_threads()} threads)"
+
+
+@pytest.mark.parametrize(
+    ("kind", "precision", "fast", "computed"),
+    [("cpu", "float32", False, "float32"), ("cpu", "bfloat16", True, "bfloat16"),
+     ("cpu", "bfloat16", False, "float32"), ("cpu", "float16", True, "float32"),
+     ("cuda", "bfloat16", False, "bfloat16"), ("cuda", "float16", False, "float16")],
+)  # fmt: skip
+def test_what_is_computed_in(
+    monkeypatch: pytest.MonkeyPatch, kind: str, precision: str, fast: bool, computed: str
+) -> None:
+    monkeypatch.setattr(
+        torch.ops, "mkldnn", SimpleNamespace(_is_mkldnn_bf16_supported=lambda: fast)
+    )
+    where = torch.device(kind)
+    assert computed_in(where, precision) == computed
+    if kind == "cpu":
+        note = f"; {computed}, as it has no fast {precision}"
+        assert describe(where, precision).endswith(note) == (computed != precision)
+        with autocast(where, precision):
+            assert torch.is_autocast_enabled("cpu") == (computed != "float32")
+
+
+def test_a_pytorch_without_that_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace())
+    assert computed_in(torch.device("cpu"), "bfloat16") == "float32"
 
 
 @pytest.mark.usefixtures("two_gpus")
