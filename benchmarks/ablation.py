@@ -14,32 +14,16 @@ a row a run, then mean and spread (the standard deviation over the seeds) of eve
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import json
-import statistics
-import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
+import short_runs
 import torch
 
 from sodkit.config import load_recipe
-from sodkit.data.formats import read_annotations
-from sodkit.engine.checkpoint import Checkpoint, load_checkpoint
-from sodkit.engine.paths import DataPaths
-from sodkit.engine.predict import predict_images
-from sodkit.engine.predict_options import PredictOptions
-from sodkit.engine.training_run import STATE, RunPlan, execute
-from sodkit.evaluation.evaluate import evaluate
-from sodkit.evaluation.proposal_recall import evaluate_proposals
-from sodkit.evaluation.protocol import AreaRange, protocol_for
-from sodkit.files import write_text
-from sodkit.settings import Keep, Recipe
-from sodkit.synthetic import make_dataset
-from sodkit.tiling.settings import SplitSettings
-from sodkit.tiling.split_dataset import split_dataset
+from sodkit.engine.checkpoint import load_checkpoint
+from sodkit.evaluation.protocol import AreaRange
+from sodkit.settings import Recipe
 
 VARIANTS = {
     "baseline": ("model.kind=faster-rcnn", "model.imitation=null"),
@@ -47,8 +31,6 @@ VARIANTS = {
     "fi": ("model.kind=faster-rcnn", "model.imitation={}"),
     "cfinet": (),
 }
-PROPOSAL_NMS = 0.7
-"""Proposals are compared after this; by their recipes CRPN's pass .5, the RPN's .7."""
 
 SIZES = ("eS", "rS", "gS", "N")
 HALVES = (AreaRange("below8", 0.0, 8.0**2), AreaRange("8to12", 8.0**2, 12.0**2))
@@ -77,13 +59,16 @@ def main() -> None:
     """Train and measure what is missing, then write the table."""
     options = _options()
     torch.set_num_threads(options.threads)
-    data = _make_data(options)
-    rows = []
+    counts = {"train": options.images, "test": options.test_images}
+    scenes = short_runs.make_scenes(
+        options.out, _recipe(options, "cfinet", 0), counts, options.width
+    )
+    rows: list[short_runs.Row] = []
     for seed in options.seeds:
         for variant in options.variants:
-            row = _run(options, data, variant, seed)
+            row = _run(options, scenes, variant, seed)
             rows.append({"variant": variant, "seed": str(seed), **row})
-            _write_table(options.out / "ablation.csv", rows)
+            short_runs.write_table(options.out / "ablation.csv", rows, "variant", METRICS)
             print(variant, seed, {k: v for k, v in row.items() if k in {"AP", "AP50", "AR@300"}})
 
 
@@ -115,106 +100,26 @@ def _recipe(options: argparse.Namespace, variant: str, seed: int) -> Recipe:
     return load_recipe(options.recipe, [*VARIANTS[variant], *budget, *options.overrides])
 
 
-def _make_data(options: argparse.Namespace) -> Path:
-    """Make scenes and patches, unless an earlier call did."""
-    data, recipe = options.out / "data", _recipe(options, "cfinet", 0)
-    for subset, count in (("train", options.images), ("test", options.test_images)):
-        if not (data / f"{subset}.json").is_file():
-            size = {"width": options.width, "height": options.width * 3 // 4}
-            make_dataset(data, images=count, seed=0, boxes=recipe.boxes, subset=subset, **size)
-        settings = SplitSettings(size=recipe.input.patch, stride=recipe.input.stride)
-        scenes = read_annotations(data / f"{subset}.json")
-        split_dataset(scenes, data, options.out / "patches" / subset, settings)
-    return data
-
-
 def _run(
-    options: argparse.Namespace, data: Path, variant: str, seed: int
+    options: argparse.Namespace, scenes: short_runs.Scenes, variant: str, seed: int
 ) -> dict[str, float | None]:
     """Return the metrics of a run; train and measure it first if that is not done."""
     out = options.out / "runs" / f"{variant}-{seed}"
-    done, recipe = out / "ablation.json", _recipe(options, variant, seed)
-    if not done.is_file():
+    recipe = _recipe(options, variant, seed)
+
+    def make() -> short_runs.Metrics:
         start = time.perf_counter()
-        _train(options, recipe, out)
-        metrics = _measure(options, out / "checkpoints" / "last.safetensors", data)
-        metrics["seconds"] = time.perf_counter() - start
-        content = {"recipe": recipe.model_dump(mode="json"), "metrics": metrics}
-        write_text(done, json.dumps(content, indent=2) + "\n")
-    content = json.loads(done.read_text("utf-8"))
-    if content["recipe"] != recipe.model_dump(mode="json"):
-        sys.exit(f"{out} was run with other settings: give another --out")
-    metrics = content["metrics"]
+        checkpoint = short_runs.train(
+            recipe, scenes.patches("train"), out, workers=options.workers, threads=options.threads
+        )
+        metrics = dict(
+            short_runs.scene_metrics(load_checkpoint(checkpoint, short_runs.CPU), scenes)
+        )
+        metrics |= short_runs.proposal_metrics(checkpoint, scenes.patches("test"), HALVES)
+        return metrics | {"seconds": time.perf_counter() - start}
+
+    metrics = short_runs.result(out / "ablation.json", recipe, scenes, make)
     return {name: metrics[name] for name in METRICS}
-
-
-def _train(options: argparse.Namespace, recipe: Recipe, out: Path) -> None:
-    """Train, from where an earlier call was stopped."""
-    patches = options.out / "patches" / "train"
-    log = out / "metrics.csv"
-    resume = (out / STATE).is_file()
-    finished = resume and len(log.read_text("utf-8").splitlines()) > recipe.schedule.epochs
-    if not finished:
-        paths = DataPaths(str(patches))
-        plan = RunPlan(recipe, paths, out, resume=resume)
-        execute(plan, workers=options.workers, threads=options.threads)
-
-
-def _measure(options: argparse.Namespace, checkpoint: Path, data: Path) -> dict[str, float | None]:
-    """Return AP on the held-out scenes, and what 300 proposals do on their patches."""
-    device = torch.device("cpu")
-    loaded = load_checkpoint(checkpoint, device)
-    scenes = read_annotations(data / "test.json")
-    found = predict_images(loaded.detector, loaded.recipe, scenes.images, data, device=device)
-    metrics = evaluate(scenes, found, protocol_for(scenes.kind)).metrics
-    return dict(metrics) | proposal_metrics(loaded, options.out / "patches" / "test")
-
-
-def proposal_metrics(loaded: Checkpoint, folder: Path) -> dict[str, float | None]:
-    """Return what 300 proposals do on the patches of a folder, by the same NMS for all variants."""
-    rpn = getattr(loaded.detector, "crpn", None) or loaded.detector.rpn
-    rpn.config = rpn.config.model_copy(update={"nms_test": PROPOSAL_NMS})
-    options = replace(PredictOptions.of(loaded.recipe), proposals=300, keep=Keep(score=0.0))
-    patches = read_annotations(folder)
-    proposals = predict_images(
-        loaded.detector, loaded.recipe, patches.images, folder,
-        device=torch.device("cpu"), options=options,
-    )  # fmt: skip
-    protocol = protocol_for(patches.kind)
-    protocol = replace(protocol, areas=(*protocol.areas, *HALVES))
-    # CRPN and RPN propose upright boxes: of oriented objects what encloses them is to be found
-    patches, proposals = replace(patches, obb=None), replace(proposals, obb=None)
-    return dict(evaluate_proposals(patches, proposals, protocol, (300,)).metrics)
-
-
-def _write_table(path: Path, rows: list[dict[str, float | str | None]]) -> None:
-    """Write the runs, and mean and spread of every variant."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["variant", "seed", *METRICS])
-    table = [*rows, *_summary(rows, "mean"), *_summary(rows, "spread")]
-    for row in table:
-        values = (row[name] for name in METRICS)
-        cells = [f"{v:.4f}" if isinstance(v, float) else "" for v in values]
-        writer.writerow([row["variant"], row["seed"], *cells])
-    write_text(path, stream.getvalue())
-
-
-def _summary(
-    rows: list[dict[str, float | str | None]], kind: str
-) -> list[dict[str, float | str | None]]:
-    """Return a row a variant: the mean, or the standard deviation where there are two seeds."""
-    summary = []
-    for variant in dict.fromkeys(row["variant"] for row in rows):
-        out: dict[str, float | str | None] = {"variant": variant, "seed": kind}
-        for name in METRICS:
-            own = [row[name] for row in rows if row["variant"] == variant]
-            values = [float(v) for v in own if v is not None]
-            mean = statistics.fmean(values) if values else None
-            spread = statistics.stdev(values) if len(values) > 1 else None
-            out[name] = mean if kind == "mean" else spread
-        summary.append(out)
-    return summary
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ def run(monkeypatch: pytest.MonkeyPatch, out: Path, *more: str) -> None:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
     spec.loader.exec_module(module)
     arguments = ["--smoke", "--threads", "1", "--out", str(out), "--variants", "baseline", "cfinet"]
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments, *more])

@@ -1,0 +1,95 @@
+"""benchmarks/systems.py: no recipe is forgotten, and a system runs and goes on."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sodkit.config import builtin_names, load_recipe
+
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "systems.py"
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Any:
+    spec = importlib.util.spec_from_file_location("systems", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(script: Any, monkeypatch: pytest.MonkeyPatch, out: Path, *more: str) -> None:
+    arguments = ["--smoke", "--out", str(out), "--systems", "faster-rcnn-r50-soda-d"]
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments, *more])
+    script.main()
+
+
+def test_every_built_in_recipe_is_a_system_or_said_to_be_none(script: Any) -> None:
+    both = script.systems("horizontal") + script.systems("oriented")
+    assert sorted([*both, *script.NOT_SYSTEMS]) == builtin_names()
+    assert "cfinet-r50-soda-d" in script.systems("horizontal")
+    assert "cfinet-r50-soda-a" in script.systems("oriented")
+
+
+@pytest.mark.parametrize("name", builtin_names())
+def test_what_is_changed_is_the_same_for_all(script: Any, name: str) -> None:
+    own, demo = load_recipe(name), load_recipe("cfinet-r18-demo")
+    recipe = load_recipe(name, script.same_for_all(own))
+    assert recipe.input == demo.input
+    assert recipe.schedule == demo.schedule.model_copy(update={"precision": "float32"})
+    assert recipe.model.backbone == demo.model.backbone
+    assert (recipe.keep, recipe.merge, recipe.name) == (own.keep, own.merge, own.name)
+    other = differing(own.model.model_dump(), recipe.model.model_dump())
+    assert any(key.split(".")[-1] in script.WIDTHS for key in other)
+    assert all(
+        key.split(".")[0] == "backbone" or key.split(".")[-1] in script.WIDTHS for key in other
+    )
+
+
+def differing(a: Any, b: Any, path: str = "") -> set[str]:
+    """Return the keys, joined by dots, of values that differ."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        assert a.keys() == b.keys()
+        return {k for key in a for k in differing(a[key], b[key], f"{path}{key}.")}
+    return set() if a == b else {path.rstrip(".")}
+
+
+def test_smoke_and_resume(script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(script, monkeypatch, tmp_path)
+    rows = list(csv.DictReader((tmp_path / "systems.csv").read_text("utf-8").splitlines()))
+    assert [(r["system"], r["seed"]) for r in rows] == [
+        ("faster-rcnn-r50-soda-d", seed) for seed in ("0", "mean", "spread")
+    ]
+    one = rows[0]
+    assert 0 <= float(one["AR@300"]) <= 1
+    assert 1e6 < float(one["parameters"]) < 1e8
+    assert min(float(one[name]) for name in ("step_s", "patch_s", "steps")) > 0
+    # measured, not trained: a run that was stopped after training
+    folder = tmp_path / "runs" / "faster-rcnn-r50-soda-d-0"
+    weights = folder / "checkpoints" / "last.safetensors"
+    written = weights.stat().st_mtime_ns
+    (folder / "systems.json").unlink()
+    run(script, monkeypatch, tmp_path, "--csv", str(tmp_path / "again.csv"))
+    again = list(csv.DictReader((tmp_path / "again.csv").read_text("utf-8").splitlines()))
+    assert weights.stat().st_mtime_ns == written
+    same = [name for name in one if not name.endswith("_s")]
+    assert [again[0][name] for name in same] == [one[name] for name in same]
+    with pytest.raises(SystemExit, match="other settings"):
+        run(script, monkeypatch, tmp_path, "--set", "schedule.lr=0.1")
+
+
+def test_a_name_that_is_no_system_is_refused(
+    script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for more in (("--systems", "cfinet-r18-demo"), ("--boxes", "oriented")):
+        with pytest.raises(SystemExit):
+            run(script, monkeypatch, tmp_path, *more)
+        assert "is no system for" in capsys.readouterr().err
