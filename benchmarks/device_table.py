@@ -103,7 +103,7 @@ def _train(
 
 
 def _endless(data: TrainingSet, settings: Input, options: argparse.Namespace) -> Iterator[Batch]:
-    batches = Batches(data, settings, batch=options.batch, seed=0, workers=options.workers)
+    batches = Batches(data, batch=options.batch, seed=0, workers=options.workers)
     epoch = 0
     while True:
         yield from batches.epoch(epoch)

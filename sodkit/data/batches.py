@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from sodkit.data.step import WHOLE, Step
+
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,9 +52,21 @@ class Target:
             obb=None if self.obb is None else change(self.obb),
         )
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel to another process by value: torch would send a file for each of the tensors."""
+        tensors = (self.boxes, self.labels, self.ignore_boxes, self.obb)
+        return _from_arrays, tuple(None if one is None else one.cpu().numpy() for one in tensors)
+
     def to(self, device: torch.device) -> Self:
         """Move to ``device``."""
         return self.each(lambda tensor: tensor.to(device, non_blocking=True))
+
+
+def _from_arrays(boxes: Array, labels: Array, ignore_boxes: Array, obb: Array | None) -> Target:
+    turned = None if obb is None else torch.from_numpy(obb)
+    return Target(
+        torch.from_numpy(boxes), torch.from_numpy(labels), torch.from_numpy(ignore_boxes), turned
+    )
 
 
 def _unseen(match: Tensor) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from sodkit.data.batches import Batch
 from sodkit.data.samples.normalise import normalised
-from sodkit.data.samples.patch_dataset import TrainingSet, collate
+from sodkit.data.samples.patch_dataset import TrainingSet
 from sodkit.engine.build import new_detector
 from sodkit.engine.freezing import freeze, set_training
 from sodkit.engine.optimizer import make_optimizer, make_scaler
@@ -80,8 +80,11 @@ def largest_images(dataset: TrainingSet, recipe: Recipe, count: int) -> Batch:
     settings = recipe.input.model_copy(update={"scale_range": (high, high)})
     pixels = np.array([image.width * image.height for image in dataset.images])
     place = int(np.lexsort((dataset.object_counts, pixels))[-1])
-    sample = dataset.with_settings(settings)[0, place]
-    return collate([sample] * count, settings=settings)
+    one = dataset.with_settings(settings).batch([(0, place)])
+    return Batch(
+        torch.cat([one.images] * count), one.sizes * count, one.scales * count,
+        one.targets * count, one.image_ids * count,
+    )  # fmt: skip
 
 
 def _peak(

@@ -178,7 +178,7 @@ def _batches(dataset: TrainingSet, recipe: Recipe, workers: int, world: World) -
     """Return this process's share of the batches."""
     schedule = recipe.schedule
     return Batches(
-        dataset, recipe.input, batch=schedule.batch, seed=recipe.seed, workers=workers,
+        dataset, batch=schedule.batch, seed=recipe.seed, workers=workers,
         repeats=dataset.repeats(schedule), rank=world.rank, parts=world.size,
     )  # fmt: skip
 

@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def batch(recipe: Recipe, data: Data) -> Batch:
     dataset = TrainingSet(*data, recipe.input, seed=0)
-    batches = Batches(dataset, recipe.input, batch=3, seed=0, workers=0)
+    batches = Batches(dataset, batch=3, seed=0, workers=0)
     return next(batches.epoch(0))
 
 

@@ -259,7 +259,7 @@ def test_losses_are_the_same_at_any_number_of_workers(kind, data):
     def losses(workers: int) -> list[list[float]]:
         detector.load_state_dict(before)
         samples = TrainingSet(annotations, folder, recipe.input, seed=0)
-        loader = Batches(samples, recipe.input, batch=3, seed=0, workers=workers)
+        loader = Batches(samples, batch=3, seed=0, workers=workers)
         batches = (normalised(b, recipe.input) for b in loader.epoch(0))
         return [[v.item() for v in detector(b, shuffle()).values()] for b in batches]
 

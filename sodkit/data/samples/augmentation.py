@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from sodkit.arrays import FloatArray
@@ -16,38 +15,29 @@ from sodkit.settings import Input
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Placed:
-    """An image (H, W, 3) with all its boxes: (N, 4) xyxy and, if oriented, (N, 5)."""
+    """All boxes of an image of ``size`` (height, width): (N, 4) xyxy and, if oriented, (N, 5)."""
 
-    image: RgbImage
+    size: tuple[int, int]
     xyxy: FloatArray
     obb: FloatArray | None
 
     def flipped_across(self) -> Placed:
         """Mirror left to right."""
-        width = self.image.shape[1]
+        width = self.size[1]
         obb = None if self.obb is None else rotated.flip_horizontal(self.obb, width)
-        return Placed(
-            transforms.mirrored(self.image, across=True),
-            transforms.flip_horizontal(self.xyxy, width),
-            obb,
-        )
+        return Placed(self.size, transforms.flip_horizontal(self.xyxy, width), obb)
 
     def flipped_down(self) -> Placed:
         """Mirror top to bottom."""
-        height = self.image.shape[0]
+        height = self.size[0]
         obb = None if self.obb is None else rotated.flip_vertical(self.obb, height)
-        return Placed(
-            transforms.mirrored(self.image, across=False),
-            transforms.flip_vertical(self.xyxy, height),
-            obb,
-        )
+        return Placed(self.size, transforms.flip_vertical(self.xyxy, height), obb)
 
     def turned(self) -> Placed:
         """Turn clockwise by 90 degrees."""
-        height = self.image.shape[0]
+        height, width = self.size
         obb = None if self.obb is None else rotated.quarter_turn(self.obb, height)
-        image = np.asarray(cv2.rotate(self.image, cv2.ROTATE_90_CLOCKWISE), np.uint8)
-        return Placed(image, transforms.quarter_turn(self.xyxy, height), obb)
+        return Placed((width, height), transforms.quarter_turn(self.xyxy, height), obb)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +69,7 @@ class Augmentation:
         )
 
     def moved(self, placed: Placed) -> Placed:
-        """Return an image with its boxes, flipped and turned."""
+        """Return the boxes of an image, flipped and turned."""
         if self.across:
             placed = placed.flipped_across()
         if self.down:
@@ -87,3 +77,19 @@ class Augmentation:
         for _ in range(self.turns):
             placed = placed.turned()
         return placed
+
+    def render(self, image: RgbImage, into: RgbImage) -> None:
+        """Resize, flip and turn (H, W, 3) to memory (h, w, 3) of the size that comes out.
+
+        Where nothing is turned the pixels are touched twice at most, and copied nowhere else.
+        """
+        if self.turns == 0:
+            transforms.resize_into(image, into)
+            transforms.mirror(into, across=self.across, down=self.down)
+            return
+        height, width = into.shape[:2]
+        upright = (height, width, 3) if self.turns == 2 else (width, height, 3)
+        before = np.empty(upright, np.uint8)
+        transforms.resize_into(image, before)
+        transforms.mirror(before, across=self.across, down=self.down)
+        transforms.turn_into(before, self.turns, into)

@@ -19,15 +19,16 @@ from typing import TypeVar
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
 from torch.multiprocessing import get_sharing_strategy
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from sodkit.arrays import FloatArray
 from sodkit.data.batches import Batch
-from sodkit.data.samples.patch_dataset import Key, Sample, TrainingSet, collate
+from sodkit.data.samples.batch_memory import PIECES, Delivery, Pieces, Returns
+from sodkit.data.samples.patch_dataset import Key, TrainingSet
 from sodkit.data.samples.repeats import draw_copies, epoch_length
 from sodkit.errors import SodkitError, UsageError
-from sodkit.settings import Input
 from sodkit.shares import share
 
 SOCKET_NAME = 107
@@ -119,7 +120,6 @@ class Batches:
 
     Args:
         dataset: the samples.
-        settings: how they are normalised and padded.
         batch: samples a batch; the last one of an epoch may be smaller.
         seed: of the order.
         repeats: how often an epoch takes each image on average; None: once.
@@ -133,7 +133,6 @@ class Batches:
     def __init__(
         self,
         dataset: TrainingSet,
-        settings: Input,
         *,
         batch: int,
         seed: int,
@@ -147,10 +146,14 @@ class Batches:
         self._sampler = EpochBatches(
             len(dataset), batch, seed=seed, repeats=repeats, rank=rank, parts=parts
         )
+        marks = torch.zeros(max(workers, 1), PIECES, dtype=torch.uint8)
+        if workers > 0:
+            marks.share_memory_()  # type: ignore[no-untyped-call]
+        self._returns = Returns(marks)
         self._loader = DataLoader(
-            _Carrying(dataset),
-            batch_sampler=self._sampler,
-            collate_fn=partial(_collate_or_carry, settings=settings),
+            _Carrying(dataset, marks),
+            batch_size=None,  # the sampler's keys are those of a whole batch
+            sampler=self._sampler,
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
@@ -177,7 +180,7 @@ class Batches:
         while (item := self._received(lambda: next(iterator, None))) is not None:
             if isinstance(item, SodkitError):
                 raise item
-            yield item
+            yield self._returns.batch(item)
 
     def _received(self, receive: Callable[[], T]) -> T:
         """Return what ``receive`` gets from the workers.
@@ -200,46 +203,54 @@ class Batches:
         return bool(wait([worker.sentinel for worker in workers], GRACE)) if workers else False
 
 
-class _Carrying(Dataset[Sample | SodkitError]):
-    """Returns errors of ours instead of raising them: torch's workers would garble them."""
+class _Carrying(Dataset[Delivery | SodkitError]):
+    """Batches by the keys of their samples; errors of ours are returned, torch would garble them.
 
-    def __init__(self, dataset: TrainingSet) -> None:
-        self._dataset = dataset
+    A worker writes them to shared memory from the start. Left to torch, a failure to get any would
+    be waited for without end.
 
-    def __len__(self) -> int:
-        return len(self._dataset)
+    Args:
+        dataset: the samples.
+        marks: (workers or 1, pieces) of ``Pieces``.
+    """
 
-    def __getitem__(self, key: Key) -> Sample | SodkitError:
+    def __init__(self, dataset: TrainingSet, marks: Tensor) -> None:
+        self._dataset, self._marks = dataset, marks
+        self._pieces: Pieces | None = None  # each process has its own
+
+    def __getitem__(self, keys: Sequence[Key]) -> Delivery | SodkitError:
+        info = get_worker_info()
+        worker = 0 if info is None else info.id
+        if self._pieces is None:
+            new = _new_memory if info is None else _new_shared_memory
+            self._pieces = Pieces(self._marks[worker], new)
+        number = self._pieces.free()
         try:
-            return self._dataset[key]
+            batch = self._dataset.batch(keys, partial(self._pieces.memory, number))
         except SodkitError as error:
             return error
+        self._pieces.use(number)
+        return Delivery(batch, worker, number, batch.images)
 
 
-def _collate_or_carry(
-    items: Sequence[Sample | SodkitError], *, settings: Input
-) -> Batch | SodkitError:
-    """Collate samples, or pass the first error on."""
-    samples = []
-    for item in items:
-        if isinstance(item, SodkitError):
-            return item
-        samples.append(item)
-    batch = collate(samples, settings=settings)
-    return batch if get_worker_info() is None else _share(batch)
+def _new_memory(count: int) -> Tensor:
+    return torch.empty(count, dtype=torch.uint8)
 
 
-def _share(batch: Batch) -> Batch | SodkitError:
-    """Move a batch to shared memory; left to torch, a failure would be waited for without end."""
+def _new_shared_memory(count: int) -> Tensor:
+    """Return ``count`` bytes of shared memory, not yet written; ``share_memory_`` would copy.
+
+    Raises:
+        SodkitError: there is too little of it.
+    """
     try:
-        for tensor in batch.tensors():
-            tensor.share_memory_()  # type: ignore[no-untyped-call]
+        storage = torch.UntypedStorage._new_shared(count)  # type: ignore[no-untyped-call]
     except RuntimeError as error:
-        return SodkitError(
-            f"no shared memory for a batch of {len(batch.images)} images: {error}",
+        raise SodkitError(
+            f"no shared memory for a batch: {error}",
             hint="give --workers 0, or more shared memory (docker run --shm-size=2g)",
-        )
-    return batch
+        ) from error
+    return torch.empty(0, dtype=torch.uint8).set_(storage)
 
 
 def _check_socket_name() -> None:

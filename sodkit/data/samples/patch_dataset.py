@@ -6,13 +6,14 @@ samples at any number of workers, and after resuming.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from sodkit.arrays import BoolArray, FloatArray, IntArray
@@ -30,6 +31,15 @@ from sodkit.settings import Input, Schedule
 
 Key = tuple[int, int] | tuple[int, int, int]
 """(epoch, index into the data set's images); of an image's second copy in the epoch also 1, ..."""
+
+
+Memory = Callable[[tuple[int, ...]], Tensor]
+"""Makes a contiguous uint8 tensor of a size, not yet written."""
+
+
+def new_memory(size: tuple[int, ...]) -> Tensor:
+    """Return a uint8 tensor of ``size``, not yet written."""
+    return torch.empty(size, dtype=torch.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,65 +135,109 @@ class TrainingSet(Dataset[Sample]):
         Raises:
             DataError: it cannot be read as annotated.
         """
+        plan = self._plan(key)
+        return self._sample(plan, np.empty((*plan.placed.size, 3), np.uint8), None)
+
+    def batch(self, keys: Sequence[Key], memory: Memory = new_memory) -> Batch:
+        """Read, resize, flip and turn images, each to its place in the memory of a batch.
+
+        What is drawn and the annotations say how large each image will be before it is read.
+
+        Args:
+            keys: of the samples.
+            memory: makes the batch's memory.
+
+        Raises:
+            DataError: an image that cannot be read as annotated.
+        """
+        plans = [self._plan(key) for key in keys]
+        pixels = canvas([plan.placed.size for plan in plans], self._settings, memory)
+        samples = []
+        decoded: RgbImage | None = None
+        for plan, place in zip(plans, pixels.numpy(), strict=True):
+            height, width = plan.placed.size
+            size = (plan.record.height, plan.record.width, 3)
+            if decoded is None or decoded.shape != size:
+                decoded = np.empty(size, np.uint8)
+            samples.append(self._sample(plan, place[:height, :width], decoded))
+        return Batch(
+            pixels.permute(0, 3, 1, 2),
+            sizes=tuple(plan.placed.size for plan in plans),
+            scales=tuple(sample.scale for sample in samples),
+            targets=tuple(_target(sample) for sample in samples),
+            image_ids=tuple(sample.image_id for sample in samples),
+        )
+
+    def _plan(self, key: Key) -> _Plan:
+        """Return what is known of a sample before its image is read."""
         index = self._kept[key[1]]
         record, rows = self._annotations.images[index], self._rows[index]
+        drawn = Augmentation.draw(self._settings, np.random.default_rng((self._seed, *key)))
+        size, scale = transforms.resized(
+            (record.height, record.width), self._settings.scale * drawn.factor
+        )
+        xyxy = transforms.scale_boxes(self._annotations.xyxy[rows], scale)
+        obb = self._annotations.obb
+        placed = Placed(size, xyxy, None if obb is None else rotated.scale(obb[rows], scale))
+        scale = scale if drawn.turns % 2 == 0 else (scale[1], scale[0])
+        return _Plan(record, rows, drawn, drawn.moved(placed), scale)
+
+    def _sample(self, plan: _Plan, into: RgbImage, decoded: RgbImage | None) -> Sample:
+        """Read an image into its place, and divide its annotations into learnt and ignored ones.
+
+        Args:
+            plan: of the sample.
+            into: (H, W, 3) of the size that comes out.
+            decoded: memory to decode into, see ``read_image``.
+        """
+        record, learn = plan.record, self._learnable[plan.rows]
         try:
             image = read_image(
                 self._folder / record.file_name, size=(record.width, record.height),
-                bit_depth=self._settings.bit_depth,
+                into=decoded, bit_depth=self._settings.bit_depth,
             )  # fmt: skip
         except ImageError as error:
             raise advised(error) from error
-        drawn = Augmentation.draw(self._settings, np.random.default_rng((self._seed, *key)))
-        image, scale = transforms.resize(image, self._settings.scale * drawn.factor)
-        xyxy = transforms.scale_boxes(self._annotations.xyxy[rows], scale)
-        obb = self._annotations.obb
-        placed = Placed(image, xyxy, None if obb is None else rotated.scale(obb[rows], scale))
-        placed = drawn.moved(placed)
-        scale = scale if drawn.turns % 2 == 0 else (scale[1], scale[0])
-        return self._sample(placed, rows, scale, record.id)
-
-    def _sample(
-        self, placed: Placed, rows: IntArray, scale: transforms.Scale, image_id: int
-    ) -> Sample:
-        """Divide the annotations ``rows`` of an image into what is learnt and what is ignored."""
-        learn = self._learnable[rows]
-        image, xyxy, obb = placed.image, placed.xyxy, placed.obb
-        labels = self._annotations.labels[rows][learn]
+        plan.drawn.render(image, into)
+        xyxy, obb = plan.placed.xyxy, plan.placed.obb
+        labels = self._annotations.labels[plan.rows][learn]
         if obb is None:
-            return Sample(image, xyxy[learn], labels, xyxy[~learn], scale, image_id)
+            return Sample(into, xyxy[learn], labels, xyxy[~learn], plan.scale, record.id)
         # what encloses the box that is learnt: an annotated polygon may be bent
         boxes = rotated.obb_to_xyxy(obb[learn])
-        return Sample(image, boxes, labels, obb[~learn], scale, image_id, obb[learn])
+        return Sample(into, boxes, labels, obb[~learn], plan.scale, record.id, obb[learn])
 
 
-def collate(samples: Sequence[Sample], *, settings: Input) -> Batch:
-    """Join samples, padded to one size."""
-    targets = tuple(
-        Target(
-            boxes=torch.from_numpy(sample.boxes.astype(np.float32)),
-            labels=torch.from_numpy(sample.labels),
-            ignore_boxes=torch.from_numpy(sample.ignore_boxes.astype(np.float32)),
-            obb=None if sample.obb is None else torch.from_numpy(sample.obb.astype(np.float32)),
-        )
-        for sample in samples
-    )
-    return pad_images(
-        [sample.image for sample in samples],
-        [sample.scale for sample in samples],
-        settings,
-        targets=targets,
-        image_ids=tuple(sample.image_id for sample in samples),
+@dataclass(frozen=True, slots=True, eq=False)
+class _Plan:
+    """A sample before its image is read.
+
+    Attributes:
+        record: the image.
+        rows: its annotations.
+        drawn: how it is changed.
+        placed: its size after that, and all of its boxes.
+        scale: resize factors (x, y) of the sides as they are then.
+    """
+
+    record: ImageRecord
+    rows: IntArray
+    drawn: Augmentation
+    placed: Placed
+    scale: transforms.Scale
+
+
+def _target(sample: Sample) -> Target:
+    return Target(
+        boxes=torch.from_numpy(sample.boxes.astype(np.float32)),
+        labels=torch.from_numpy(sample.labels),
+        ignore_boxes=torch.from_numpy(sample.ignore_boxes.astype(np.float32)),
+        obb=None if sample.obb is None else torch.from_numpy(sample.obb.astype(np.float32)),
     )
 
 
 def pad_images(
-    images: Sequence[RgbImage],
-    scales: Sequence[transforms.Scale],
-    settings: Input,
-    *,
-    targets: tuple[Target, ...] = (),
-    image_ids: tuple[int, ...] = (),
+    images: Sequence[RgbImage], scales: Sequence[transforms.Scale], settings: Input
 ) -> Batch:
     """Join resized images to one batch of bytes, padded with 0 right and bottom.
 
@@ -191,19 +245,34 @@ def pad_images(
         images: (H, W, 3) uint8 each, already resized.
         scales: the factors (x, y) they were resized by.
         settings: the multiple to pad to.
-        targets: their ground truth, if any.
-        image_ids: their ids, if known.
     """
     sizes = tuple((image.shape[0], image.shape[1]) for image in images)
+    pixels = canvas(sizes, settings)
+    for place, image, (height, width) in zip(pixels.numpy(), images, sizes, strict=True):
+        place[:height, :width] = image
+    return Batch(pixels.permute(0, 3, 1, 2), sizes, tuple(scales))
+
+
+def canvas(
+    sizes: Sequence[tuple[int, int]], settings: Input, memory: Memory = new_memory
+) -> Tensor:
+    """Return memory for a batch, 0 in the padding, right and bottom; the rest is not yet written.
+
+    The channels are last, as images are decoded.
+
+    Args:
+        sizes: (height, width) of each image.
+        settings: the multiple to pad to.
+        memory: makes it.
+
+    Returns:
+        (B, H, W, 3) uint8.
+    """
     height, width = (
         -(-max(side) // settings.pad_to) * settings.pad_to for side in zip(*sizes, strict=True)
     )
-    pixels = np.empty((len(images), height, width, 3), np.uint8)
-    for row, (image, (bottom, right)) in enumerate(zip(images, sizes, strict=True)):
-        pixels[row, :bottom, :right] = image
-        pixels[row, :bottom, right:] = 0
-        pixels[row, bottom:] = 0
-    # in memory the channels stay last, as they were decoded
-    return Batch(
-        torch.from_numpy(pixels).permute(0, 3, 1, 2), sizes, tuple(scales), targets, image_ids
-    )
+    pixels = memory((len(sizes), height, width, 3))
+    for place, (bottom, right) in zip(pixels, sizes, strict=True):
+        place[:bottom, right:] = 0
+        place[bottom:] = 0
+    return pixels

@@ -15,6 +15,15 @@ from sodkit.data.images.decoding import RgbImage
 Scale = tuple[float, float]
 """Resize factors (x, y): resized = patch * scale. They differ only by rounding to whole pixels."""
 
+_TURNS = {1: cv2.ROTATE_90_CLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_COUNTERCLOCKWISE}
+
+
+def resized(size: tuple[int, int], factor: float) -> tuple[tuple[int, int], Scale]:
+    """Return (height, width) times ``factor``, rounded half up, and the factors (x, y) reached."""
+    height, width = size
+    new_height, new_width = (max(int(side * factor + 0.5), 1) for side in size)
+    return (new_height, new_width), (new_width / width, new_height / height)
+
 
 def resize(image: RgbImage, factor: float) -> tuple[RgbImage, Scale]:
     """Resize (H, W, 3) by ``factor``, sides rounded half up.
@@ -22,12 +31,20 @@ def resize(image: RgbImage, factor: float) -> tuple[RgbImage, Scale]:
     Returns:
         the resized image, and the factors that were reached.
     """
-    height, width = image.shape[:2]
-    new_width, new_height = (max(int(side * factor + 0.5), 1) for side in (width, height))
-    if (new_width, new_height) == (width, height):
-        return image, (1.0, 1.0)
-    resized = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(resized, np.uint8), (new_width / width, new_height / height)
+    size, scale = resized(image.shape[:2], factor)
+    if size == image.shape[:2]:
+        return image, scale
+    into = np.empty((*size, 3), np.uint8)
+    resize_into(image, into)
+    return into, scale
+
+
+def resize_into(image: RgbImage, into: RgbImage) -> None:
+    """Resize (H, W, 3) to memory of its own (h, w, 3), a part of a batch say."""
+    if image.shape == into.shape:
+        into[:] = image
+        return
+    cv2.resize(image, into.shape[1::-1], dst=into, interpolation=cv2.INTER_LINEAR)
 
 
 def pad(image: RgbImage, size: tuple[int, int], fill: tuple[int, int, int]) -> RgbImage:
@@ -40,12 +57,18 @@ def pad(image: RgbImage, size: tuple[int, int], fill: tuple[int, int, int]) -> R
     return np.asarray(padded, np.uint8)
 
 
-def mirrored(image: RgbImage, *, across: bool) -> RgbImage:
-    """Mirror (H, W, 3) left to right, or top to bottom.
+def mirror(image: RgbImage, *, across: bool, down: bool) -> None:
+    """Mirror (H, W, 3) where it is, left to right, top to bottom, or both.
 
-    In new memory: numpy takes many times as long to copy a mirrored view to its place in a batch.
+    In new memory it takes ten times as long, most of it for the system to clear that memory.
     """
-    return np.asarray(cv2.flip(image, 1 if across else 0), np.uint8)
+    if across or down:
+        cv2.flip(image, (-1 if down else 1) if across else 0, dst=image)
+
+
+def turn_into(image: RgbImage, turns: int, into: RgbImage) -> None:
+    """Turn (H, W, 3) clockwise by ``turns`` quarters, 1 to 3, to other memory of its shape."""
+    cv2.rotate(image, _TURNS[turns], dst=into)
 
 
 def scale_boxes(xyxy: FloatArray, scale: Scale) -> FloatArray:

@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sodkit.data.records import Annotations
+from sodkit.data.samples import transforms
 from sodkit.data.samples.augmentation import Augmentation, Placed
 from sodkit.data.samples.patch_dataset import Sample, TrainingSet
 from sodkit.geometry import rotated
@@ -19,16 +21,18 @@ from sodkit.settings import Input
 PLAIN = Augmentation(1.0, False, False, 0)
 
 
-def marked(width: int, height: int, box: tuple[int, int, int, int]) -> Placed:
+def marked(
+    width: int, height: int, box: tuple[int, int, int, int]
+) -> tuple[npt.NDArray[np.uint8], Placed]:
     """An image that is white inside a box of whole pixels only."""
     image = np.zeros((height, width, 3), np.uint8)
     left, top, right, bottom = box
     image[top:bottom, left:right] = 255
-    return Placed(image, np.array([box], np.float64), None)
+    return image, Placed((height, width), np.array([box], np.float64), None)
 
 
 @st.composite
-def scenes(draw: st.DrawFn) -> Placed:
+def scenes(draw: st.DrawFn) -> tuple[npt.NDArray[np.uint8], Placed]:
     width, height = draw(st.integers(2, 12)), draw(st.integers(2, 12))
     left, top = draw(st.integers(0, width - 1)), draw(st.integers(0, height - 1))
     right, bottom = draw(st.integers(left + 1, width)), draw(st.integers(top + 1, height))
@@ -37,10 +41,13 @@ def scenes(draw: st.DrawFn) -> Placed:
 
 @given(scenes(), st.booleans(), st.booleans(), st.integers(0, 3))
 def test_upright_boxes_stay_on_their_pixels(
-    scene: Placed, across: bool, down: bool, turns: int
+    scene: tuple[npt.NDArray[np.uint8], Placed], across: bool, down: bool, turns: int
 ) -> None:
-    moved = Augmentation(1.0, across, down, turns).moved(scene)
-    rows, columns = np.nonzero(moved.image[..., 0])
+    drawn = Augmentation(1.0, across, down, turns)
+    image, moved = scene[0], drawn.moved(scene[1])
+    into = np.full((*moved.size, 3), 7, np.uint8)
+    drawn.render(image, into)
+    rows, columns = np.nonzero(into[..., 0])
     wanted = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
     assert moved.xyxy.tolist() == [wanted]
 
@@ -60,9 +67,8 @@ def test_oriented_boxes_follow_their_corners(
 ) -> None:
     """Every corner is moved as a point, by itself; the same four must be the box's corners."""
     obb = rotated.canonical(np.array(rows))
-    image = np.zeros((40, 60, 3), np.uint8)
     moved = Augmentation(1.0, across, down, turns).moved(
-        Placed(image, rotated.obb_to_xyxy(obb), obb)
+        Placed((40, 60), rotated.obb_to_xyxy(obb), obb)
     )
     points, width, height = rotated.obb_to_corners(obb), 60, 40
     if across:
@@ -78,16 +84,44 @@ def test_oriented_boxes_follow_their_corners(
     assert distance.min(2).max() < 1e-9
     assert distance.min(1).max() < 1e-9
     assert np.array_equal(moved.obb, rotated.canonical(moved.obb))
-    assert moved.image.shape == (height, width, 3)
+    assert moved.size == (height, width)
     lowest, highest = points.min(1), points.max(1)
     np.testing.assert_allclose(moved.xyxy, np.concatenate([lowest, highest], axis=1), atol=1e-9)
 
 
 def test_four_turns_are_none() -> None:
-    scene = marked(7, 5, (1, 2, 4, 3))
+    _, scene = marked(7, 5, (1, 2, 4, 3))
     turned = replace(PLAIN, turns=3).moved(scene).turned()
-    assert np.array_equal(turned.image, scene.image)
+    assert turned.size == scene.size
     assert np.array_equal(turned.xyxy, scene.xyxy)
+
+
+SIZES = [(1, 1), (1, 9), (9, 1), (2, 2), (7, 5), (64, 33), (33, 70)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("factor", [1.0, 0.7, 1.5])
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize(
+    ("across", "down"), [(False, False), (True, False), (False, True), (True, True)]
+)
+def test_pixels_in_a_part_of_larger_memory_are_those_of_numpy(
+    size: tuple[int, int], factor: float, turns: int, across: bool, down: bool
+) -> None:
+    """Resized alone, then mirrored and turned by numpy; memory beside it stays as it was."""
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    wanted, _ = transforms.resize(image, factor)
+    if across:
+        wanted = wanted[:, ::-1]
+    if down:
+        wanted = wanted[::-1]
+    wanted = np.rot90(wanted, -turns)
+    height, width = wanted.shape[:2]
+    memory = np.full((height + 3, width + 5, 3), 9, np.uint8)
+    Augmentation(factor, across, down, turns).render(image, memory[:height, :width])
+    assert np.array_equal(memory[:height, :width], wanted)
+    memory[:height, :width] = 9
+    assert (memory == 9).all()
 
 
 def drawn(settings: Input, count: int = 400) -> list[Augmentation]:

@@ -35,7 +35,7 @@ def test_batches_are_the_same_at_any_number_of_workers(
 ) -> None:
     def read(workers: int) -> list[torch.Tensor]:
         dataset = TrainingSet(*data, INPUT, seed=1)
-        batches = Batches(dataset, INPUT, batch=2, seed=1, workers=workers)
+        batches = Batches(dataset, batch=2, seed=1, workers=workers)
         return [t for b in batches.epoch(epoch) for t in b.tensors()]
 
     for alone, shared in zip(read(0), read(2), strict=True):
@@ -43,7 +43,7 @@ def test_batches_are_the_same_at_any_number_of_workers(
 
 
 def test_a_batch_is_padded_and_named(data: tuple[Annotations, Path]) -> None:
-    batches = Batches(TrainingSet(*data, INPUT, seed=0), INPUT, batch=5, seed=0, workers=0)
+    batches = Batches(TrainingSet(*data, INPUT, seed=0), batch=5, seed=0, workers=0)
     (batch,) = batches.epoch(0)
     assert len(batches) == 1
     assert sorted(batch.image_ids) == [1, 2, 3, 4, 5]
@@ -63,7 +63,7 @@ def test_the_loader_pins_every_tensor_of_a_batch(
         pinned.append(tensor)
         return tensor.clone()
 
-    batches = Batches(TrainingSet(*data, INPUT, seed=0), INPUT, batch=5, seed=0, workers=0)
+    batches = Batches(TrainingSet(*data, INPUT, seed=0), batch=5, seed=0, workers=0)
     (batch,) = batches.epoch(0)
     monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
     found = torch.utils.data._utils.pin_memory.pin_memory(batch)
@@ -74,14 +74,14 @@ def test_the_loader_pins_every_tensor_of_a_batch(
 
 
 def test_epochs_are_different_permutations(data: tuple[Annotations, Path]) -> None:
-    batches = Batches(TrainingSet(*data, INPUT, seed=0), INPUT, batch=2, seed=0, workers=0)
+    batches = Batches(TrainingSet(*data, INPUT, seed=0), batch=2, seed=0, workers=0)
     orders = [tuple(i for b in batches.epoch(e) for i in b.image_ids) for e in range(4)]
     assert all(sorted(order) == [1, 2, 3, 4, 5] for order in orders)
     assert len(set(orders)) > 1
 
 
 def test_an_epoch_from_within(data: tuple[Annotations, Path]) -> None:
-    batches = Batches(TrainingSet(*data, INPUT, seed=0), INPUT, batch=2, seed=0, workers=0)
+    batches = Batches(TrainingSet(*data, INPUT, seed=0), batch=2, seed=0, workers=0)
     whole = [b.image_ids for b in batches.epoch(1)]
     for start in (1, 2, 3):
         assert [b.image_ids for b in batches.epoch(1, start=start)] == whole[start:]
@@ -92,7 +92,7 @@ def test_an_epoch_from_within(data: tuple[Annotations, Path]) -> None:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_unreadable_image_is_our_error(data: tuple[Annotations, Path], workers: int) -> None:
     (data[1] / "2.png").write_bytes(b"not an image")
-    batches = Batches(TrainingSet(*data, INPUT, seed=0), INPUT, batch=2, seed=0, workers=workers)
+    batches = Batches(TrainingSet(*data, INPUT, seed=0), batch=2, seed=0, workers=workers)
     with pytest.raises(DataError, match=r"2\.png: image cannot be decoded"):
         list(batches.epoch(0))
 
@@ -125,7 +125,7 @@ def test_a_worker_that_has_ended_is_said_whatever_fails_for_it(
 ) -> None:
     """And with all workers alive the same error is something else, and stays what it is."""
     monkeypatch.setattr(loader, "GRACE", 0.05)
-    batches = Batches(TrainingSet(*data, INPUT, seed=0), INPUT, batch=5, seed=0, workers=0)
+    batches = Batches(TrainingSet(*data, INPUT, seed=0), batch=5, seed=0, workers=0)
     sentinel, worker = os.pipe()
     monkeypatch.setattr(batches, "_loader", Failing(error, sentinel))
     if gone:
@@ -164,8 +164,8 @@ def test_an_error_in_a_worker_is_not_the_end_of_it(
         raise raised
 
     monkeypatch.setattr(loader, "GRACE", 0.05)
-    monkeypatch.setattr(TrainingSet, "__getitem__", fail)
-    batches = Batches(TrainingSet(*data, INPUT, seed=0), INPUT, batch=5, seed=0, workers=1)
+    monkeypatch.setattr(TrainingSet, "batch", fail)
+    batches = Batches(TrainingSet(*data, INPUT, seed=0), batch=5, seed=0, workers=1)
     with pytest.raises(type(raised), match="in DataLoader worker process 0"):
         list(batches.epoch(0))
 
@@ -179,7 +179,7 @@ def test_workers_need_a_short_name_for_temporary_files(
         folder = Path(parent, "x" * (length - len(parent) - 1))
         folder.mkdir()
         monkeypatch.setitem(process.current_process()._config, "tempdir", str(folder))
-        batches = partial(Batches, TrainingSet(*data, INPUT, seed=0), INPUT, batch=5, seed=0)
+        batches = partial(Batches, TrainingSet(*data, INPUT, seed=0), batch=5, seed=0)
         assert len(list(batches(workers=0).epoch(0))) == 1
         if too_long:
             with pytest.raises(UsageError, match=r"set TMPDIR .* --workers 0"):
@@ -189,7 +189,7 @@ def test_workers_need_a_short_name_for_temporary_files(
 
 
 def test_batches_carry_oriented_boxes(oriented: tuple[Annotations, Path]) -> None:
-    batches = Batches(TrainingSet(*oriented, INPUT, seed=0), INPUT, batch=5, seed=0, workers=0)
+    batches = Batches(TrainingSet(*oriented, INPUT, seed=0), batch=5, seed=0, workers=0)
     (batch,) = batches.epoch(0)
     for target in batch.targets:
         assert target.obb is not None
@@ -202,12 +202,12 @@ def test_no_room_in_shared_memory(
 ) -> None:
     """As in a container with 64 MB of it; torch would print this in the worker and wait."""
 
-    def refuse(tensor: torch.Tensor) -> torch.Tensor:
+    def refuse(*_: object) -> None:
         raise RuntimeError("unable to allocate shared memory(shm)")
 
-    monkeypatch.setattr(torch.Tensor, "share_memory_", refuse)
-    batches = Batches(TrainingSet(*data, INPUT, seed=0), INPUT, batch=5, seed=0, workers=1)
-    with pytest.raises(SodkitError, match=r"no shared memory for a batch of 5 images(.|\n)*--shm"):
+    monkeypatch.setattr(torch.UntypedStorage, "_new_shared", refuse)
+    batches = Batches(TrainingSet(*data, INPUT, seed=0), batch=5, seed=0, workers=1)
+    with pytest.raises(SodkitError, match=r"no shared memory for a batch: unable(.|\n)*--shm"):
         list(batches.epoch(0))
 
 

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sodkit.data.images.decoding import write_image
+from sodkit.data.images.decoding import read_image, write_image
 from sodkit.data.records import Annotations
 from sodkit.data.samples.patch_dataset import TrainingSet
 from sodkit.errors import DataError
@@ -46,6 +47,38 @@ def test_flips_depend_on_seed_epoch_and_index_only(data: tuple[Annotations, Path
     again = TrainingSet(*data, INPUT, seed=2)
     assert again[4, 0].image.tobytes() == images[2, 4]
     assert len(set(images.values())) > 2
+
+
+@pytest.mark.parametrize("kind", ["data", "oriented"])
+def test_a_batch_is_its_samples_padded(kind: str, request: pytest.FixtureRequest) -> None:
+    """Written to their places in the batch, images have the bytes of those read by themselves."""
+    annotations, folder = request.getfixturevalue(kind)
+    settings = INPUT.model_copy(update={"quarter_turn": 0.5, "scale_range": (0.6, 1.4)})
+    for number in (1, 3):  # decoded straight into memory that was written before
+        pixels = read_image(folder / f"{number}.png")
+        write_image(folder / f"{number}.jpg", pixels)
+        records = [replace(i, file_name=f"{number}.jpg") if k == number else i
+                   for k, i in enumerate(annotations.images)]  # fmt: skip
+        annotations = replace(annotations, images=tuple(records))
+    dataset = TrainingSet(annotations, folder, settings, seed=0)
+    keys = [(epoch, index) for epoch in range(4) for index in range(5)]
+    batch = dataset.batch(keys)
+    whole = batch.images.permute(0, 2, 3, 1).numpy()
+    assert whole.flags.c_contiguous
+    for place, key in enumerate(keys):
+        sample, target, pixels = dataset[key], batch.targets[place], whole[place]
+        height, width = batch.sizes[place]
+        assert np.array_equal(pixels[:height, :width], sample.image)
+        assert not pixels[height:].any()
+        assert not pixels[:, width:].any()
+        assert batch.scales[place] == sample.scale
+        assert batch.image_ids[place] == sample.image_id
+        np.testing.assert_array_equal(target.boxes, sample.boxes.astype(np.float32))
+        np.testing.assert_array_equal(target.labels, sample.labels)
+        np.testing.assert_array_equal(target.ignore_boxes, sample.ignore_boxes.astype(np.float32))
+        assert (target.obb is None) == (sample.obb is None)
+        if target.obb is not None:
+            np.testing.assert_array_equal(target.obb, sample.obb.astype(np.float32))
 
 
 def test_a_size_that_contradicts_the_annotations(data: tuple[Annotations, Path]) -> None:

@@ -93,7 +93,7 @@ def test_repeated_samples_do_not_depend_on_the_workers(data: tuple[Annotations, 
     found = [
         [(b.image_ids, b.sizes) for b in batches.epoch(1)]
         for workers in (0, 2)
-        for batches in [Batches(dataset, settings, batch=2, seed=3, workers=workers, repeats=each)]
+        for batches in [Batches(dataset, batch=2, seed=3, workers=workers, repeats=each)]
     ]
     assert found[0] == found[1]
     ids = [i for image_ids, _ in found[0] for i in image_ids]
