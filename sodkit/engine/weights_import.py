@@ -100,7 +100,7 @@ def _import(
     categories, assumed = _categories(found.classes, classes, named)
     recipe = _recipe(found, recipe_name)
     detector = zoo.build(recipe.model, found.classes)
-    detector.load_state_dict(mmdet.convert(state, detector, found.table))
+    detector.load_state_dict(mmdet.convert(state, detector, found.table, found.joins))
     save_checkpoint(out, detector, recipe, categories)
     parameters = sum(p.numel() for p in detector.parameters())
     return Imported(recipe, categories, assumed, len(state), parameters, _sizes(found))

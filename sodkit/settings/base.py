@@ -19,6 +19,13 @@ Endless = Annotated[float, Field(ge=0, allow_inf_nan=True)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Four = tuple[float, float, float, float]
 BoxKind = Literal["horizontal", "oriented"]
+Beyond = Annotated[
+    Literal["drop", "keep", "clamp"],
+    Field(
+        description="oriented detections centred beyond the image: left out, kept, or their centre"
+        " moved into its last pixel (mmrotate keeps or moves them)"
+    ),
+]
 
 
 class Settings(BaseModel):

@@ -12,6 +12,7 @@ from pydantic import Field
 from sodkit.settings.anchor_levels import AnchorLevel, levels, strides
 from sodkit.settings.base import (
     Backbone,
+    Beyond,
     BoxKind,
     Count,
     Four,
@@ -117,12 +118,23 @@ class RpnParts(Settings):
     ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     stds: Four = (1.0, 1.0, 1.0, 1.0)
     matching: AnchorMatching = AnchorMatching()
+    whole_anchors: Switch = Field(
+        False, description="anchors that leave the image are not trained on (mmrotate)"
+    )
     regression_weight: float = 1.0
+    regression_beta: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="of SmoothL1, in deviations of the deltas; 0: L1"
+    )
     classification_weight: float = 1.0
     nms_pre: TrainTest = TrainTest(train=2000, test=1000)
     nms_train: Share = 0.7
     nms_test: Share = 0.7
     limit: TrainTest = Field(TrainTest(train=1000, test=1000), description="proposals an image")
+    outside: Literal["drop", "keep"] = Field(
+        "drop",
+        description="proposals that the image's border cuts away wholly, oriented ones centred"
+        " beyond it: left out, or kept (mmrotate)",
+    )
 
     def anchor_levels(self, strides: tuple[int, ...]) -> tuple[AnchorLevel, ...]:
         """Return one anchor a location for each ratio height / width."""
@@ -139,6 +151,11 @@ class OrientedRpn(RpnParts):
     """The RPN of Oriented R-CNN: midpoint offsets of upright anchors."""
 
     midpoint_stds: tuple[float, float] = Field((0.5, 0.5), description="of the midpoint offsets")
+    vertices: Literal["neighbours", "release"] = Field(
+        "neighbours",
+        description="topmost and rightmost corner of the targets: neighbours always, or found one"
+        " by one within .1 px (mmrotate), which makes slivers of boxes that are nearly upright",
+    )
 
 
 class UprightBox(Settings):
@@ -159,6 +176,7 @@ class OrientedBox(Settings):
     kind: Literal["oriented"] = "oriented"
     stds: Four = (0.1, 0.1, 0.2, 0.2)
     angle_std: Positive = Field(0.1, description="of the angle")
+    outside: Beyond = "drop"
 
     @property
     def boxes(self) -> BoxKind:
@@ -171,6 +189,17 @@ class GlidingBox(Settings):
 
     kind: Literal["gliding"] = "gliding"
     stds: Four = (0.1, 0.1, 0.2, 0.2)
+    glide_beta: Positive = Field(
+        1 / 3, description="of SmoothL1 of glides and share (paper; mmrotate computes with 1)"
+    )
+    share_weight: float = Field(
+        16.0, description="of the share's loss (paper; mmrotate computes with 1)"
+    )
+    rectangle: Literal["least", "edges"] = Field(
+        "least",
+        description="what a quadrilateral becomes: the least rectangle around it, or one with the"
+        " lengths of its first two edges, of boxes clipped to the image (mmrotate)",
+    )
 
     @property
     def boxes(self) -> BoxKind:

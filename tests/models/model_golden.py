@@ -42,7 +42,12 @@ def weights(name: str) -> dict[str, Tensor]:
     return {key: torch.as_tensor(tensor(key, shape, shapes)) for key, shape in shapes.items()}
 
 
-def tensor(key: str, shape: list[int], keys: dict[str, list[int]]) -> np.ndarray:
+def tensor(
+    key: str,
+    shape: list[int],
+    keys: dict[str, list[int]],
+    more: list = [],  # noqa: B006
+) -> np.ndarray:
     if key.endswith("num_batches_tracked"):
         return np.zeros(shape, np.int64)
     z = np.random.RandomState(zlib.crc32(key.encode())).standard_normal(shape)
@@ -58,7 +63,8 @@ def tensor(key: str, shape: list[int], keys: dict[str, list[int]]) -> np.ndarray
         )
         z = (1 + 0.1 * z) * (0.25 if last else 1.0)
     else:
-        scale = [value for part, value in _HEAD_SCALE.items() if part in key]
+        scales = [*_HEAD_SCALE.items(), *more]
+        scale = [value for part, value in scales if part in key]
         z = z * np.sqrt(2.0 / np.prod(shape[1:])) * (scale[-1] if scale else 1.0)
     return np.asarray(z, np.float32)
 

@@ -36,8 +36,10 @@ def weights(system: str, keys: str = "keys_small") -> dict[str, Tensor]:
     return {key: torch.as_tensor(_tensor(key, shapes, extra)) for key in shapes}
 
 
-def _tensor(key: str, shapes: dict[str, list[int]], extra: list[dict]) -> np.ndarray:
+def _tensor(key: str, shapes: dict[str, list[int]], extra: list[dict] | dict) -> np.ndarray:
     shape = shapes[key]
+    if isinstance(extra, dict):
+        return _changed(model_golden.tensor(key, shape, shapes, extra["scale"]), key, extra["bias"])
     rule = next((e for e in extra if re.search(e["re"], key)), None)
     if rule is None:
         return model_golden.tensor(key, shape, shapes)
@@ -49,11 +51,20 @@ def _tensor(key: str, shapes: dict[str, list[int]], extra: list[dict]) -> np.nda
     return np.asarray(z * np.sqrt(2.0 / np.prod(shape[1:])) * rule["gain"], np.float32)
 
 
+def _changed(tensor: np.ndarray, key: str, biases: list) -> np.ndarray:
+    """Add to a bias what ``biases`` [[part of a name, numbers]] say, repeated to its length."""
+    if key.endswith("bias"):
+        for part, numbers in biases:
+            if part in key:
+                tensor = np.asarray(tensor + np.resize(np.asarray(numbers), tensor.shape))
+    return tensor.astype(tensor.dtype if key.endswith("tracked") else np.float32)
+
+
 def build(state: dict[str, Tensor]) -> tuple[DetectorModule, mmdet.Recognised]:
     """Return the detector with these weights, put through the importer."""
     found = families.recognise(state)
     detector = zoo.build(load_recipe(found.recipe, found.overrides).model, found.classes)
-    detector.load_state_dict(mmdet.convert(state, detector, found.table))
+    detector.load_state_dict(mmdet.convert(state, detector, found.table, found.joins))
     return detector, found
 
 

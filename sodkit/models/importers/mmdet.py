@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from sodkit.errors import ModelError
@@ -29,6 +30,21 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
+class Join:
+    """Layers of theirs that are one of ours: their outputs follow each other, box by box.
+
+    Attributes:
+        name: of the joined layer, as if it were theirs.
+        parts: their layers, in the order of our outputs.
+        boxes: how many boxes each of them has outputs for.
+    """
+
+    name: str
+    parts: tuple[str, ...]
+    boxes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Recognised:
     """What a state dict is.
 
@@ -38,6 +54,7 @@ class Recognised:
         overrides: ``a.b=value`` settings on the recipe: the sizes that the shapes show.
         classes: number of classes.
         table: the names.
+        joins: layers that are joined before they are renamed.
     """
 
     recipe: str
@@ -45,6 +62,7 @@ class Recognised:
     overrides: tuple[str, ...]
     classes: int
     table: Table
+    joins: tuple[Join, ...] = ()
 
 
 def unwrap(checkpoint: Mapping[str, Any]) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
@@ -81,8 +99,34 @@ def _class_names(meta: object) -> tuple[str, ...] | None:
     return None
 
 
+def joined(state: Mapping[str, Tensor], joins: Iterable[Join]) -> dict[str, Tensor]:
+    """Return a state dict with layers joined.
+
+    Raises:
+        ModelError: naming the parts that are missing or do not fit together.
+    """
+    result = dict(state)
+    for join in joins:
+        for kind in ("weight", "bias"):
+            names = [f"{part}.{kind}" for part in join.parts]
+            missing = [name for name in names if name not in result]
+            if missing:
+                raise ModelError(f"the weights do not fit: missing: {_some(missing)}")
+            tensors = [result.pop(name) for name in names]
+            try:
+                split = [t.reshape(join.boxes, -1, *t.shape[1:]) for t in tensors]
+                result[f"{join.name}.{kind}"] = torch.cat(split, 1).flatten(0, 1)
+            except RuntimeError as error:
+                shapes = (f"{n} {tuple(t.shape)}" for n, t in zip(names, tensors, strict=True))
+                raise ModelError(f"the weights do not fit together: {_some(shapes)}") from error
+    return result
+
+
 def convert(
-    state: Mapping[str, Tensor], detector: DetectorModule, table: Table
+    state: Mapping[str, Tensor],
+    detector: DetectorModule,
+    table: Table,
+    joins: Iterable[Join] = (),
 ) -> dict[str, Tensor]:
     """Rename a state dict for ``detector`` and check it against it.
 
@@ -92,6 +136,7 @@ def convert(
         state: their names and tensors.
         detector: built from the recipe that was recognised.
         table: the names.
+        joins: layers that are joined first.
 
     Returns:
         a complete state dict for ``detector.load_state_dict``.
@@ -99,7 +144,7 @@ def convert(
     Raises:
         ModelError: naming what is missing, extra or of the wrong shape.
     """
-    wanted = detector.state_dict()
+    state, wanted = joined(state, joins), detector.state_dict()
     kept = {key: value for key, value in wanted.items() if ".exemplars." in key}
     renamed = {rename(key, table): key for key in state}
     problems = []

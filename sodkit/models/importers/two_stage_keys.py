@@ -15,7 +15,7 @@ _RELEASE_IMITATION = (
 )
 
 
-def _table(rpn: str) -> Table:
+def table(rpn: str) -> Table:
     """Return the names; ``rpn`` is our name of the proposal network."""
     return (
         ("backbone.", "backbone."),
@@ -54,29 +54,32 @@ def recognise(state: Mapping[str, Tensor]) -> Recognised | None:
         return None
     crpn = "rpn_head.stages.0.rpn_conv.conv.weight" in state
     imitation = "roi_head.fc_proj.weight" in state
-    sizes = _sizes(state, len(head) - 1)
+    shown = (*sizes(state), *_agnostic(state, len(head) - 1))
     if not crpn and not imitation:
         return Recognised(
-            "faster-rcnn-r50-soda-d", "faster-rcnn", sizes, len(head) - 1, _table("rpn")
+            "faster-rcnn-r50-soda-d", "faster-rcnn", shown, len(head) - 1, table("rpn")
         )
     recipe = "cfinet-r50-soda-d-release"
     if crpn:
         off = [] if imitation else ["model.imitation=null"]
-        return Recognised(recipe, "cfinet", (*off, *sizes), len(head) - 1, _table("crpn"))
+        return Recognised(recipe, "cfinet", (*off, *shown), len(head) - 1, table("crpn"))
     parts = ("model.kind=faster-rcnn", f"model.imitation={_RELEASE_IMITATION}")
-    return Recognised(recipe, "faster-rcnn", (*parts, *sizes), len(head) - 1, _table("rpn"))
+    return Recognised(recipe, "faster-rcnn", (*parts, *shown), len(head) - 1, table("rpn"))
 
 
-def _sizes(state: Mapping[str, Tensor], classes: int) -> tuple[str, ...]:
+def sizes(state: Mapping[str, Tensor]) -> tuple[str, ...]:
     """Return the settings that shapes show."""
-    sizes = [f"model.backbone.name={resnet(state)}", "model.backbone.weights=null"]
+    shown = [f"model.backbone.name={resnet(state)}", "model.backbone.weights=null"]
     lateral = state.get("neck.lateral_convs.0.conv.bias")
     hidden = state.get("roi_head.bbox_head.shared_fcs.0.bias")
-    boxes = state.get("roi_head.bbox_head.fc_reg.bias")
     if lateral is not None:
-        sizes.append(f"model.fpn.channels={len(lateral)}")
+        shown.append(f"model.fpn.channels={len(lateral)}")
     if hidden is not None:
-        sizes.append(f"model.roi.hidden={len(hidden)}")
-    if boxes is not None and classes > 1 and len(boxes) == 4:
-        sizes.append("model.roi.class_agnostic=true")
-    return tuple(sizes)
+        shown.append(f"model.roi.hidden={len(hidden)}")
+    return tuple(shown)
+
+
+def _agnostic(state: Mapping[str, Tensor], classes: int) -> tuple[str, ...]:
+    boxes = state.get("roi_head.bbox_head.fc_reg.bias")
+    one = boxes is not None and classes > 1 and len(boxes) == 4
+    return ("model.roi.class_agnostic=true",) if one else ()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sodkit.models.kernels.blocks import blocks
+from sodkit.models.kernels.constants import constant
 from sodkit.models.kernels.nonzero import rows_each
 from sodkit.models.parts.best_left import NEGATIVE, give_best
 from sodkit.models.parts.box_iou import area, every_iou
@@ -190,6 +191,7 @@ def match_iou(
     positive: float,
     negative: float,
     low_quality: float | None = None,
+    within: tuple[int, int] | None = None,
 ) -> Matches:
     """Match anchors or proposals by their best IoU (Faster R-CNN).
 
@@ -201,8 +203,12 @@ def match_iou(
         negative: boxes whose best IoU is below are ``NEGATIVE``; between the two ``IGNORED``.
         low_quality: an object also takes the boxes that overlap it best, from this IoU on (None:
             it does not); of several such objects the last one has the box (release).
+        within: (height, width) of the image: boxes that leave it are ``IGNORED``.
     """
     ignored = inside(boxes, ignore_boxes)
+    if within is not None:
+        limits = constant([*within[::-1]], boxes)
+        ignored = ignored | (boxes[:, :2] < 0).any(1) | (boxes[:, 2:] >= limits).any(1)
     best = boxes.new_zeros(len(boxes))
     index = torch.full_like(best, NEGATIVE, dtype=torch.int64)
     low = torch.full_like(index, NEGATIVE)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from sodkit.data.batches import Batch
 from sodkit.models.kernels.grouped_nms import Candidates, nms_each
@@ -29,20 +28,23 @@ class OrientedRpn(Rpn):
     ) -> None:
         super().__init__(config, channels, strides)
         self.stds = (*config.stds, *config.midpoint_stds)
+        self.vertices = config.vertices
 
     @torch.no_grad()
     def select(self, output: Scored, batch: Batch, limit: int | None = None) -> list[Proposals]:
         """Return oriented proposals (N, 5) of each image, best first.
 
-        NMS within each level is on the enclosing boxes; proposals whose centre lies outside the
-        image are left out.
+        NMS within each level is on the enclosing boxes. Proposals whose centre lies outside the
+        image are left out, unless the settings keep them.
         """
         how = Selection.of(self.config, training=self.training, limit=limit)
         boxes, around = [], []
         for image, size in enumerate(batch.sizes):
             anchors, deltas, score, levels = best_of_levels(output, image, how.pre)
             box = rotated_coders.decode_midpoint(anchors, deltas, self.stds)
-            sound = rotated_coders.centred_inside(box, size) & (box[:, 2:4] > 0).all(1)
+            sound = (box[:, 2:4] > 0).all(1) & box.isfinite().all(1)
+            if self.config.outside == "drop":
+                sound = sound & rotated_coders.centred_inside(box, size)
             boxes.append(box)
             around.append(Candidates(rotated_coders.enclosing(box), score, levels, sound))
         kept = nms_each(around, how.nms, how.limit)
@@ -51,6 +53,7 @@ class OrientedRpn(Rpn):
             for box, one, rows in zip(boxes, around, kept, strict=True)
         ]
 
-    def _regression(self, anchor: Tensor, deltas: Tensor, truth: Tensor) -> Tensor:
-        wanted = rotated_coders.encode_midpoint(anchor, truth, self.stds)
-        return F.l1_loss(deltas.float(), wanted, reduction="sum")
+    def _encode(self, anchor: Tensor, truth: Tensor) -> Tensor:
+        return rotated_coders.encode_midpoint(
+            anchor, truth, self.stds, separately=self.vertices == "release"
+        )

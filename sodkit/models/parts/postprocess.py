@@ -10,27 +10,39 @@ from sodkit.models.kernels.constants import constant
 from sodkit.models.kernels.grouped_nms import grouped_nms
 from sodkit.models.parts import coders, rotated_coders
 from sodkit.models.parts.rotated_nms import grouped_nms_rotated
+from sodkit.settings.base import Beyond
 from sodkit.settings.recipe import Keep
 
 
 def thin(
-    boxes: Tensor, scores: Tensor, labels: Tensor, size: tuple[int, int], keep: Keep
+    boxes: Tensor,
+    scores: Tensor,
+    labels: Tensor,
+    size: tuple[int, int],
+    keep: Keep,
+    outside: Beyond = "drop",
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Suppress boxes of a class that overlap a better one; keep the best of the patch.
 
     Args:
-        boxes: (N, 4) xyxy, which are clipped to the image, or (N, 5) oriented, which stay whole
-            and are left out unless their centre is in it; px of the network's input.
+        boxes: (N, 4) xyxy, which are clipped to the image, or (N, 5) oriented, which stay whole;
+            px of the network's input.
         scores: (N,), all above ``keep.score``.
         labels: (N,) int64.
         size: (height, width) of the image without its padding.
         keep: NMS and limit.
+        outside: what becomes of oriented boxes whose centre is not in the image.
 
     Returns:
         boxes, scores, labels of those kept, best first.
     """
     if boxes.shape[1] == 5:
-        inside = torch.nonzero(rotated_coders.centred_inside(boxes, size))[:, 0]
+        if outside == "clamp":
+            boxes = rotated_coders.clamp_centres(boxes, size)
+        sound = boxes.isfinite().all(1)
+        if outside == "drop":
+            sound = sound & rotated_coders.centred_inside(boxes, size)
+        inside = torch.nonzero(sound)[:, 0]
         boxes, scores, labels = boxes[inside], scores[inside], labels[inside]
         rows = grouped_nms_rotated(boxes, scores, labels, keep.nms)
     else:

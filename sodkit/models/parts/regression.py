@@ -35,10 +35,6 @@ Coder = Callable[[Tensor, Tensor, Sequence[float]], Tensor]
 Boxes = Callable[[Target], Tensor]
 """From a target to its objects, a row each."""
 
-GLIDE_BETA = 1 / 3
-SHARE_WEIGHT = 16.0
-"""Gliding Vertex: SmoothL1's beta of glides and share, and the weight of the share (mmrotate)."""
-
 
 class Regression(Protocol):
     """A kind of box regression.
@@ -60,8 +56,11 @@ class Regression(Protocol):
     def loss(self, deltas: Tensor, rois: Tensor, truth: Tensor) -> Tensor:
         """Return the summed loss of deltas (N, columns) from RoIs to their objects."""
 
-    def decode(self, rois: Tensor, deltas: Tensor) -> Tensor:
-        """Return the boxes (..., 4 or 5) that ``deltas`` (..., columns) make of RoIs."""
+    def decode(self, rois: Tensor, deltas: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Return the boxes (..., 4 or 5) that ``deltas`` (..., columns) make of RoIs.
+
+        ``size`` (height, width) of their image: what the release's Gliding Vertex clips to.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +100,8 @@ class Coded:
         """Compare with the coder's deltas."""
         return self.compare(deltas, self.encode(rois, truth, self.stds))
 
-    def decode(self, rois: Tensor, deltas: Tensor) -> Tensor:
-        """Apply the deltas."""
+    def decode(self, rois: Tensor, deltas: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Apply the deltas; boxes stay whole, whatever the ``size`` of the image."""
         return self.decode_with(rois, deltas, self.stds)
 
 
@@ -110,7 +109,7 @@ class Coded:
 class Gliding:
     """Upright RoIs to the enclosing box (4), four glides and the share (logits of sigmoids)."""
 
-    stds: tuple[float, ...]
+    config: GlidingBox
     compare: Loss
     columns: int = 9
 
@@ -127,14 +126,20 @@ class Gliding:
         around = rotated_coders.enclosing(truth)
         wanted = rotated_coders.encode_gliding(truth)
         glides = deltas[:, 4:].sigmoid()
-        each = F.smooth_l1_loss(glides, wanted, beta=GLIDE_BETA, reduction="none").sum(0)
-        box = self.compare(deltas[:, :4], coders.encode(rois, around, self.stds))
-        return box + each[:4].sum() + SHARE_WEIGHT * each[4]
+        beta = self.config.glide_beta
+        each = F.smooth_l1_loss(glides, wanted, beta=beta, reduction="none").sum(0)
+        box = self.compare(deltas[:, :4], coders.encode(rois, around, self.config.stds))
+        return box + each[:4].sum() + self.config.share_weight * each[4]
 
-    def decode(self, rois: Tensor, deltas: Tensor) -> Tensor:
-        """Return the rectangles of least area around the quadrilaterals."""
-        around = coders.decode(rois, deltas[..., :4], self.stds)
+    def decode(self, rois: Tensor, deltas: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Return the rectangles that the settings make of the quadrilaterals."""
+        around = coders.decode(rois, deltas[..., :4], self.config.stds)
+        by_edges = self.config.rectangle == "edges"
+        if by_edges and size is not None:
+            around = coders.clip(around, size)
         quads = rotated_coders.decode_gliding(around, deltas[..., 4:].float().sigmoid())
+        if by_edges:
+            return rotated_coders.from_edges(quads)
         points = quads.detach().reshape(-1, 4, 2).double()
         if points.device.type == "cpu":
             boxes = torch.from_numpy(corners_to_obb(points.numpy()))
@@ -149,7 +154,7 @@ def regression(config: RoiHead | OrientedRoiHead) -> Regression:
     compare: Loss = _smooth_l1 if config.loss == "smooth_l1" else _l1
     box, r = config.box, rotated_coders
     if isinstance(box, GlidingBox):
-        return Gliding(box.stds, compare)
+        return Gliding(box, compare)
     if not isinstance(box, OrientedBox):
         how = (coders.encode, coders.decode, upright_truth, upright_truth)
         return Coded(box.stds, compare, *how)

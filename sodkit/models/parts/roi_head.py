@@ -21,8 +21,9 @@ from sodkit.models.parts.regression import regression
 from sodkit.models.parts.rotated_match import match_rotated
 from sodkit.models.parts.sampling import Shuffle
 from sodkit.models.parts.selection import Proposals
+from sodkit.settings.base import Beyond
 from sodkit.settings.recipe import Keep
-from sodkit.settings.two_stage import OrientedRoiHead
+from sodkit.settings.two_stage import OrientedBox, OrientedRoiHead
 from sodkit.settings.two_stage import RoiHead as Settings
 
 
@@ -86,6 +87,8 @@ class RoiHead(nn.Module):
         self.classes = classes
         self.strides = tuple(strides)
         self.regression = regression(config)
+        box = config.box
+        self.outside: Beyond = box.outside if isinstance(box, OrientedBox) else "drop"
         self.boxes_each = 1 if config.class_agnostic else classes
         self.fc1 = nn.Linear(channels * config.pool**2, config.hidden)
         self.fc2 = nn.Linear(config.hidden, config.hidden)
@@ -218,12 +221,12 @@ class RoiHead(nn.Module):
         boxes = torch.cat([p.boxes for p in proposals])
         image = torch.cat([torch.full((n,), i, device=boxes.device) for i, n in enumerate(counts)])
         output = self(prepare(self.pool(pyramid, boxes, image)))
-        decoded = self.regression.decode(boxes[:, None], output.deltas)
         scores = output.logits.softmax(1)[:, :-1]
         return [
-            postprocess.in_patch(*self._thin(box, score, size, keep), scale)
-            for box, score, size, scale in zip(
-                torch.split(decoded, counts),
+            postprocess.in_patch(*self._thin(box, deltas, score, size, keep), scale)
+            for box, deltas, score, size, scale in zip(
+                torch.split(boxes, counts),
+                torch.split(output.deltas, counts),
                 torch.split(scores, counts),
                 batch.sizes,
                 batch.scales,
@@ -232,9 +235,18 @@ class RoiHead(nn.Module):
         ]
 
     def _thin(
-        self, boxes: Tensor, scores: Tensor, size: tuple[int, int], keep: Keep
+        self, rois: Tensor, deltas: Tensor, scores: Tensor, size: tuple[int, int], keep: Keep
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Keep the best of boxes (N, classes or 1, 4 or 5) with scores (N, classes) of an image."""
+        """Keep the best of the boxes that RoIs (N, 4 or 5) of an image become.
+
+        Args:
+            rois: of an image of ``size``.
+            deltas: (N, classes or 1, columns).
+            scores: (N, classes).
+            size: (height, width) of the image.
+            keep: score threshold, NMS and limit.
+        """
+        boxes = self.regression.decode(rois[:, None], deltas, size)
         row, label = torch.nonzero(scores > keep.score, as_tuple=True)
         box = boxes[row, 0 if self.config.class_agnostic else label]
-        return postprocess.thin(box, scores[row, label], label, size, keep)
+        return postprocess.thin(box, scores[row, label], label, size, keep, self.outside)

@@ -51,6 +51,13 @@ def corners(boxes: Tensor) -> Tensor:
     return boxes[..., None, :2] + offsets
 
 
+def clamp_centres(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Move the centres of boxes (..., 5) into [0, width - 1] x [0, height - 1] (mmrotate)."""
+    limit = constant([side - 1 for side in reversed(size)], boxes)
+    centre = torch.minimum(boxes[..., :2].clamp(min=0), limit)
+    return torch.cat([centre, boxes[..., 2:]], -1)
+
+
 def centred_inside(boxes: Tensor, size: tuple[int, int]) -> Tensor:
     """Return (...,) bool: a box (..., 5) is finite and centred in an image (height, width)."""
     centre, limit = boxes[..., :2], constant(size[::-1], boxes)
@@ -135,21 +142,24 @@ def decode_rotated(references: Tensor, deltas: Tensor, stds: Sequence[float]) ->
     return canonical(torch.cat([centre, sides, references[..., 4:] + deltas[..., 4:]], -1))
 
 
-def encode_midpoint(references: Tensor, boxes: Tensor, stds: Sequence[float]) -> Tensor:
+def encode_midpoint(
+    references: Tensor, boxes: Tensor, stds: Sequence[float], *, separately: bool = False
+) -> Tensor:
     """Return the midpoint offsets (..., 6) from anchors (..., 4) to oriented boxes (..., 5).
 
     The enclosing box as of upright boxes; then how far right of the centre the topmost vertex lies,
     in widths, and how far below it the rightmost one, in heights (Oriented R-CNN, section 3.1.2).
+    ``separately`` finds the two vertices one by one, as the release does: see ``_top_and_right``.
     """
     around, points = enclosing(boxes), corners(boxes)
     plain = coders.encode(references, around, (1.0, 1.0, 1.0, 1.0))
-    top, right = _top_and_right(points)
+    top, right = _top_and_right(points, separately=separately)
     ends = torch.cat([points[..., 0].gather(-1, top), points[..., 1].gather(-1, right)], -1)
     offsets = (ends - boxes[..., :2]) / (around[..., 2:] - around[..., :2])
     return torch.cat([plain, offsets], -1) / constant(stds, plain)
 
 
-def _top_and_right(points: Tensor) -> tuple[Tensor, Tensor]:
+def _top_and_right(points: Tensor, *, separately: bool) -> tuple[Tensor, Tensor]:
     """Return which corner is topmost and which rightmost, of (..., 4, 2), both (..., 1).
 
     Two corners as high as each other but for ``_TIE`` are the upper side of an upright box: then
@@ -161,6 +171,8 @@ def _top_and_right(points: Tensor) -> tuple[Tensor, Tensor]:
     high, far = y - y.amin(-1, keepdim=True) <= _TIE, x.amax(-1, keepdim=True) - x <= _TIE
     top = x.masked_fill(~high, -torch.inf).argmax(-1)
     right = y.masked_fill(~far, -torch.inf).argmax(-1)
+    if separately:
+        return top[..., None], right[..., None]
     top_tied, right_tied = high.sum(-1) > 1, far.sum(-1) > 1
     # the corners go round clockwise: the rightmost one comes after the topmost
     right = torch.where(top_tied, right, (top + 1) % 4)
@@ -228,6 +240,21 @@ def decode_gliding(around: Tensor, glides: Tensor) -> Tensor:
     x = torch.stack([top, one, 1 - bottom, zero], -1)
     y = torch.stack([zero, right, one, 1 - left], -1)
     return low[..., None, :] + torch.stack([x, y], -1) * size[..., None, :]
+
+
+def from_edges(quads: Tensor) -> Tensor:
+    """Return canonical boxes (..., 5) from the first two edges of (..., 4, 2) quadrilaterals.
+
+    Their lengths are the sides, the first diagonal's middle the centre; the angle is of the first
+    edge if it is the longer one, else of the last. Exact for rectangles only (mmrotate).
+    """
+    first, second = quads[..., 1, :] - quads[..., 0, :], quads[..., 2, :] - quads[..., 1, :]
+    last = quads[..., 3, :] - quads[..., 0, :]
+    sides = torch.stack([first.norm(dim=-1), second.norm(dim=-1)], -1)
+    long = torch.where((sides[..., 0] > sides[..., 1])[..., None], first, last)
+    centre = (quads[..., 0, :] + quads[..., 2, :]) / 2
+    angle = torch.atan2(long[..., 1], long[..., 0])[..., None]
+    return canonical(torch.cat([centre, sides.amax(-1, True), sides.amin(-1, True), angle], -1))
 
 
 def _wrap(angle: Tensor) -> Tensor:

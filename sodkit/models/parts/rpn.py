@@ -53,21 +53,29 @@ class Rpn(nn.Module):
     def select(self, output: Scored, batch: Batch, limit: int | None = None) -> list[Proposals]:
         """Return the proposals of each image, ``limit`` of them instead of the recipe's number."""
         how = Selection.of(self.config, training=self.training, limit=limit)
-        return selection.select(output, batch.sizes, self.config.stds, how)
+        keep_empty = self.config.outside == "keep"
+        return selection.select(output, batch.sizes, self.config.stds, how, keep_empty=keep_empty)
 
     def every_box(self, output: Scored, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Return all anchors as boxes (B, A, 4) within ``size`` and their scores (B, A)."""
         return selection.every_box(output, size, self.config.stds)
 
     def losses(self, output: Scored, batch: Batch, shuffle: Shuffle) -> dict[str, Tensor]:
-        """Return ``loss_rpn_cls`` (cross-entropy) and ``loss_rpn_reg`` (L1), weighted."""
+        """Return ``loss_rpn_cls`` (cross-entropy) and ``loss_rpn_reg`` (SmoothL1), weighted."""
         c = self.config
-        cls, reg = sampled_losses(output, batch, c.matching, shuffle, self._regression, self._truth)
+        cls, reg = sampled_losses(
+            output, batch, c.matching, shuffle, self._regression, self._truth,
+            whole=c.whole_anchors,
+        )  # fmt: skip
         return {
             "loss_rpn_cls": cls * c.classification_weight,
             "loss_rpn_reg": reg * c.regression_weight,
         }
 
     def _regression(self, anchor: Tensor, deltas: Tensor, truth: Tensor) -> Tensor:
-        wanted = coders.encode(anchor, truth, self.config.stds)
-        return F.l1_loss(deltas.float(), wanted, reduction="sum")
+        wanted, beta = self._encode(anchor, truth), self.config.regression_beta
+        return F.smooth_l1_loss(deltas.float(), wanted, beta=beta, reduction="sum")
+
+    def _encode(self, anchor: Tensor, truth: Tensor) -> Tensor:
+        """Return the targets (P, columns) of anchors (P, 4)."""
+        return coders.encode(anchor, truth, self.config.stds)

@@ -25,6 +25,8 @@ def sampled_losses(
     shuffle: Shuffle,
     regression: Regression,
     truth: Boxes = upright_truth,
+    *,
+    whole: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Return the means of objectness and regression loss over the samples of a batch.
 
@@ -38,6 +40,7 @@ def sampled_losses(
         shuffle: draws the samples.
         regression: the loss of the positives.
         truth: what they are regressed to; they are matched by the upright boxes.
+        whole: anchors that leave the image are ignored.
     """
     if len(batch.targets) != len(scored.logits[0]):
         raise ValueError(f"{len(batch.targets)} targets for {len(scored.logits[0])} images")
@@ -48,8 +51,8 @@ def sampled_losses(
     gts = [
         matchers.match_iou(
             boxes[image], target.boxes, target.ignore_boxes, positive=rule.positive,
-            negative=rule.negative, low_quality=rule.low_quality,
-        ).gt for image, target in enumerate(batch.targets)
+            negative=rule.negative, low_quality=rule.low_quality, within=size if whole else None,
+        ).gt for image, (target, size) in enumerate(zip(batch.targets, batch.sizes, strict=True))
     ]  # fmt: skip
     chosen = sampling.sample(gts, rule, shuffle)
     for image, (target, gt) in enumerate(zip(batch.targets, gts, strict=True)):

@@ -73,7 +73,12 @@ def init_heads(*convs: nn.Conv2d) -> None:
 
 @torch.no_grad()
 def select(
-    scored: Scored, sizes: Sequence[tuple[int, int]], stds: Sequence[float], how: Selection
+    scored: Scored,
+    sizes: Sequence[tuple[int, int]],
+    stds: Sequence[float],
+    how: Selection,
+    *,
+    keep_empty: bool = False,
 ) -> list[Proposals]:
     """Decode, clip and thin out the proposals of each image.
 
@@ -82,13 +87,14 @@ def select(
         sizes: (height, width) of each image without its padding.
         stds: of the deltas.
         how: the numbers kept.
+        keep_empty: keep boxes of which clipping leaves nothing.
     """
     found = []
     for image, size in enumerate(sizes):
         anchors, deltas, score, levels = best_of_levels(scored, image, how.pre)
         box = coders.clip(coders.decode(anchors, deltas, stds), size)
-        whole = ((box[:, 2:] - box[:, :2]) > 0).all(1)
-        found.append(Candidates(box, score, levels, whole))
+        usable = ((box[:, 2:] - box[:, :2]) > 0).all(1) | keep_empty
+        found.append(Candidates(box, score, levels, usable))
     kept = nms_each(found, how.nms, how.limit)
     return [
         Proposals(one.boxes[rows], one.scores[rows]) for one, rows in zip(found, kept, strict=True)

@@ -248,6 +248,15 @@ def test_the_first_object_stays_positive_above_the_negative_threshold():
     assert found.gt.tolist() == [0, 0, NEGATIVE]
 
 
+def test_anchors_that_leave_the_image_are_ignored():
+    anchors = boxes((0, 0, 8, 8), (-1, 0, 7, 8), (4, 0, 12, 8), (20, 0, 28, 9.5))
+    gt = boxes((-1, 0, 7, 8), (20, 0, 28, 9))
+    found = matchers.match_iou(anchors, gt, NOTHING, **RULE, within=(9, 30))
+    # the first object's best anchor leaves the image, so it takes the best one inside
+    assert found.gt.tolist() == [0, IGNORED, NEGATIVE, IGNORED]
+    assert matchers.match_iou(anchors, gt, NOTHING, **RULE).gt.tolist() == [0, 0, NEGATIVE, 1]
+
+
 def test_an_iou_on_a_threshold_reaches_it():
     anchor = boxes([0, 0, 10, 10])
     quarter = boxes([0, 0, 10, 2.5])

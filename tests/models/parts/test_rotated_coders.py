@@ -93,6 +93,11 @@ def test_one_side_level_within_a_tenth_of_a_pixel(golden):
     assert golden["gt"][row, 3].item() == pytest.approx(4.5242, abs=1e-3)
 
 
+def test_corners_found_one_by_one_are_the_release(golden):
+    found = coders.encode_midpoint(golden["rois"], golden["gt"], MIDPOINT, separately=True)
+    torch.testing.assert_close(found.float(), golden["midpoint_delta"], atol=1e-3, rtol=0)
+
+
 @pytest.mark.parametrize("turn", [0, 1])
 @pytest.mark.parametrize("tilt", [-0.03, -0.012, -0.004, 0, 0.004, 0.012, 0.03])
 def test_nearly_upright_boxes_come_back(tilt, turn):
@@ -123,6 +128,18 @@ def test_decoding_gliding_vertices(golden):
     quads = coders.decode_gliding(golden["gt_xyxy"], tilted)
     found = torch.from_numpy(corners_to_obb(quads.numpy()))
     assert_same_rectangles(found, golden["gliding_decoded"])
+
+
+def test_edges_of_rectangles_are_their_sides(golden):
+    found = coders.from_edges(golden["gt_poly"].reshape(-1, 4, 2).double())
+    assert_same_rectangles(found, golden["gt"])
+
+
+def test_edges_of_other_quadrilaterals():
+    # the second edge is the longer one: its length, and the direction of the last edge
+    quad = torch.tensor([[[0.0, 0.0], [3.0, 4.0], [3.0, 14.0], [0.0, 8.0]]])
+    want = torch.tensor([[1.5, 7.0, 10.0, 5.0, -math.pi / 2]])
+    torch.testing.assert_close(coders.from_edges(quad), want)
 
 
 def test_polygons_are_the_release(golden):
@@ -239,6 +256,12 @@ def test_upright_boxes_as_oriented_ones():
     found = coders.upright(torch.tensor([[10.0, 20.0, 16.0, 24.0], [0.0, 0.0, 2.0, 9.0]]))
     wanted = torch.tensor([[13.0, 22.0, 6.0, 4.0, 0.0], [1.0, 4.5, 9.0, 2.0, -math.pi / 2]])
     torch.testing.assert_close(found, wanted)
+
+
+def test_centres_beyond_the_image_move_into_its_last_pixel():
+    boxes = torch.tensor([[-3.0, 5.0, 4.0, 2.0, 0.3], [19.5, 40.0, 4.0, 2.0, 0.3]])
+    want = torch.tensor([[0.0, 5.0, 4.0, 2.0, 0.3], [19.0, 29.0, 4.0, 2.0, 0.3]])
+    torch.testing.assert_close(coders.clamp_centres(boxes, (30, 20)), want)
 
 
 def test_centres_on_the_border_are_inside():
