@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from sodkit.data.batches import Batch, PatchDetections, Target
 from sodkit.models.detector import DetectorModule
+from sodkit.models.kernels.kept import Kept
 from sodkit.models.kernels.nonzero import rows_each
 from sodkit.models.parts import anchors, coders, dense_detect, ignored, losses, matchers
 from sodkit.models.parts.backbone import Backbone
@@ -35,6 +36,7 @@ class RetinaNet(DetectorModule):
         self.boxes = config.boxes
         self.config = config
         self.levels = config.anchor_levels()
+        self.grid = Kept(anchors.grid)
         channels = config.channels
         self.backbone = Backbone(config.backbone)
         self.fpn = StridedFpn(self.backbone.channels[1:], channels, config.levels - 3, "input")
@@ -53,7 +55,7 @@ class RetinaNet(DetectorModule):
         Both are divided by the number of positives, counted as at least one an image.
         """
         output: DenseOutput = self.head(self.pyramid(batch.images))
-        grid = torch.cat(anchors.grid(batch.padded, self.levels, batch.images.device))
+        grid = torch.cat(self.grid(batch.padded, self.levels, batch.images.device))
         logits, deltas = torch.cat(output.logits, 1).float(), torch.cat(output.deltas, 1).float()
         cls = reg = logits.new_zeros(())
         count = 0
@@ -89,7 +91,7 @@ class RetinaNet(DetectorModule):
     def detect(self, batch: Batch, keep: Keep) -> list[PatchDetections]:
         """Return the detections of each image, in pixels of its patch before resizing."""
         output: DenseOutput = self.head(self.pyramid(batch.images))
-        grid = anchors.grid(batch.padded, self.levels, batch.images.device)
+        grid = self.grid(batch.padded, self.levels, batch.images.device)
 
         def decode(level: int, rows: Tensor, deltas: Tensor) -> Tensor:
             return coders.decode(grid[level][rows], deltas, self.config.stds)

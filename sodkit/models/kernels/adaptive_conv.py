@@ -10,6 +10,7 @@ compilers know it, and every ONNX runtime has it. All three give the same number
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from torch.nn import functional as F
 from torchvision.ops import deform_conv2d
 
 from sodkit.models.kernels.gather import gather, scatter
+from sodkit.models.kernels.kept import Kept
 
 _TAPS = 9
 _BLOCK_BYTES = 16 << 20
@@ -33,6 +35,7 @@ class AdaptiveConv(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(channels, channels, 3, 3))
         nn.init.normal_(self.weight, std=0.01)
+        self.places = Kept(plain_taps)
 
     def forward(self, features: Tensor, boxes: Tensor, stride: int) -> Tensor:
         """Convolve a feature map, the taps at centre, side middles and corners of each box.
@@ -49,12 +52,16 @@ class AdaptiveConv(nn.Module):
             return adaptive_conv_grid(features, boxes, stride, self.weight)
         if features.device.type == "cpu":
             return adaptive_conv_gather(features, boxes, stride, self.weight)
-        return adaptive_conv_deform(features, boxes, stride, self.weight)
+        places = self.places(features.shape[-2], features.shape[-1], features.device)
+        return adaptive_conv_deform(features, boxes, stride, self.weight, places)
 
 
-def adaptive_conv_deform(features: Tensor, boxes: Tensor, stride: int, weight: Tensor) -> Tensor:
+def adaptive_conv_deform(
+    features: Tensor, boxes: Tensor, stride: int, weight: Tensor, places: PlainTaps | None = None
+) -> Tensor:
     """Compute the adaptive convolution by torchvision's deformable one (see ``AdaptiveConv``)."""
-    offsets = box_offsets(boxes, stride, *features.shape[-2:])
+    height, width = features.shape[-2:]
+    offsets = box_offsets(boxes, stride, height, width, places)
     result: Tensor = deform_conv2d(features.float(), offsets, weight, padding=1)
     return result.to(features.dtype)
 
@@ -84,7 +91,33 @@ def adaptive_conv_grid(features: Tensor, boxes: Tensor, stride: int, weight: Ten
     return F.conv2d(samples, weight, stride=3).to(features.dtype)
 
 
-def box_offsets(boxes: Tensor, stride: int, height: int, width: int) -> Tensor:
+@dataclass(frozen=True, slots=True, eq=False)
+class PlainTaps:
+    """Where a plain 3x3 convolution samples a feature map (H, W).
+
+    Attributes:
+        xs: (1, 1, W) columns.
+        ys: (1, H, 1) rows.
+        steps: (3,) -1, 0, 1.
+    """
+
+    xs: Tensor
+    ys: Tensor
+    steps: Tensor
+
+
+def plain_taps(height: int, width: int, device: torch.device) -> PlainTaps:
+    """Return where a plain convolution samples a map of ``height`` x ``width`` cells."""
+    return PlainTaps(
+        xs=torch.arange(width, device=device)[None, None, :],
+        ys=torch.arange(height, device=device)[None, :, None],
+        steps=torch.arange(-1.0, 2.0, device=device),
+    )
+
+
+def box_offsets(
+    boxes: Tensor, stride: int, height: int, width: int, places: PlainTaps | None = None
+) -> Tensor:
     """Return how far each tap moves from its place in a plain 3x3 convolution.
 
     The taps go to the centre, the middles of the sides and the corners of the box of their
@@ -95,6 +128,7 @@ def box_offsets(boxes: Tensor, stride: int, height: int, width: int) -> Tensor:
         stride: of the level, px.
         height: of the feature map.
         width: of the feature map.
+        places: ``plain_taps`` of the map, where they were kept.
 
     Returns:
         (B, 18, height, width): (dy, dx) for the taps row by row, in cells of the feature map.
@@ -102,11 +136,9 @@ def box_offsets(boxes: Tensor, stride: int, height: int, width: int) -> Tensor:
     cells = boxes.reshape(-1, height, width, 4) / stride
     centre = (cells[..., :2] + cells[..., 2:]) / 2
     grow = (cells[..., 2:] - cells[..., :2]) / 2 - 1
-    taps = torch.arange(-1.0, 2.0, device=boxes.device)
-    xs = torch.arange(width, device=boxes.device)[None, None, :]
-    ys = torch.arange(height, device=boxes.device)[None, :, None]
-    dx = (centre[..., 0] - xs)[..., None] + grow[..., 0, None] * taps
-    dy = (centre[..., 1] - ys)[..., None] + grow[..., 1, None] * taps
+    at = places or plain_taps(height, width, boxes.device)
+    dx = (centre[..., 0] - at.xs)[..., None] + grow[..., 0, None] * at.steps
+    dy = (centre[..., 1] - at.ys)[..., None] + grow[..., 1, None] * at.steps
     shape = (*dy.shape, 3)
     offsets = torch.stack([dy[..., :, None].expand(shape), dx[..., None, :].expand(shape)], -1)
     return offsets.flatten(3).permute(0, 3, 1, 2).contiguous()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from sodkit.data.batches import Batch
 from sodkit.models.kernels.adaptive_conv import AdaptiveConv
 from sodkit.models.kernels.constants import constant
+from sodkit.models.kernels.kept import Kept
 from sodkit.models.parts import anchors, coders, losses, matchers, selection
 from sodkit.models.parts.rpn_losses import sampled_losses
 from sodkit.models.parts.sampling import Shuffle
@@ -56,6 +57,7 @@ class Crpn(nn.Module):
         super().__init__()
         self.config = config
         self.levels = config.anchor_levels(strides)
+        self.grid = Kept(anchors.grid)
         self.coarse_conv = nn.Conv2d(channels, channels, 3, padding=3, dilation=3)
         self.coarse_reg = nn.Conv2d(channels, 4, 1)
         self.fine_conv = AdaptiveConv(channels)
@@ -75,7 +77,7 @@ class Crpn(nn.Module):
 
     def coarse(self, pyramid: Sequence[Tensor], batch: Batch) -> Coarse:
         """Regress the anchors: one a location, whatever their IoU with an object."""
-        grid = anchors.grid(batch.padded, self.levels, pyramid[0].device)
+        grid = self.grid(batch.padded, self.levels, pyramid[0].device)
         hidden = [self.coarse_conv(feature).relu_() for feature in pyramid]
         deltas = [by_location(self.coarse_reg(feature), 4) for feature in hidden]
         refined = [self._refine(a, d, batch.sizes) for a, d in zip(grid, deltas, strict=True)]

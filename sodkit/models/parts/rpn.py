@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sodkit.data.batches import Batch
+from sodkit.models.kernels.kept import Kept
 from sodkit.models.parts import anchors, coders, selection
 from sodkit.models.parts.regression import upright_truth
 from sodkit.models.parts.rpn_losses import sampled_losses
@@ -34,6 +35,7 @@ class Rpn(nn.Module):
         super().__init__()
         self.config = config
         self.levels = config.anchor_levels(strides)
+        self.grid = Kept(anchors.grid)
         count = len(config.ratios)
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
         self.cls = nn.Conv2d(channels, count, 1)
@@ -42,7 +44,7 @@ class Rpn(nn.Module):
 
     def forward(self, pyramid: Sequence[Tensor], batch: Batch) -> Scored:
         """Score all anchors of P2.. (B, C, H_l, W_l); deltas are (B, A_l, columns)."""
-        grid = anchors.grid(batch.padded, self.levels, pyramid[0].device)
+        grid = self.grid(batch.padded, self.levels, pyramid[0].device)
         logits, deltas = [], []
         for feature in pyramid:
             hidden = self.conv(feature).relu_()
