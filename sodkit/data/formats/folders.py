@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from sodkit.data.formats.subset_names import subset_of
 from sodkit.data.records import Annotations
 
 LOWER_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
@@ -126,7 +127,12 @@ def image_folders(path: Path, root: Path | None = None) -> list[Path]:
     subset = (path.stem if path.is_file() else path.name).removeprefix("instances_")
     above, top = folder.parent, folder.parent.parent
     found = [folder, *_image_places(folder), above, *_image_places(above)]
-    found += [place / subset for place in (*_image_places(folder), *_image_places(above))]
+    subsets = [subset, word] if (word := subset_of(subset)) else [subset]
+    found += [
+        place / name
+        for place in (*_image_places(folder), *_image_places(above))
+        for name in subsets
+    ]
     if path.is_dir():
         found += [place / subset for place in _image_places(top)]
     else:

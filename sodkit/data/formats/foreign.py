@@ -16,6 +16,9 @@ from sodkit.data.formats.source import read_bytes
 from sodkit.errors import DataError
 from sodkit.json_text import encoding_fault
 
+_JSON_FILES = 20
+"""So many JSON files of a folder are looked into."""
+
 _MOST = 64 * 1024 * 1024
 """Bytes of a JSON that is looked into: the files of labelling tools are smaller."""
 
@@ -169,10 +172,15 @@ def _signs_of(value: object) -> Foreign | None:
     return next((item for keys, item in _JSON if keys <= value.keys()), None)
 
 
-def refuse_json(path: Path) -> None:
-    """Raise DataError if a JSON, or one right in a folder, is of a format that is not read."""
-    files = [path] if path.is_file() else list(files_below(path, (".json",), below=False))[:20]
-    for file in files:
+def refuse_json(path: Path, *, below: bool = False) -> None:
+    """Raise DataError if a JSON, or one right in a folder, is of a format that is not read.
+
+    Args:
+        path: a file or folder.
+        below: look into the folder's subfolders, too.
+    """
+    files = [path] if path.is_file() else files_below(path, (".json",), below=below)
+    for file in islice(files, _JSON_FILES):
         found = foreign_json(file)
         if found is not None:
             raise DataError(

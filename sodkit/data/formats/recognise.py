@@ -18,7 +18,8 @@ from sodkit.data.formats.folders import (
 )
 from sodkit.data.formats.foreign import held_by, refuse_json
 from sodkit.data.formats.source import read_bytes
-from sodkit.data.formats.subsets import find_subsets, image_sets, names_subset, unwrapped
+from sodkit.data.formats.subset_names import by_subset
+from sodkit.data.formats.subsets import find_subsets, image_sets, unwrapped
 from sodkit.errors import DataError
 from sodkit.json_text import FAULTS
 
@@ -61,6 +62,8 @@ def locate(path: Path) -> tuple[str, Path]:
     form = _of_folder(path, below=True) if path.is_dir() else None
     if form == "coco":
         return form, coco_file(path)
+    if form is None:
+        refuse_json(path, below=True)
     found = place_of(path, loose=True) if form is None else (form, path)
     if found is not None:
         return found
@@ -223,9 +226,7 @@ def _of_folder(path: Path, *, below: bool = False) -> str | None:
         return "coco"
     if yolo_yaml.find_yaml(path) is not None:
         return "yolo"
-    if any(
-        names_subset(file.stem.removeprefix("instances_")) for file in _files(path, ".json", False)
-    ):
+    if by_subset(_files(path, ".json", False)):
         return None
     kinds = {_json_kind(file) for file in _files(path, ".json", below)}
     if kinds & {"coco", "soda-a"}:

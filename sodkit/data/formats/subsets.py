@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from sodkit.data.formats.folders import (
     is_folder,
 )
 from sodkit.data.formats.source import EmptySubset, Oddity, Report, read_lines
+from sodkit.data.formats.subset_names import by_subset, kind_of, names_subset
 from sodkit.data.records import Category
 from sodkit.errors import DataError, UsageError
 
@@ -28,12 +28,6 @@ VALIDATED = ("val",)
 EVALUATED = ("val", "test", "train")
 """Subsets that a command takes if none is named, likeliest first."""
 
-_NAME = re.compile(
-    r"(train|val|test|dev|trainval|minival)(?:ing|id|idation)?[-_]?(?:set)?(\d{4})?"
-    r"(?:[-_](?:dev|challenge))?"
-)
-_SEPARATOR = re.compile(r"[-_ ]")
-_AFFIXES = {"instances", "annotations", "annotation", "coco", "labels", "gt"}
 _BASES = ("rawData", "", "divData")
 """Folders below a root, likeliest first: SODA's originals come before its patches."""
 _SPOTS = ("Annotations", "annfiles", "", "labelTxt", "labels")
@@ -66,30 +60,13 @@ class Subset:
         return self.key is not None and is_file(self.path)
 
 
-def kind_of(name: str) -> str | None:
-    """Return train, val, test ... for a subset's name, else None.
-
-    Names are ``valid``, ``train2017``, ``test-dev``; of a folder also what ends in one behind a
-    hyphen, underscore or blank, such as ``VisDrone2019-DET-train``.
-    """
-    parts = _SEPARATOR.split(name.casefold())
-    ends = ("-".join(parts[start:]) for start in range(len(parts)))
-    match = next(filter(None, map(_NAME.fullmatch, ends)), None)
-    return None if match is None else match[1]
-
-
-def names_subset(stem: str) -> bool:
-    """Return whether the whole stem of a file is a subset's name."""
-    return _NAME.fullmatch(stem.casefold()) is not None
-
-
 def find_subsets(root: Path) -> list[Subset]:
     """Return the subsets below a root folder, or of a YAML; none if it is not such a root.
 
     Understood are the subsets of a YOLO YAML or ``obj.data`` whose images are there, SODA-D and
     SODA-A as downloaded (``rawData``, their patches in ``divData``), Pascal VOC's lists in
     ``ImageSets/Main``, and folders or files named by subset, also as COCO's
-    ``instances_train2017.json``.
+    ``instances_train2017.json`` and AI-TOD's ``aitod_train_v1.json``.
     """
     from sodkit.data.formats import yolo_yaml
 
@@ -221,23 +198,13 @@ def _named_in(folder: Path) -> list[Subset]:
     if not folder.is_dir():
         return []
     items = entries(folder)
-    files = {
-        name: item
-        for item in items
-        if item.suffix.lower() == ".json" and (name := _name_in(item.stem)) and is_source(item)
-    }
-    found = [Subset(name, path) for name, path in files.items()]
+    files = [item for item in items if item.suffix.lower() == ".json" and is_source(item)]
+    found = [Subset(name, path) for name, path in by_subset(files).items()]
     if not found:
         folders = [item for item in items if _is_subset(item)]
         places = [(item.name, place_of(item, loose=True)) for item in folders]
         found = [Subset(name, place[1]) for name, place in places if place is not None]
     return sorted(found, key=_order)
-
-
-def _name_in(stem: str) -> str | None:
-    """Return the subset's name in that of a file: ``instances_train2017`` is ``train2017``."""
-    tokens = [token for token in re.split(r"[._]", stem) if token.casefold() not in _AFFIXES]
-    return tokens[0] if len(tokens) == 1 and names_subset(tokens[0]) else None
 
 
 def pick(found: Sequence[Subset], wanted: str, where: Path | str = "--subset") -> Subset:

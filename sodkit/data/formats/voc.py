@@ -183,7 +183,7 @@ def _record(
     if name is None or (finder.names and name not in finder.names.values()):
         # The stem is the surer one: files are renamed without looking into them.
         name = finder.names.get(stem, name)
-    if None in sides or sides == ["0", "0"] or name is None:
+    if None in sides or "0" in sides or name is None:
         return finder.record(stem, number, path)
     size = root.find(*layout.sides[0])
     line = root.line if size is None else size.line

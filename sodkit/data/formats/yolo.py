@@ -114,7 +114,7 @@ def _collect_yaml(
         try:
             size = image_size(root / name)
             record = ImageRecord(ids[stem_of(name)], name, *size)
-            rows = [] if label is None else _rows(label, size, data.names, report)
+            rows = [] if label is None else _rows(label, size, data.names, report, data.keypoints)
         except DataError as error:
             report(error, "form")
             continue
@@ -123,7 +123,11 @@ def _collect_yaml(
         report(DataError("holds no image", where=f"{data.path}: {subset}"), "form")
     else:
         note_unlabelled(len(names), without, finder.places(names[0])[0], report)
-    return _gathered(data.path, files, data.names, report)
+    gathered = _gathered(data.path, files, data.names, report)
+    if not data.keypoints:
+        return gathered
+    note = Note("keypoints", f"{data.path.name} has kpt_shape: boxes are read, keypoints are not")
+    return replace(gathered, notes=(*gathered.notes, note))
 
 
 def _collect_labels(path: Path, images: Path | None, report: Report) -> Collected:
@@ -199,11 +203,16 @@ def _without_ignore(names: tuple[str, ...]) -> tuple[str, ...]:
     return names[:-1] if names and is_ignore(names[-1]) else names
 
 
-def _rows(path: Path, size: tuple[int, int], names: tuple[str, ...], report: Report) -> list[Row]:
+def _rows(
+    path: Path, size: tuple[int, int], names: tuple[str, ...], report: Report, keypoints: int = 0
+) -> list[Row]:
+    """Read a file of labels; of lines of a box and ``keypoints`` more numbers the box."""
     rows = []
     for line, text in enumerate(read_lines(path), start=1):
         if not text.strip():
             continue
+        if keypoints and len(tokens := text.split()) == 5 + keypoints:
+            text = " ".join(tokens[:5])
         try:
             rows.append(_row(text, line, size, names))
         except ValueError as error:

@@ -27,6 +27,8 @@ from sodkit.yaml_text import YamlError, parse_yaml
 YAML = "data.yaml"
 DARKNET = ".data"
 YAML_SUFFIXES = (".yaml", ".yml", DARKNET)
+_KEYPOINTS = 10_000
+
 SUBSETS = ("train", "val", "test")
 _SUBSETS = (*SUBSETS, "valid", "")
 
@@ -36,12 +38,21 @@ _DEEPEST = 32
 
 @dataclass(frozen=True, slots=True)
 class YoloYaml:
-    """A data set's YAML: the folder that its paths start at, class names and images by subset."""
+    """A data set's YAML.
+
+    Attributes:
+        path: of the YAML.
+        root: the folder that its paths start at.
+        names: of the classes.
+        subsets: images by subset: folders, lists of images or text files of them.
+        keypoints: numbers of keypoints that stand behind a box (``kpt_shape``), 0: none.
+    """
 
     path: Path
     root: Path
     names: tuple[str, ...]
     subsets: dict[str, tuple[str, ...]]
+    keypoints: int = 0
 
 
 def find_yaml(folder: Path) -> Path | None:
@@ -104,7 +115,18 @@ def read_yaml(path: Path) -> YoloYaml:
     # A path made on another machine: the folder of the YAML itself is the next best.
     root = root.resolve() if is_folder(root) else path.absolute().parent
     subsets = {key: _paths(content[key], path, key) for key in SUBSETS if content.get(key)}
-    return YoloYaml(path, root, _names(content, path), subsets)
+    return YoloYaml(path, root, _names(content, path), subsets, _keypoints(content, path))
+
+
+def _keypoints(content: dict[Any, Any], path: Path) -> int:
+    """Return how many numbers of keypoints a line has: points times numbers each."""
+    shape = content.get("kpt_shape")
+    if shape is None:
+        return 0
+    sound = isinstance(shape, list) and len(shape) == 2
+    if not sound or not all(isinstance(n, int) and 1 <= n <= _KEYPOINTS for n in shape):
+        raise DataError("must be [points, numbers each]", where=f"{path}: kpt_shape")
+    return int(shape[0] * shape[1])
 
 
 def _names(content: dict[Any, Any], path: Path) -> tuple[str, ...]:

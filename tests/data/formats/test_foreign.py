@@ -53,3 +53,13 @@ def test_texts(tmp_path: Path, text: bytes, what: str) -> None:
 
 def test_an_empty_folder(tmp_path: Path) -> None:
     assert "it holds no file" in refusal(tmp_path)
+
+
+def test_a_foreign_json_in_a_subfolder_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "ds0" / "ann" / "a.jpg.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"description": "", "tags": [], "size": {}, "objects": []}')
+    (tmp_path / "meta.json").write_text('{"classes": [], "tags": []}')
+    with pytest.raises(DataError, match="looks like Supervisely JSON") as caught:
+        recognise(tmp_path)
+    assert str(path) in str(caught.value)

@@ -312,3 +312,18 @@ def test_images_that_differ_by_suffix_only_are_said(
     own = read_annotations(tmp_path)
     assert [Path(image.file_name).name for image in own.images] == ["a.jpg"]
     assert "1 images are left out" in caplog.text
+
+
+@pytest.mark.parametrize("shape", ["[2, 3]", "[4, 3]", "[4, 2]"])
+def test_the_boxes_of_yolo_pose_are_read(tmp_path: Path, shape: str) -> None:
+    points, each = map(int, shape.strip("[]").split(","))
+    picture(tmp_path / "images" / "a.jpg", 100, 80)
+    rest = " .45 .5 2"[: 9 if each == 3 else 7] * points
+    text(tmp_path / "labels" / "a.txt", f"0 .5 .5 .2 .25{rest}\n0 .2 .2 .1 .1\n")
+    text(tmp_path / "data.yaml", f"train: images\nkpt_shape: {shape}\nnames: [person]\n")
+    own = read_annotations(tmp_path)
+    np.testing.assert_allclose(own.xywh, [[40, 30, 20, 20], [15, 12, 10, 8]])
+    assert [note.kind for note in own.notes] == ["keypoints"]
+    text(tmp_path / "data.yaml", "train: images\nkpt_shape: 17\nnames: [person]\n")
+    with pytest.raises(DataError, match=r"kpt_shape: must be \[points, numbers each\]"):
+        read_annotations(tmp_path)

@@ -10,7 +10,8 @@ import pytest
 
 from sodkit.data.checking.dataset_check import check_dataset
 from sodkit.data.formats import choose_subset, find_images, find_subsets, read_annotations
-from sodkit.data.formats.subsets import EVALUATED, TRAINED, VALIDATED, kind_of, pick
+from sodkit.data.formats.subset_names import by_subset, kind_of
+from sodkit.data.formats.subsets import EVALUATED, TRAINED, VALIDATED, pick
 from sodkit.data.images.decoding import write_image
 from sodkit.errors import DataError, UsageError
 
@@ -265,3 +266,30 @@ def test_a_list_of_images_without_annotations_is_no_subset(
     assert [item.name for item in find_subsets(tmp_path)] == ["train"]
     assert len(read_annotations(tmp_path, subset="train")) == 1
     assert "none of the images of the subset 'test' has annotations" in caplog.text
+
+
+def test_coco_files_that_differ_in_the_subset_only(tmp_path: Path) -> None:
+    for subset in ("train", "test"):
+        coco(tmp_path / f"annotations/aitod_{subset}_v1.json", f"{subset}.png", ["ship"], 0)
+        picture(tmp_path / "images" / subset / f"{subset}.png", 9)
+    assert [item.name for item in find_subsets(tmp_path)] == ["train", "test"]
+    own = read_annotations(tmp_path, subset="test")
+    assert [image.file_name for image in own.images] == ["test.png"]
+    assert find_images(tmp_path, own, subset="test") == tmp_path / "images/test"
+
+
+@pytest.mark.parametrize(
+    ("stems", "found"),
+    [
+        (["set-train", "set-val"], {"train": 0, "val": 1}),
+        (["coco_train", "annotations.val", "other"], {"train": 0, "val": 1}),
+        (["set_train", "other_val"], {}),
+        (["set_train"], {}),
+        (["a_train_test", "a_val"], {}),
+        (["a_train", "a_val", "b_train", "b_val"], {}),
+        (["a_train", "a_val", "results"], {"train": 0, "val": 1}),
+    ],
+)
+def test_files_by_subset(stems: list[str], found: dict[str, int]) -> None:
+    files = [Path(f"{stem}.json") for stem in stems]
+    assert by_subset(files) == {name: files[k] for name, k in found.items()}
