@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sodkit.models.kernels import adaptive_conv
+from sodkit.models.kernels import tap_conv
 from sodkit.models.kernels.adaptive_conv import (
     adaptive_conv_deform,
     adaptive_conv_gather,
@@ -32,7 +32,7 @@ def gradients(function, features, boxes, stride, weight):
 @pytest.mark.parametrize("spread", [0.5, 8.0])
 def test_gathering_is_the_deformable_convolution(block, spread, monkeypatch):
     """Also with boxes beyond the map, and in blocks."""
-    monkeypatch.setattr(adaptive_conv, "_BLOCK_BYTES", block)
+    monkeypatch.setattr(tap_conv, "_BLOCK_BYTES", block)
     args = case(spread=spread)
     ours, theirs = gradients(adaptive_conv_gather, *args), gradients(adaptive_conv_deform, *args)
     for have, want in zip(ours, theirs, strict=True):
