@@ -10,7 +10,7 @@ import pytest
 
 from sodkit.config import builtin_names, load_recipe
 from sodkit.settings import Recipe
-from sodkit.settings.two_stage import Region
+from sodkit.settings.proposers import Region
 
 DOC = Path(__file__).parents[1] / "docs" / "ablations.md"
 ROWS_OF_TABLE = {1: 4, 5: 4, 6: 3, 7: 3, 8: 4, 9: 4}

@@ -15,7 +15,7 @@ import numpy as np
 
 from sodkit.arrays import FloatArray, IntArray
 from sodkit.settings.anchor_levels import AnchorLevel
-from sodkit.settings.two_stage import Threshold
+from sodkit.settings.proposers import Threshold
 
 BLOCK_CELLS = 500_000
 BLOCK_ROWS = 50_000

@@ -31,7 +31,8 @@ from sodkit.files import write_text
 from sodkit.geometry import rotated
 from sodkit.settings import Input, Recipe
 from sodkit.settings.anchor_levels import Anchored, AnchorLevel
-from sodkit.settings.two_stage import Cfinet, Crpn, FasterRcnn, Threshold
+from sodkit.settings.proposers import Crpn, Threshold
+from sodkit.settings.two_stage import Cfinet, FasterRcnn
 
 COUNTED = SIZE_NAMES[: len(SIZE_BOUNDS)]
 """The size classes, without what is larger than N."""

@@ -14,7 +14,7 @@ from sodkit.models.parts.graph import ProposalGraph
 from sodkit.models.parts.rpn import Rpn
 from sodkit.models.parts.sampling import Shuffle
 from sodkit.models.rcnn import Rcnn
-from sodkit.settings import two_stage
+from sodkit.settings import proposers, two_stage
 
 
 class FasterRcnn(Rcnn):
@@ -29,7 +29,7 @@ class FasterRcnn(Rcnn):
         super().__init__(config)
         channels, strides = config.fpn.channels, config.fpn.strides
         self.rpn: Rpn | Crpn
-        if isinstance(config.proposals, two_stage.Crpn):
+        if isinstance(config.proposals, proposers.Crpn):
             self.rpn = Crpn(config.proposals, channels, strides)
         else:
             self.rpn = Rpn(config.proposals, channels, strides)

@@ -3,6 +3,7 @@
 ``recipe.py``     a whole recipe: detector, test, input, schedule, evaluation
 ``detectors.py``  the closed union of detectors; discriminator: ``kind``
 ``two_stage.py``  CFINet, Faster R-CNN, Oriented R-CNN and their parts
+``proposers.py``  what makes their proposals
 ``dense.py``      RetinaNet
 ``outside.py``    a detector of the user's own
 ``anchor_levels.py``  anchors as numbers, for the detectors and for their analysis

@@ -14,7 +14,8 @@ from sodkit.analysis.anchor_grid import (
 )
 from sodkit.geometry.boxes import iou
 from sodkit.settings.anchor_levels import AnchorLevel
-from sodkit.settings.two_stage import Cfinet, FasterRcnn, Fpn, Rpn, Threshold
+from sodkit.settings.proposers import Rpn, Threshold
+from sodkit.settings.two_stage import Cfinet, FasterRcnn, Fpn
 
 CRPN = Cfinet().anchor_levels()
 RPN = FasterRcnn(fpn=Fpn(levels=5)).anchor_levels()

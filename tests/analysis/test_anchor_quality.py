@@ -15,7 +15,8 @@ from sodkit.analysis.anchor_study import (
 from sodkit.data.records import Annotations, Category, ImageRecord
 from sodkit.errors import DataError
 from sodkit.settings import Input, Recipe
-from sodkit.settings.two_stage import Cfinet, Crpn, Threshold
+from sodkit.settings.proposers import Crpn, Threshold
+from sodkit.settings.two_stage import Cfinet
 from sodkit.synthetic import make_scene
 
 PLAIN = Recipe(name="plain", input=Input(scale=1.0))

@@ -18,7 +18,7 @@ from sodkit.models.parts.contrast import HIGH, LOW
 from sodkit.models.parts.exemplars import Exemplars
 from sodkit.models.parts.imitation import Imitation, Rows, Truth
 from sodkit.models.parts.sampling import random_order
-from sodkit.settings import two_stage
+from sodkit.settings import proposers, two_stage
 
 CONFIG = two_stage.Imitation(queue=8)
 OURS_CLIP, OURS_IOU_LOSS = coders.clip, losses.iou_loss
@@ -246,7 +246,7 @@ def dynamic(anchors, boxes, ignored):
 
 
 def region(anchors, boxes, ignored):
-    rule = two_stage.Region()
+    rule = proposers.Region()
     return matchers.match_region(anchors, boxes, ignored, rule, 2.0, (4, 8, 16, 32))
 
 
@@ -258,11 +258,11 @@ def by_iou(anchors, boxes, ignored, rule):
 
 
 def fine(anchors, boxes, ignored):
-    return by_iou(anchors, boxes, ignored, two_stage.Crpn().fine)
+    return by_iou(anchors, boxes, ignored, proposers.Crpn().fine)
 
 
 def plain(anchors, boxes, ignored):
-    return by_iou(anchors, boxes, ignored, two_stage.Rpn().matching)
+    return by_iou(anchors, boxes, ignored, proposers.Rpn().matching)
 
 
 def head(anchors, boxes, ignored):
@@ -320,7 +320,7 @@ def without_best(*args, **options):
 def check_the_smallest_object_is_learned(match):
     anchors = torch.cat(grid((96, 96), golden.levels_of(4, 2.0)))
     tiny = torch.tensor([[41.0, 41, 44, 44]])
-    threshold = matchers.dynamic_threshold(two_stage.Threshold(floor=0.2), torch.tensor([2.0]))
+    threshold = matchers.dynamic_threshold(proposers.Threshold(floor=0.2), torch.tensor([2.0]))
     assert (match(anchors, tiny, NOTHING, threshold, match_best=True).gt == 0).any()
 
 

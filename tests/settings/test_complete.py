@@ -8,7 +8,7 @@ from sodkit.config import load_recipe
 from sodkit.errors import UsageError
 from sodkit.settings.anchor_levels import Anchored
 from sodkit.settings.complete import complete, set_value
-from sodkit.settings.two_stage import Crpn, Region, Rpn
+from sodkit.settings.proposers import Crpn, Region, Rpn
 
 
 def test_defaults_are_those_of_the_kind_that_is_named():

@@ -16,7 +16,7 @@ from sodkit.models.parts import anchors, coders, losses, matchers, selection
 from sodkit.models.parts.rpn_losses import sampled_losses
 from sodkit.models.parts.sampling import Shuffle
 from sodkit.models.parts.selection import Proposals, Scored, Selection, by_location
-from sodkit.settings import two_stage
+from sodkit.settings import proposers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +53,7 @@ class Crpn(nn.Module):
         strides: of its levels.
     """
 
-    def __init__(self, config: two_stage.Crpn, channels: int, strides: tuple[int, ...]) -> None:
+    def __init__(self, config: proposers.Crpn, channels: int, strides: tuple[int, ...]) -> None:
         super().__init__()
         self.config = config
         self.levels = config.anchor_levels(strides)
@@ -125,7 +125,7 @@ class Crpn(nn.Module):
     def match_coarse(self, grid: Tensor, batch: Batch) -> list[tuple[matchers.Matches, Tensor]]:
         """Return the matches of all anchors (A, 4) and the rows of positives, image by image."""
         rule, targets = self.config.assignment, batch.targets
-        if isinstance(rule, two_stage.Region):
+        if isinstance(rule, proposers.Region):
             by_region = [
                 matchers.match_region(
                     grid, one.boxes, one.ignore_boxes, rule, self.config.anchor_scale, self.strides
@@ -164,7 +164,7 @@ class Crpn(nn.Module):
         return total * self.config.coarse_normalizer / count
 
 
-def _thresholds(boxes: Tensor, scale: tuple[float, float], rule: two_stage.Threshold) -> Tensor:
+def _thresholds(boxes: Tensor, scale: tuple[float, float], rule: proposers.Threshold) -> Tensor:
     """Return the threshold (G,) of each box (G, 4) of an image that was resized by ``scale``."""
     sides = (boxes[:, 2:] - boxes[:, :2]) / constant(scale, boxes)
     return matchers.dynamic_threshold(rule, sides.prod(1).sqrt())

@@ -20,7 +20,7 @@ from sodkit.models.parts.best_left import NEGATIVE, give_best
 from sodkit.models.parts.box_iou import area, every_iou
 from sodkit.models.parts.coders import centre_and_size
 from sodkit.models.parts.ignored import inside
-from sodkit.settings.two_stage import Region, Threshold
+from sodkit.settings.proposers import Region, Threshold
 
 IGNORED = -2
 

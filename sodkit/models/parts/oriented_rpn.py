@@ -11,7 +11,7 @@ from sodkit.models.parts import rotated_coders
 from sodkit.models.parts.regression import oriented_truth
 from sodkit.models.parts.rpn import Rpn
 from sodkit.models.parts.selection import Proposals, Scored, Selection, best_of_levels
-from sodkit.settings import two_stage
+from sodkit.settings import proposers
 
 
 class OrientedRpn(Rpn):
@@ -24,7 +24,7 @@ class OrientedRpn(Rpn):
     _truth = staticmethod(oriented_truth)
 
     def __init__(
-        self, config: two_stage.OrientedRpn, channels: int, strides: tuple[int, ...]
+        self, config: proposers.OrientedRpn, channels: int, strides: tuple[int, ...]
     ) -> None:
         super().__init__(config, channels, strides)
         self.stds = (*config.stds, *config.midpoint_stds)

@@ -14,7 +14,7 @@ from sodkit.models.parts.regression import upright_truth
 from sodkit.models.parts.rpn_losses import sampled_losses
 from sodkit.models.parts.sampling import Shuffle
 from sodkit.models.parts.selection import Proposals, Scored, Selection, by_location
-from sodkit.settings.two_stage import RpnParts
+from sodkit.settings.proposers import RpnParts
 
 
 class Rpn(nn.Module):

@@ -12,7 +12,7 @@ from sodkit.models.parts import losses, matchers, sampling
 from sodkit.models.parts.regression import Boxes, upright_truth
 from sodkit.models.parts.sampling import Shuffle
 from sodkit.models.parts.selection import Scored
-from sodkit.settings.two_stage import AnchorMatching
+from sodkit.settings.proposers import AnchorMatching
 
 Regression = Callable[[Tensor, Tensor, Tensor], Tensor]
 """From anchors (P, 4), their deltas and their objects' boxes to the summed loss."""

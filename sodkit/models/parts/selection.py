@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sodkit.models.kernels.grouped_nms import Candidates, nms_each
 from sodkit.models.parts import coders
-from sodkit.settings.two_stage import Crpn, RpnParts
+from sodkit.settings.proposers import Crpn, RpnParts
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,7 +6,7 @@ import torchvision
 
 from sodkit.models.parts import anchors, matchers
 from sodkit.models.parts.matchers import IGNORED, NEGATIVE
-from sodkit.settings.two_stage import Region, Threshold
+from sodkit.settings.proposers import Region, Threshold
 from tests.fake_cuda import CUDA, FakeCuda
 
 GRID = torch.cat(anchors.grid((256, 256), golden.levels_of(4, 2.0)))

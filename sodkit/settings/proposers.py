@@ -1,0 +1,129 @@
+"""Settings of what makes the proposals of two-stage detectors, and of how anchors are matched."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from sodkit.settings.anchor_levels import AnchorLevel, levels
+from sodkit.settings.base import (
+    Four,
+    IouMatching,
+    Positive,
+    Sampling,
+    Settings,
+    Share,
+    Switch,
+    TrainTest,
+)
+
+
+class Threshold(Settings):
+    """IoU an anchor needs to be positive in the coarse stage (paper Eq. 1, Table 6).
+
+    min(cap, max(floor, base + gamma * log2(sqrt(w * h) / reference))), sizes at the scale of the
+    patch before resizing.
+    """
+
+    kind: Literal["dynamic"] = "dynamic"
+    base: float = 0.20
+    gamma: float = 0.15
+    floor: Share = 0.25
+    cap: Share = 1.0
+    reference: Positive = 12.0
+    match_best: Switch = Field(
+        True, description="an object without a positive anchor gets its best one (docs/release.md)"
+    )
+
+
+class Region(Settings):
+    """Cascade RPN's region-based assignment (paper Table 1): shares of an object's sides."""
+
+    kind: Literal["region"] = "region"
+    positive: Share = Field(0.2, description="of the inner region: positive")
+    ignored: Share = Field(0.5, description="of the outer region: ignored, so not negative")
+
+
+class AnchorMatching(IouMatching, Sampling):
+    """Max-IoU assignment of anchors, and random sampling."""
+
+
+class FineMatching(AnchorMatching):
+    """The same for the fine stage: what is not positive is negative."""
+
+    negative: Share = 0.7
+
+
+class Crpn(Settings):
+    """Coarse-to-fine RPN (paper 3.1)."""
+
+    kind: Literal["crpn"] = "crpn"
+    anchor_scale: Positive = Field(2.0, description="anchor side in strides, one a location")
+    assignment: Annotated[Threshold | Region, Field(discriminator="kind")] = Field(
+        Threshold(), description="of the coarse stage: by IoU (paper), or as in Cascade RPN"
+    )
+    coarse_stds: Four = (0.1, 0.1, 0.5, 0.5)
+    fine_stds: Four = (0.05, 0.05, 0.1, 0.1)
+    fine: FineMatching = FineMatching()
+    regression_weight: float = Field(9.0, description="alpha_1")
+    classification_weight: float = Field(0.9, description="alpha_2")
+    coarse_normalizer: Positive | Literal["positives"] = Field(
+        200.0,
+        description="the coarse loss is divided by anchors / this (release), or by positives",
+    )
+    nms_pre: TrainTest = TrainTest(train=2000, test=1000)
+    nms_train: Share = 0.8
+    nms_test: Share = 0.5
+    limit: TrainTest = Field(TrainTest(train=300, test=300), description="proposals an image")
+
+    def anchor_levels(self, strides: tuple[int, ...]) -> tuple[AnchorLevel, ...]:
+        """Return one square a location."""
+        return levels(strides, (self.anchor_scale,), (1.0,))
+
+
+class RpnParts(Settings):
+    """What the RPN and the oriented RPN share."""
+
+    anchor_scale: Positive = 2.0
+    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    stds: Four = (1.0, 1.0, 1.0, 1.0)
+    matching: AnchorMatching = AnchorMatching()
+    whole_anchors: Switch = Field(
+        False, description="anchors that leave the image are not trained on (mmrotate)"
+    )
+    regression_weight: float = 1.0
+    regression_beta: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="of SmoothL1, in deviations of the deltas; 0: L1"
+    )
+    classification_weight: float = 1.0
+    nms_pre: TrainTest = TrainTest(train=2000, test=1000)
+    nms_train: Share = 0.7
+    nms_test: Share = 0.7
+    limit: TrainTest = Field(TrainTest(train=1000, test=1000), description="proposals an image")
+    outside: Literal["drop", "keep"] = Field(
+        "drop",
+        description="proposals that the image's border cuts away wholly, oriented ones centred"
+        " beyond it: left out, or kept (mmrotate)",
+    )
+
+    def anchor_levels(self, strides: tuple[int, ...]) -> tuple[AnchorLevel, ...]:
+        """Return one anchor a location for each ratio height / width."""
+        return levels(strides, (self.anchor_scale,), self.ratios)
+
+
+class Rpn(RpnParts):
+    """The ordinary RPN (Faster R-CNN)."""
+
+    kind: Literal["rpn"] = "rpn"
+
+
+class OrientedRpn(RpnParts):
+    """The RPN of Oriented R-CNN: midpoint offsets of upright anchors."""
+
+    midpoint_stds: tuple[float, float] = Field((0.5, 0.5), description="of the midpoint offsets")
+    vertices: Literal["neighbours", "release"] = Field(
+        "neighbours",
+        description="topmost and rightmost corner of the targets: neighbours always, or found one"
+        " by one within .1 px (mmrotate), which makes slivers of boxes that are nearly upright",
+    )
