@@ -46,12 +46,18 @@ def import_weights(
         done = run(file, out, names, recipe)
     if done.assumed:
         note("the file names no classes: SODA-D's nine are assumed; else give --classes")
+    if done.also:
+        note(
+            f"names and shapes are also those of {', '.join(done.also)}: "
+            "if it was trained by that, give --recipe"
+        )
     if as_json:
         print_json(
             {
                 "out": str(out),
                 "recipe": done.recipe.name,
                 "kind": done.recipe.model.kind,
+                "also": list(done.also),
                 "sizes": dict(done.sizes),
                 "classes": {str(c.id): c.name for c in done.categories},
                 "tensors": done.tensors,

@@ -41,6 +41,7 @@ class Imported:
         tensors: how many tensors the file's state dict holds.
         parameters: how many learnable numbers the detector has.
         sizes: settings that the shapes showed, by their keys.
+        also: other recipes whose weights have the same names and shapes, unless one was given.
     """
 
     recipe: Recipe
@@ -49,6 +50,7 @@ class Imported:
     tensors: int
     parameters: int
     sizes: tuple[tuple[str, str], ...] = ()
+    also: tuple[str, ...] = ()
 
 
 def import_weights(
@@ -103,7 +105,8 @@ def _import(
     detector.load_state_dict(mmdet.convert(state, detector, found.table, found.joins))
     save_checkpoint(out, detector, recipe, categories)
     parameters = sum(p.numel() for p in detector.parameters())
-    return Imported(recipe, categories, assumed, len(state), parameters, _sizes(found))
+    also = found.also if recipe_name is None else ()
+    return Imported(recipe, categories, assumed, len(state), parameters, _sizes(found), also)
 
 
 def _sizes(found: mmdet.Recognised) -> tuple[tuple[str, str], ...]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from sodkit.settings.anchor_levels import AnchorLevel, levels
 from sodkit.settings.base import (
+    Count,
     Four,
     IouMatching,
     Positive,
@@ -83,15 +85,11 @@ class Crpn(Settings):
 
 
 class RpnParts(Settings):
-    """What the RPN and the oriented RPN share."""
+    """What the RPN and its relatives with priors of fixed shapes share."""
 
-    anchor_scale: Positive = 2.0
     ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     stds: Four = (1.0, 1.0, 1.0, 1.0)
-    matching: AnchorMatching = AnchorMatching()
-    whole_anchors: Switch = Field(
-        False, description="anchors that leave the image are not trained on (mmrotate)"
-    )
+    matching: Sampling
     regression_weight: float = 1.0
     regression_beta: Annotated[float, Field(ge=0)] = Field(
         0.0, description="of SmoothL1, in deviations of the deltas; 0: L1"
@@ -107,18 +105,32 @@ class RpnParts(Settings):
         " beyond it: left out, or kept (mmrotate)",
     )
 
+    @abstractmethod
+    def anchor_levels(self, strides: tuple[int, ...]) -> tuple[AnchorLevel, ...]:
+        """Return the priors of each level, one a location for each ratio height / width."""
+
+
+class AnchorRpn(RpnParts):
+    """What the RPN and the oriented RPN share."""
+
+    anchor_scale: Positive = 2.0
+    matching: AnchorMatching = AnchorMatching()
+    whole_anchors: Switch = Field(
+        False, description="anchors that leave the image are not trained on (mmrotate)"
+    )
+
     def anchor_levels(self, strides: tuple[int, ...]) -> tuple[AnchorLevel, ...]:
         """Return one anchor a location for each ratio height / width."""
         return levels(strides, (self.anchor_scale,), self.ratios)
 
 
-class Rpn(RpnParts):
+class Rpn(AnchorRpn):
     """The ordinary RPN (Faster R-CNN)."""
 
     kind: Literal["rpn"] = "rpn"
 
 
-class OrientedRpn(RpnParts):
+class OrientedRpn(AnchorRpn):
     """The RPN of Oriented R-CNN: midpoint offsets of upright anchors."""
 
     midpoint_stds: tuple[float, float] = Field((0.5, 0.5), description="of the midpoint offsets")
@@ -127,3 +139,44 @@ class OrientedRpn(RpnParts):
         description="topmost and rightmost corner of the targets: neighbours always, or found one"
         " by one within .1 px (mmrotate), which makes slivers of boxes that are nearly upright",
     )
+
+
+Metric = Literal["kld", "wasserstein", "exp-kld"]
+"""How near a prior is to an object (RFLA): 1 / (1 + D), D the divergence of the two as Gaussians or
+their squared Wasserstein distance, or exp(-D / 10) of the divergence."""
+
+
+class ReceptiveMatching(Sampling):
+    """RFLA's hierarchical label assignment, and random sampling; numbers as for AI-TOD."""
+
+    metric: Metric = "kld"
+    nearest: Count = Field(3, description="priors an object takes in the first round")
+    shrink: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.9, description="of the priors' sides, in the second round"
+    )
+    nearest_shrunk: Count = Field(1, description="priors an object takes in the second round")
+    negative: Share = Field(0.8, description="free priors this near to an object are ignored")
+
+
+class Rfla(RpnParts):
+    """RFLA (Xu et al., ECCV 2022): an RPN on receptive fields instead of anchors."""
+
+    kind: Literal["rfla"] = "rfla"
+    fields: tuple[Positive, Positive, Positive, Positive, Positive] = Field(
+        (35.0, 91.0, 267.0, 427.0, 555.0),
+        description="theoretical receptive fields of P2..P6 in px, of ResNet-50 as the release "
+        "counts them",
+    )
+    share: Positive = Field(0.5, description="side of a prior in parts of the receptive field")
+    matching: ReceptiveMatching = ReceptiveMatching()
+    shrunk_targets: Switch = Field(
+        False, description="boxes are learnt from the shrunk priors (release)"
+    )
+
+    def anchor_levels(self, strides: tuple[int, ...]) -> tuple[AnchorLevel, ...]:
+        """Return one prior a location for each ratio height / width, of the level's size."""
+        return tuple(
+            level
+            for stride, side in zip(strides, self.fields, strict=False)
+            for level in levels((stride,), (self.share * side / stride,), self.ratios)
+        )

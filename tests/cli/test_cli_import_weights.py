@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from sodkit.cli.main import make_app
+from sodkit.config import dump_recipe, load_recipe
 from sodkit.data.batches import Batch, PatchDetections
 from sodkit.data.samples import transforms
 from sodkit.engine.checkpoint import load_checkpoint
@@ -335,3 +336,25 @@ def test_files_that_are_no_checkpoints(
     assert "x.pth" in err
     assert not (tmp_path / "evil").exists()
     assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_weights_of_two_recipes(tmp_path: Path) -> None:
+    """RFLA changes no tensor of Faster R-CNN: a note names it, --recipe decides."""
+    system = importlib.import_module("system_golden")
+    file = save(tmp_path / "rfla.pth", system.weights("rfla"), CLASSES=NAMES)
+    out = tmp_path / "a.safetensors"
+    code, stdout, err = run("import-weights", file, "--out", out, "--json")
+    assert code == 0, err
+    report = json.loads(stdout)
+    assert (report["recipe"], report["also"]) == ("faster-rcnn-r50-soda-d", ["rfla-r50-soda-d"])
+    assert "also those of rfla-r50-soda-d" in " ".join(err.split())
+    recipe = dump_recipe(load_recipe("rfla-r50-soda-d", ["model.backbone.name=resnet18"]))
+    own = tmp_path / "own.yaml"
+    own.write_text(recipe)
+    out = tmp_path / "b.safetensors"
+    code, stdout, err = run("import-weights", file, "--out", out, "--recipe", own, "--json")
+    assert code == 0, err
+    assert json.loads(stdout)["also"] == []
+    assert "also those" not in err
+    loaded = load_checkpoint(out, torch.device("cpu"))
+    assert loaded.recipe.model.proposals.kind == "rfla"

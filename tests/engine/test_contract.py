@@ -68,6 +68,7 @@ KINDS = {
         "faster-rcnn-r50-soda-d", (*TWO_STAGE, "model.imitation={queue: 8}"), RPN
     ),
     "cascade-rpn": Kind("cascade-rpn-r50-soda-d", TWO_STAGE, CASCADE),
+    "rfla": Kind("rfla-r50-soda-d", TWO_STAGE, RPN),
     "rotated-faster-rcnn": Kind("rotated-faster-rcnn-r50-soda-a", TWO_STAGE, RPN),
     "gliding-vertex": Kind("gliding-vertex-r50-soda-a", TWO_STAGE, RPN),
     "oriented-rcnn": Kind("oriented-rcnn-r50-soda-a", TWO_STAGE, few("rpn")),

@@ -58,7 +58,8 @@ def test_nothing_is_known_without_matches() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["cfinet-r50-soda-d", "faster-rcnn-r50-soda-d", "retinanet-r50-soda-d"]
+    "name",
+    ["cfinet-r50-soda-d", "faster-rcnn-r50-soda-d", "rfla-r50-soda-d", "retinanet-r50-soda-d"],
 )
 def test_detectors_tell_the_matches_of_each_image(name: str) -> None:
     channels = "model.channels=16" if name.startswith("retina") else "model.fpn.channels=16"

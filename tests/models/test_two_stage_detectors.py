@@ -34,6 +34,7 @@ VARIANTS = {
         [*RPN, *HEAD, "loss_imitation"],
     ),
     "faster-rcnn": ("faster-rcnn-r50-soda-d", (), [*RPN, *HEAD]),
+    "rfla": ("rfla-r50-soda-d", (), [*RPN, *HEAD]),
     "cascade": ("cascade-rpn-r50-soda-d", (), [*CRPN, *HEAD]),
 }
 
@@ -84,7 +85,7 @@ def test_images_without_objects(variant):
         assert torch.isfinite(parameter.grad).all(), name
 
 
-@pytest.mark.parametrize("variant", ["cfinet", "faster-rcnn"])
+@pytest.mark.parametrize("variant", ["cfinet", "faster-rcnn", "rfla"])
 def test_an_image_that_is_all_ignored(variant):
     model = build(variant)
     everything = golden.target([[10, 12, 30, 25]], ignore=[[-100, -100, 300, 300]])
@@ -153,7 +154,7 @@ def test_images_of_different_size_in_one_batch(variant):
     assert all(torch.isfinite(v) for v in losses.values())
 
 
-@pytest.mark.parametrize("variant", ["cfinet", "faster-rcnn"])
+@pytest.mark.parametrize("variant", ["cfinet", "faster-rcnn", "rfla"])
 def test_proposals(variant):
     model = build(variant).eval()
     few, many = (model.propose(batch(NONE), limit)[0] for limit in (7, 50))

@@ -55,6 +55,7 @@ class Recognised:
         classes: number of classes.
         table: the names.
         joins: layers that are joined before they are renamed.
+        also: other recipes whose weights have the same names and shapes.
     """
 
     recipe: str
@@ -63,6 +64,7 @@ class Recognised:
     classes: int
     table: Table
     joins: tuple[Join, ...] = ()
+    also: tuple[str, ...] = ()
 
 
 def unwrap(checkpoint: Mapping[str, Any]) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:

@@ -1,4 +1,4 @@
-"""Checkpoints of the CFINet release and of mmdetection's Faster R-CNN."""
+"""Checkpoints of the CFINet release and of mmdetection's Faster R-CNN and its relatives."""
 
 from __future__ import annotations
 
@@ -56,9 +56,11 @@ def recognise(state: Mapping[str, Tensor]) -> Recognised | None:
     imitation = "roi_head.fc_proj.weight" in state
     shown = (*sizes(state), *_agnostic(state, len(head) - 1))
     if not crpn and not imitation:
+        # RFLA changes no tensor, only what they are trained with
         return Recognised(
-            "faster-rcnn-r50-soda-d", "faster-rcnn", shown, len(head) - 1, table("rpn")
-        )
+            "faster-rcnn-r50-soda-d", "faster-rcnn", shown, len(head) - 1, table("rpn"),
+            also=("rfla-r50-soda-d",),
+        )  # fmt: skip
     recipe = "cfinet-r50-soda-d-release"
     if crpn:
         off = [] if imitation else ["model.imitation=null"]

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sodkit.data.batches import Batch
+from sodkit.data.batches import Batch, Target
 from sodkit.models.kernels.adaptive_conv import AdaptiveConv
 from sodkit.models.kernels.constants import constant
 from sodkit.models.kernels.kept import Kept
 from sodkit.models.parts import anchors, coders, losses, matchers, selection
-from sodkit.models.parts.rpn_losses import sampled_losses
+from sodkit.models.parts.rpn_losses import match_by_iou, sampled_losses
 from sodkit.models.parts.sampling import Shuffle
 from sodkit.models.parts.selection import Proposals, Scored, Selection, by_location
 from sodkit.settings import proposers
@@ -112,7 +112,9 @@ class Crpn(nn.Module):
         """Return ``loss_coarse_reg, loss_fine_cls, loss_fine_reg``, weighted (paper Eq. 2)."""
         c = self.config
         coarse = self.coarse_loss(output.coarse, batch)
-        cls, reg = sampled_losses(output.fine, batch, c.fine, shuffle, self._fine_regression)
+        cls, reg = sampled_losses(
+            output.fine, batch, self.match_fine, c.fine, shuffle, self._fine_regression
+        )
         return {
             "loss_coarse_reg": coarse,
             "loss_fine_cls": cls * c.classification_weight,
@@ -121,6 +123,10 @@ class Crpn(nn.Module):
 
     def _fine_regression(self, anchor: Tensor, deltas: Tensor, truth: Tensor) -> Tensor:
         return losses.iou_loss(coders.decode(anchor, deltas, self.config.fine_stds), truth)
+
+    def match_fine(self, refined: Tensor, target: Target, size: tuple[int, int]) -> Tensor:
+        """Return the match (A,) of every refined anchor of an image."""
+        return match_by_iou(self.config.fine, refined, target)
 
     def match_coarse(self, grid: Tensor, batch: Batch) -> list[tuple[matchers.Matches, Tensor]]:
         """Return the matches of all anchors (A, 4) and the rows of positives, image by image."""

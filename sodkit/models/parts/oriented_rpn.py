@@ -9,12 +9,12 @@ from sodkit.data.batches import Batch
 from sodkit.models.kernels.grouped_nms import Candidates, nms_each
 from sodkit.models.parts import rotated_coders
 from sodkit.models.parts.regression import oriented_truth
-from sodkit.models.parts.rpn import Rpn
+from sodkit.models.parts.rpn import IouRpn
 from sodkit.models.parts.selection import Proposals, Scored, Selection, best_of_levels
 from sodkit.settings import proposers
 
 
-class OrientedRpn(Rpn):
+class OrientedRpn(IouRpn):
     """An RPN that regresses midpoint offsets of its upright anchors.
 
     Anchors are matched by the enclosing boxes of the objects.

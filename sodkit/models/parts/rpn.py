@@ -1,27 +1,28 @@
-"""The ordinary RPN (Faster R-CNN, Ren et al., NeurIPS 2015)."""
+"""The ordinary RPN (Faster R-CNN, Ren et al., NeurIPS 2015), and what its relatives share."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sodkit.data.batches import Batch
+from sodkit.data.batches import Batch, Target
 from sodkit.models.kernels.kept import Kept
 from sodkit.models.parts import anchors, coders, selection
 from sodkit.models.parts.regression import upright_truth
-from sodkit.models.parts.rpn_losses import sampled_losses
+from sodkit.models.parts.rpn_losses import match_by_iou, sampled_losses
 from sodkit.models.parts.sampling import Shuffle
 from sodkit.models.parts.selection import Proposals, Scored, Selection, by_location
-from sodkit.settings.proposers import RpnParts
+from sodkit.settings.proposers import AnchorRpn, RpnParts
 
 
 class Rpn(nn.Module):
     """One convolution, objectness and deltas of several anchors a location.
 
     Args:
-        config: anchors, matching, numbers kept.
+        config: anchors, weights, numbers kept.
         channels: of the pyramid.
         strides: of its levels.
     """
@@ -66,13 +67,16 @@ class Rpn(nn.Module):
         """Return ``loss_rpn_cls`` (cross-entropy) and ``loss_rpn_reg`` (SmoothL1), weighted."""
         c = self.config
         cls, reg = sampled_losses(
-            output, batch, c.matching, shuffle, self._regression, self._truth,
-            whole=c.whole_anchors,
-        )  # fmt: skip
+            output, batch, self.match, c.matching, shuffle, self._regression, self._truth
+        )
         return {
             "loss_rpn_cls": cls * c.classification_weight,
             "loss_rpn_reg": reg * c.regression_weight,
         }
+
+    @abstractmethod
+    def match(self, grid: Tensor, target: Target, size: tuple[int, int]) -> Tensor:
+        """Return the match (A,) of every anchor (A, 4) of an image of ``size`` (height, width)."""
 
     def _regression(self, anchor: Tensor, deltas: Tensor, truth: Tensor) -> Tensor:
         wanted, beta = self._encode(anchor, truth), self.config.regression_beta
@@ -81,3 +85,14 @@ class Rpn(nn.Module):
     def _encode(self, anchor: Tensor, truth: Tensor) -> Tensor:
         """Return the targets (P, columns) of anchors (P, 4)."""
         return coders.encode(anchor, truth, self.config.stds)
+
+
+class IouRpn(Rpn):
+    """The ordinary RPN: anchors are matched by their IoU with the objects."""
+
+    config: AnchorRpn
+
+    def match(self, grid: Tensor, target: Target, size: tuple[int, int]) -> Tensor:
+        """Return the match (A,) of every anchor by the rule of the settings."""
+        within = size if self.config.whole_anchors else None
+        return match_by_iou(self.config.matching, grid, target, within=within)

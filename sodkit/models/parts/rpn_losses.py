@@ -7,12 +7,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sodkit.data.batches import Batch
+from sodkit.data.batches import Batch, Target
 from sodkit.models.parts import losses, matchers, sampling
 from sodkit.models.parts.regression import Boxes, upright_truth
 from sodkit.models.parts.sampling import Shuffle
 from sodkit.models.parts.selection import Scored
-from sodkit.settings.proposers import AnchorMatching
+from sodkit.settings.base import IouMatching, Sampling
+
+Match = Callable[[Tensor, Target, tuple[int, int]], Tensor]
+"""From anchors (A, 4), an image's target and size (height, width) to the match (A,) of each."""
 
 Regression = Callable[[Tensor, Tensor, Tensor], Tensor]
 """From anchors (P, 4), their deltas and their objects' boxes to the summed loss."""
@@ -21,12 +24,11 @@ Regression = Callable[[Tensor, Tensor, Tensor], Tensor]
 def sampled_losses(
     scored: Scored,
     batch: Batch,
-    rule: AnchorMatching,
+    match: Match,
+    rule: Sampling,
     shuffle: Shuffle,
     regression: Regression,
     truth: Boxes = upright_truth,
-    *,
-    whole: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Return the means of objectness and regression loss over the samples of a batch.
 
@@ -36,11 +38,11 @@ def sampled_losses(
     Args:
         scored: the network's output.
         batch: the images with their ground truth.
-        rule: matching and sampling.
+        match: which anchor learns which object.
+        rule: of the sampling.
         shuffle: draws the samples.
         regression: the loss of the positives.
         truth: what they are regressed to; they are matched by the upright boxes.
-        whole: anchors that leave the image are ignored.
     """
     if len(batch.targets) != len(scored.logits[0]):
         raise ValueError(f"{len(batch.targets)} targets for {len(scored.logits[0])} images")
@@ -48,12 +50,8 @@ def sampled_losses(
     deltas = torch.cat(scored.deltas, 1)
     cls = reg = logits.new_zeros(())
     count = 0
-    gts = [
-        matchers.match_iou(
-            boxes[image], target.boxes, target.ignore_boxes, positive=rule.positive,
-            negative=rule.negative, low_quality=rule.low_quality, within=size if whole else None,
-        ).gt for image, (target, size) in enumerate(zip(batch.targets, batch.sizes, strict=True))
-    ]  # fmt: skip
+    images = enumerate(zip(batch.targets, batch.sizes, strict=True))
+    gts = [match(boxes[image], target, size) for image, (target, size) in images]
     chosen = sampling.sample(gts, rule, shuffle)
     for image, (target, gt) in enumerate(zip(batch.targets, gts, strict=True)):
         batch.on_match(gt)
@@ -64,3 +62,13 @@ def sampled_losses(
         count += max(1, len(positives)) + max(1, len(negatives))
     total = batch.step.total(count)
     return cls / total, reg / total
+
+
+def match_by_iou(
+    rule: IouMatching, boxes: Tensor, target: Target, *, within: tuple[int, int] | None = None
+) -> Tensor:
+    """Return the match (A,) of boxes (A, 4) by their best IoU (``matchers.match_iou``)."""
+    return matchers.match_iou(
+        boxes, target.boxes, target.ignore_boxes, positive=rule.positive, negative=rule.negative,
+        low_quality=rule.low_quality, within=within,
+    ).gt  # fmt: skip
