@@ -12,6 +12,9 @@ from pathlib import Path
 
 from sodkit.errors import SodkitError, UsageError
 
+StrPath = str | os.PathLike[str]
+"""A path as the public functions take it: text will do."""
+
 TEMPORARY = ".tmp-"
 """What the names of temporary files start with."""
 

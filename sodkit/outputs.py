@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sodkit.errors import UsageError
-from sodkit.files import TEMPORARY, full_disk_named, temporary_name, write_text
+from sodkit.files import TEMPORARY, StrPath, full_disk_named, temporary_name, write_text
 from sodkit.lock import LOCK, lock_file, lock_folder
 
 MARK = ".sodkit"
@@ -110,7 +110,7 @@ def is_free(folder: Path) -> bool:
 
 @contextmanager
 def fill_folder(
-    folder: Path, command: str, names: Iterable[str], *, overwrite: bool
+    folder: StrPath, command: str, names: Iterable[str], *, overwrite: bool
 ) -> Iterator[None]:
     """Let the block write files into a folder, as its only writer.
 
@@ -124,6 +124,7 @@ def fill_folder(
         UsageError: another process writes to it, it holds files and they may not be replaced, or it
             cannot be written to.
     """
+    folder = Path(folder)
     with lock_folder(folder):
         new = frozenset(names)
         old = _claim(folder, command, new, overwrite=overwrite)

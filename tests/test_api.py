@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import sodkit
@@ -52,3 +54,27 @@ def test_debug_may_stand_anywhere() -> None:
     assert "Traceback" not in plain.stderr
     loud = subprocess.run([*command, "--debug"], capture_output=True, text=True, check=False)
     assert "Traceback" in loud.stderr
+
+
+FUNCTIONS = sorted(n for n in sodkit.__all__ if inspect.isfunction(getattr(sodkit, n)))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_paths_may_be_text(name: str) -> None:
+    found = inspect.signature(getattr(sodkit, name)).parameters.values()
+    notes = [str(p.annotation).replace("StrPath", "").replace("DataPaths", "") for p in found]
+    assert not [note for note in notes if "Path" in note]
+
+
+def test_text_paths_are_read_and_written(tmp_path: Path) -> None:
+    data, out = str(tmp_path / "data"), str(tmp_path / "found.json")
+    file = sodkit.make_dataset(data, images=1, seed=0, width=256, height=200)
+    own = sodkit.read_annotations(str(file))
+    patches = str(tmp_path / "patches")
+    sodkit.split_dataset(own, data, patches, sodkit.SplitSettings(size=128, stride=128))
+    assert sodkit.check_dataset(patches).count("error") == 0
+    found = sodkit.Detections(
+        np.array([own.images[0].id]), np.array([0]), np.array([0.5]), np.array([[1.0, 2, 9, 8]])
+    )
+    sodkit.write_predictions(out, found, own.categories)
+    assert len(sodkit.read_predictions(out, own)) == 1

@@ -35,7 +35,7 @@ from sodkit.engine.metadata import (
     read_info,
 )
 from sodkit.errors import ModelError, SodkitError
-from sodkit.files import atomic_path
+from sodkit.files import StrPath, atomic_path
 from sodkit.models.detector import DetectorModule
 from sodkit.models.zoo import build
 from sodkit.settings import Recipe
@@ -80,7 +80,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], CheckpointInfo]:
 
 
 def load_checkpoint(
-    path: Path, device: torch.device, *, detector: nn.Module | None = None
+    path: StrPath, device: torch.device, *, detector: nn.Module | None = None
 ) -> Checkpoint:
     """Read a checkpoint and build its detector, in evaluation mode, on ``device``.
 
@@ -94,6 +94,7 @@ def load_checkpoint(
         ModelError: no such file, not a checkpoint of ours, metadata of the wrong type, or tensors
             that do not fit its recipe.
     """
+    path = Path(path)
     tensors, info = read_checkpoint(path)
     categories = tuple(Category(number, name) for number, name in info.categories)
     made = made_for(info.recipe.model, len(categories), tensors, path, detector)

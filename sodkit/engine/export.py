@@ -14,7 +14,7 @@ import torch
 from sodkit.engine.checkpoint import Checkpoint
 from sodkit.engine.failures import explained
 from sodkit.errors import MissingExtraError, SodkitError, UsageError
-from sodkit.files import atomic_path
+from sodkit.files import StrPath, atomic_path
 from sodkit.models.detector import DetectorModule, Exportable
 from sodkit.outputs import check_file
 from sodkit.settings import Recipe
@@ -34,7 +34,7 @@ def input_side(recipe: Recipe) -> int:
 
 def export_checkpoint(
     checkpoint: Checkpoint,
-    out: Path,
+    out: StrPath,
     *,
     height: int | None = None,
     width: int | None = None,
@@ -58,6 +58,7 @@ def export_checkpoint(
     Raises:
         UsageError, MissingExtraError, SodkitError: as ``export_onnx``.
     """
+    out = Path(out)
     recipe = checkpoint.recipe
     size = height or input_side(recipe), width or input_side(recipe)
     notes = {key: json.dumps(getattr(recipe.input, key)) for key in ("scale", "mean", "std")}

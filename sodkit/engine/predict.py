@@ -24,6 +24,7 @@ from sodkit.engine.window_memory import check_memory
 from sodkit.engine.window_plan import Batch, Window, window_batches
 from sodkit.engine.world import ALONE, World
 from sodkit.errors import DataError
+from sodkit.files import StrPath
 from sodkit.models.detector import DetectorModule
 from sodkit.settings import Recipe
 from sodkit.shares import share
@@ -38,7 +39,7 @@ def predict_images(
     detector: DetectorModule,
     recipe: Recipe,
     images: Sequence[ImageRecord],
-    folder: Path,
+    folder: StrPath,
     *,
     device: torch.device,
     options: PredictOptions | None = None,
@@ -69,6 +70,7 @@ def predict_images(
         DataError: an image that cannot be read or has another size than stated.
         ModelError: the detector returns what cannot be: NaN, wrong shapes, boxes elsewhere.
     """
+    folder = Path(folder)
     results: list[Detections] = []
     stream = predict_each(
         detector, recipe, images, folder, device=device, options=options, classes=classes,
@@ -89,7 +91,7 @@ def predict_each(
     detector: DetectorModule,
     recipe: Recipe,
     images: Sequence[ImageRecord],
-    folder: Path,
+    folder: StrPath,
     *,
     device: torch.device,
     options: PredictOptions | None = None,
@@ -117,6 +119,7 @@ def predict_each(
         ModelError: the detector returns what cannot be: NaN, wrong shapes, boxes elsewhere.
         SodkitError: a window is larger than the memory.
     """
+    folder = Path(folder)
     options = options or PredictOptions.of(recipe)
     stream = predict_results(
         detector, recipe, images, open_image or files_in(folder, options),

@@ -24,6 +24,7 @@ from sodkit.data.predictions.writing import write_parts
 from sodkit.data.records import Annotations, BoxKind, Category, Detections, ImageRecord
 from sodkit.data.restriction import chosen_labels, only_labels
 from sodkit.errors import ModelError, UsageError
+from sodkit.files import StrPath
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,10 +59,10 @@ class Targets:
 
 
 def find_targets(
-    paths: Sequence[Path],
+    paths: Sequence[StrPath],
     trained: Sequence[Category],
     *,
-    folder: Path | None = None,
+    folder: StrPath | None = None,
     format_name: str | None = None,
     recursive: bool = False,
     classes: str | None = None,
@@ -91,29 +92,31 @@ def find_targets(
         DataError: a path that is neither, or annotations that cannot be read.
         ModelError: annotations of other classes.
     """
-    first, labels = paths[0], None
+    read = tuple(Path(path) for path in paths)
+    first, labels = read[0], None
     if classes is not None:
         labels = tuple(chosen_labels(classes, trained, "the checkpoint", say))
         trained = [trained[label] for label in labels]
     left = left or LeftOut(bad=False)
-    if len(paths) > 1 or not (format_name or is_annotations(first)):
+    if len(read) > 1 or not (format_name or is_annotations(first)):
         listed = list_images(
-            paths, recursive=recursive, say=say, on_bad=left.image, bands=bands, every=every
+            read, recursive=recursive, say=say, on_bad=left.image, bands=bands, every=every
         )
         count = len(listed.images)
         left.check_some_left(count, count + len(left.errors))
         return Targets(
-            listed.images, tuple(trained), listed.folder, tuple(paths),
+            listed.images, tuple(trained), listed.folder, read,
             has_ids=False, labels=labels, frames=listed.frames,
         )  # fmt: skip
-    source = of_one_subset(Source(first, format_name, folder, subset, classes=classes), say)
+    images = None if folder is None else Path(folder)
+    source = of_one_subset(Source(first, format_name, images, subset, classes=classes), say)
     annotations = open_source(source, left, say, all_classes=True)
     other = annotations.categories
     if classes is not None:
         other = tuple(other[label] for label in chosen_labels(classes, other, str(first)))
     categories = categories_by_name(trained, other, str(first), say)
     return Targets(
-        annotations.images, categories, source.folder(annotations), tuple(paths),
+        annotations.images, categories, source.folder(annotations), read,
         has_ids=True, labels=labels,
     )  # fmt: skip
 
@@ -203,7 +206,7 @@ def check_holds(out: Path, boxes: BoxKind, targets: Targets, *, proposals: bool)
 
 
 def write_found(
-    out: Path,
+    out: StrPath,
     found: Detections | Iterable[Detections],
     targets: Targets,
     *,
@@ -224,6 +227,7 @@ def write_found(
     Returns:
         that file if ids were given to the images here, else None.
     """
+    out = Path(out)
     parts = [found] if isinstance(found, Detections) else found
     if out.suffix == ".zip":
         write_task1(out, parts, targets.categories, targets.images)

@@ -39,7 +39,7 @@ from sodkit.engine.stopping import Stopping
 from sodkit.engine.train_step import Trained
 from sodkit.engine.world import ALONE, World
 from sodkit.errors import DataError, ModelError, UsageError
-from sodkit.files import write_text
+from sodkit.files import StrPath, write_text
 from sodkit.models.detector import DetectorModule
 from sodkit.settings import Recipe
 
@@ -53,8 +53,8 @@ LESS_MEMORY = (
 def train(
     recipe: Recipe,
     annotations: Annotations,
-    images: Path,
-    out: Path,
+    images: StrPath,
+    out: StrPath,
     *,
     device: torch.device,
     workers: int = 2,
@@ -68,7 +68,7 @@ def train(
     on_best: Callable[[], None] = lambda: None,
     say: Callable[[str], None] = lambda message: None,
     detector: nn.Module | None = None,
-    init: Path | None = None,
+    init: StrPath | None = None,
     sinks: Sequence[Sink] = (),
     world: World = ALONE,
 ) -> DetectorModule:
@@ -109,6 +109,9 @@ def train(
         SodkitError: a loss that is not finite, full memory, a worker process that was killed.
         KeyboardInterrupt, TerminatedError: Ctrl-C, SIGTERM.
     """
+    images = Path(images)
+    out = Path(out)
+    init = None if init is None else Path(init)
     recipe = recipe if detector is None else with_outside(recipe, detector)
     check_batch(recipe, world)
     check_patience(recipe, validated=validate is not None)

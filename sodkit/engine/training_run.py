@@ -42,7 +42,7 @@ from sodkit.engine.validation import Validated, Validation, metric_names
 from sodkit.engine.world import ALONE, World
 from sodkit.errors import DataError, UsageError
 from sodkit.evaluation.protocol import protocol_of
-from sodkit.files import write_text
+from sodkit.files import StrPath, write_text
 from sodkit.lock import check_no_writer, lock_folder
 from sodkit.settings import Recipe
 from sodkit.tiling.folder import depth_of_patches
@@ -74,7 +74,7 @@ def fresh_plan(
     overrides: Sequence[str],
     *,
     paths: DataPaths,
-    out: Path,
+    out: StrPath,
     overwrite: bool = False,
 ) -> RunPlan:
     """Plan a new run; recipe None takes the one of ``DEFAULT_RECIPES`` that fits the data.
@@ -86,6 +86,7 @@ def fresh_plan(
         UsageError: ``out`` is taken.
         DataError: no recipe is named and the data cannot be read.
     """
+    out = Path(out)
     check_no_writer(out)
     check_run_folder(out, overwrite=overwrite)
     if recipe is None:
@@ -98,10 +99,10 @@ def fresh_plan(
 
 
 def resumed_plan(
-    run: Path,
+    run: StrPath,
     overrides: Sequence[str],
     *,
-    out: Path | None,
+    out: StrPath | None,
     recipe: str | None = None,
     given: Mapping[str, Any] | None = None,
 ) -> RunPlan:
@@ -114,6 +115,8 @@ def resumed_plan(
     Raises:
         UsageError: there is no run to continue, or another process writes to it.
     """
+    run = Path(run)
+    out = None if out is None else Path(out)
     if out is not None and out != run:
         raise UsageError("--resume continues in the run's own folder: leave --out away")
     check_no_writer(run)

@@ -12,6 +12,7 @@ from sodkit.config import load_recipe
 from sodkit.data.records import Category
 from sodkit.engine.checkpoint import save_checkpoint
 from sodkit.errors import ModelError, UsageError
+from sodkit.files import StrPath
 from sodkit.models import zoo
 from sodkit.models.importers import families, mmdet, torch_file
 from sodkit.settings import Recipe
@@ -54,7 +55,7 @@ class Imported:
 
 
 def import_weights(
-    file: Path, out: Path, classes: Sequence[str] | None = None, recipe: str | None = None
+    file: StrPath, out: StrPath, classes: Sequence[str] | None = None, recipe: str | None = None
 ) -> Imported:
     """Turn a checkpoint that mmdetection saved into one of ours.
 
@@ -74,6 +75,8 @@ def import_weights(
             keys that are missing, extra or of the wrong shape.
         UsageError: no class names, or not as many as the model has classes.
     """
+    file = Path(file)
+    out = Path(out)
     try:
         return _import(file, out, classes, recipe)
     except ModelError as error:

@@ -13,7 +13,7 @@ import numpy as np
 from sodkit.data.images.decoding import write_image
 from sodkit.data.records import Annotations, BoxKind
 from sodkit.errors import UsageError
-from sodkit.files import write_text
+from sodkit.files import StrPath, write_text
 from sodkit.synthetic.scene import CATEGORIES, MIN_SIDE, make_scene
 
 IGNORE_ID = len(CATEGORIES) + 1
@@ -22,7 +22,7 @@ EMPTY_EVERY = 12
 
 
 def make_dataset(
-    out: Path,
+    out: StrPath,
     *,
     images: int,
     seed: int,
@@ -55,6 +55,7 @@ def make_dataset(
     Raises:
         UsageError: if the numbers are out of range or the JSON exists already.
     """
+    out = Path(out)
     target = out / f"{subset}.json"
     if images < 1 or seed < 0 or min(width, height) < MIN_SIDE:
         raise UsageError(

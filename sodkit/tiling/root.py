@@ -14,6 +14,7 @@ from sodkit.data.formats.subsets import pick
 from sodkit.data.left_out import LEFT_OUT, LeftOut
 from sodkit.data.opening import Source, open_source
 from sodkit.errors import DataError
+from sodkit.files import StrPath
 from sodkit.lock import lock_folder
 from sodkit.tiling.conservation import SplitReport
 from sodkit.tiling.settings import Profile, SplitSettings, split_settings
@@ -65,7 +66,7 @@ def choose(found: Sequence[Subset], wanted: Sequence[str]) -> list[Subset]:
 
 def split_source(
     source: Source,
-    out_dir: Path,
+    out_dir: StrPath,
     plan: SplitPlan,
     name: str = "",
     progress: Progress | None = None,
@@ -75,6 +76,7 @@ def split_source(
     Raises:
         DataError, UsageError, SodkitError: as ``read_annotations`` and ``split_dataset``.
     """
+    out_dir = Path(out_dir)
     left = LeftOut(bad=plan.skip_bad)
     own = open_source(source, left, plan.say, all_images=True)
     for sentence in oddities(own):
@@ -97,7 +99,7 @@ def split_source(
 def split_subsets(
     source: Source,
     subsets: Sequence[Subset],
-    out_dir: Path,
+    out_dir: StrPath,
     plan: SplitPlan,
     progress: Progress | None = None,
 ) -> Iterator[tuple[Subset, SplitReport]]:
@@ -106,6 +108,7 @@ def split_subsets(
     Raises:
         DataError, UsageError, SodkitError: as ``split_source``; subsets done by then stay.
     """
+    out_dir = Path(out_dir)
     with lock_folder(out_dir):
         for subset in subsets:
             path, name = subset.root or subset.path, None if subset.root is None else subset.name

@@ -25,6 +25,7 @@ from sodkit.data.images.decoding import RgbImage, check_size, read_image, write_
 from sodkit.data.records import Annotations, ImageRecord
 from sodkit.data.sizes import SIZE_NAMES
 from sodkit.errors import DataError, UsageError
+from sodkit.files import StrPath
 from sodkit.lock import lock_folder
 from sodkit.names import check_names
 from sodkit.threads import map_in_order
@@ -52,8 +53,8 @@ _LOST_NAMED = 20
 
 def split_dataset(
     annotations: Annotations,
-    images_dir: Path,
-    out_dir: Path,
+    images_dir: StrPath,
+    out_dir: StrPath,
     settings: SplitSettings = DEFAULT,
     *,
     workers: int | None = None,
@@ -84,6 +85,8 @@ def split_dataset(
             below 1, or the windows are so small that an image has more than 250 000 of them.
         SodkitError: the disk is full.
     """
+    images_dir = Path(images_dir)
+    out_dir = Path(out_dir)
     count = (os.cpu_count() or 1) if workers is None else workers
     if count < 1:
         raise UsageError("there must be one worker or more", where="--workers")

@@ -15,7 +15,7 @@ from sodkit.data.images.decoding import RgbImage, encode, read_image
 from sodkit.data.images.image_size import LONGEST_WRITTEN
 from sodkit.data.records import Annotations, Detections, ImageRecord
 from sodkit.errors import DataError, UsageError
-from sodkit.files import write_bytes
+from sodkit.files import StrPath, write_bytes
 from sodkit.names import check_names
 from sodkit.outputs import fill_folder
 from sodkit.viz.picture import IgnoreMode, Style, draw_picture, most_below
@@ -26,8 +26,8 @@ COMMAND = "visualize"
 
 def visualize(
     annotations: Annotations,
-    images_dir: Path,
-    out_dir: Path,
+    images_dir: StrPath,
+    out_dir: StrPath,
     *,
     detections: Detections | None = None,
     score: float = 0.3,
@@ -65,6 +65,8 @@ def visualize(
         UsageError: if ``out_dir`` is taken, another process writes to it, or a number is out of
             range.
     """
+    images_dir = Path(images_dir)
+    out_dir = Path(out_dir)
     if not 0 <= score <= 1 or zoom < 0 or (limit is not None and limit < 1):
         raise UsageError(f"cannot draw with score {score}, zoom {zoom}, limit {limit}")
     records = annotations.images[:limit]

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from sodkit.analysis.anchor_study import COUNTED, LEVELS_OF_IOU, AnchorQuality, write_quality_csv
 from sodkit.data.records import Annotations
 from sodkit.data.sizes import SIZE_BOUNDS
-from sodkit.files import atomic_path
+from sodkit.files import StrPath, atomic_path
 
 COLOURS = ("#d55e00", "#e69f00", "#009e73", "#0072b2")
 """Of eS, rS, gS, N."""
@@ -20,18 +20,19 @@ DOTS_PER_INCH = 150
 BINS = 50
 
 
-def save_anchor_report(quality: AnchorQuality, annotations: Annotations, folder: Path) -> None:
+def save_anchor_report(quality: AnchorQuality, annotations: Annotations, folder: StrPath) -> None:
     """Write ``anchors.png``, ``sizes.png`` and ``anchors.csv`` into a folder, replacing them.
 
     Raises:
         UsageError: if a file cannot be written.
     """
+    folder = Path(folder)
     write_quality_csv(quality, folder / "anchors.csv")
     plot_anchor_quality(quality, folder / "anchors.png")
     plot_sizes(annotations, folder / "sizes.png")
 
 
-def plot_anchor_quality(quality: AnchorQuality, path: Path) -> None:
+def plot_anchor_quality(quality: AnchorQuality, path: StrPath) -> None:
     """Draw the distribution of the best anchor IoU and the mean positives, by size class.
 
     Args:
@@ -41,6 +42,7 @@ def plot_anchor_quality(quality: AnchorQuality, path: Path) -> None:
     Raises:
         UsageError: if it cannot be written.
     """
+    path = Path(path)
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     panels: Any = figure.subfigures(1, 2, width_ratios=(3, 2.6))
     left, right = panels

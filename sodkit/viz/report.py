@@ -22,7 +22,7 @@ from sodkit.evaluation.protocol import Protocol
 from sodkit.evaluation.study import Study
 from sodkit.evaluation.study import study as look_closely
 from sodkit.evaluation.tide import ERRORS, Tide, find_errors
-from sodkit.files import write_text
+from sodkit.files import StrPath, write_text
 from sodkit.viz.page import render_page
 from sodkit.viz.svg import Series, line_chart, sparkline
 from sodkit.viz.thumbnails import thumbnails
@@ -40,12 +40,12 @@ EXPLAINED = {
 
 
 def write_report(
-    folder: Path,
+    folder: StrPath,
     evaluation: Evaluation,
     annotations: Annotations,
     detections: Detections,
     *,
-    images: Path | None = None,
+    images: StrPath | None = None,
     ignore_regions: IgnoreRegions = "drop",
     study: Study | None = None,
     title: str = "Evaluation",
@@ -71,6 +71,8 @@ def write_report(
         DataError: a picture's image is missing, undecodable or of another size than annotated.
         UsageError: a file cannot be written.
     """
+    folder = Path(folder)
+    images = None if images is None else Path(images)
     if study is None:
         study = look_closely(
             evaluation, annotations, detections, ignore_regions=ignore_regions, progress=progress
@@ -104,7 +106,7 @@ def write_report(
 
 
 def write_comparison(
-    folder: Path,
+    folder: StrPath,
     annotations: Annotations,
     runs: Sequence[Run],
     *,
@@ -130,6 +132,7 @@ def write_comparison(
     Raises:
         UsageError: runs that cannot be compared, or a file cannot be written.
     """
+    folder = Path(folder)
     if comparison is None:
         comparison = compare(annotations, runs, ignore_regions=ignore_regions, progress=progress)
     protocol = runs[0].evaluation.protocol

@@ -22,6 +22,7 @@ from sodkit.data.formats.reading import AS_STATED, Reading
 from sodkit.data.formats.recognise import is_plain
 from sodkit.data.formats.source import MissingImageError
 from sodkit.errors import DataError
+from sodkit.files import StrPath
 
 Progress = Callable[[int, int], None]
 
@@ -60,9 +61,9 @@ class CheckReport:
 
 
 def check_dataset(
-    path: Path,
+    path: StrPath,
     *,
-    images: Path | None = None,
+    images: StrPath | None = None,
     format: str | None = None,
     classes: Sequence[str] | None = None,
     reading: Reading = AS_STATED,
@@ -91,6 +92,8 @@ def check_dataset(
     Raises:
         UsageError: an unknown ``format`` or ``subset``.
     """
+    path = Path(path)
+    images = None if images is None else Path(images)
     options = _Options(
         images, format, classes, reading, look_at_images, workers, progress, bit_depth
     )

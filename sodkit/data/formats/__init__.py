@@ -38,6 +38,7 @@ from sodkit.data.formats.subsets import (
 )
 from sodkit.data.records import Annotations, Category
 from sodkit.errors import DataError, UsageError
+from sodkit.files import StrPath
 
 __all__ = [
     "FORMATS",
@@ -66,10 +67,10 @@ _NAMING = ("coco", "soda-a", "voc", "bdd100k")
 
 
 def read_annotations(
-    path: Path,
+    path: StrPath,
     *,
     format: str | None = None,
-    images: Path | None = None,
+    images: StrPath | None = None,
     report: Report = stop,
     reading: Reading = AS_STATED,
     subset: str | None = None,
@@ -90,6 +91,8 @@ def read_annotations(
         DataError: if it is missing, of no known format or wrong, with the place.
         UsageError: if ``format`` is unknown, or there is no such subset.
     """
+    path = Path(path)
+    images = None if images is None else Path(images)
     found = collect_annotations(
         path, format=format, images=images, report=report, reading=reading, subset=subset
     )
@@ -97,10 +100,10 @@ def read_annotations(
 
 
 def collect_annotations(
-    path: Path,
+    path: StrPath,
     *,
     format: str | None = None,
-    images: Path | None = None,
+    images: StrPath | None = None,
     report: Report = stop,
     reading: Reading = AS_STATED,
     subset: str | None = None,
@@ -109,6 +112,8 @@ def collect_annotations(
 
     Arguments and errors are those of ``read_annotations``.
     """
+    path = Path(path)
+    images = None if images is None else Path(images)
     if format is not None and format not in FORMATS:
         raise UsageError(
             f"unknown format {format!r}", where="--format", hint="known: " + ", ".join(FORMATS)
@@ -166,7 +171,7 @@ def _classes_of(
         return ()
 
 
-def find_images(path: Path, annotations: Annotations, *, subset: str | None = None) -> Path:
+def find_images(path: StrPath, annotations: Annotations, *, subset: str | None = None) -> Path:
     """Return the folder in which the images of ``annotations``, read from ``path``, are.
 
     Args:
@@ -174,6 +179,7 @@ def find_images(path: Path, annotations: Annotations, *, subset: str | None = No
         annotations: what was read from it.
         subset: as it was read.
     """
+    path = Path(path)
     if subset is not None:
         path = pick(find_subsets(path), subset, path).path
     root = path if folders.is_folder(path) else None

@@ -17,6 +17,7 @@ from sodkit.data.formats.dota import four_corners
 from sodkit.data.formats.folders import IMAGE_SUFFIXES, LONGEST_NAME, numbers, stem_of
 from sodkit.data.records import Annotations
 from sodkit.errors import DataError, UsageError
+from sodkit.files import StrPath
 from sodkit.geometry.rotated import obb_to_corners
 from sodkit.names import check_names
 from sodkit.outputs import check_file, stage_folder
@@ -63,9 +64,9 @@ LABEL_SUFFIXES = {"soda-a": ".json", "voc": ".xml"}
 def convert(
     annotations: Annotations,
     format: str,
-    out: Path,
+    out: StrPath,
     *,
-    images: Path | None = None,
+    images: StrPath | None = None,
     copy: bool = False,
     overwrite: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -92,6 +93,8 @@ def convert(
         DataError: two images would share one label file, or its name would be too long or one that
             Windows reserves.
     """
+    out = Path(out)
+    images = None if images is None else Path(images)
     if format == "coco":
         if out.suffix != ".json":
             raise UsageError("is no name for COCO: it ends in .json", where=out)

@@ -22,6 +22,7 @@ from sodkit.data.formats.source import EmptySubset, Oddity, Report, read_lines
 from sodkit.data.formats.subset_names import by_subset, kind_of, names_subset
 from sodkit.data.records import Category
 from sodkit.errors import DataError, UsageError
+from sodkit.files import StrPath
 
 TRAINED = ("train",)
 VALIDATED = ("val",)
@@ -60,7 +61,7 @@ class Subset:
         return self.key is not None and is_file(self.path)
 
 
-def find_subsets(root: Path) -> list[Subset]:
+def find_subsets(root: StrPath) -> list[Subset]:
     """Return the subsets below a root folder, or of a YAML; none if it is not such a root.
 
     Understood are the subsets of a YOLO YAML or ``obj.data`` whose images are there, SODA-D and
@@ -68,6 +69,7 @@ def find_subsets(root: Path) -> list[Subset]:
     ``ImageSets/Main``, and folders or files named by subset, also as COCO's
     ``instances_train2017.json`` and AI-TOD's ``aitod_train_v1.json``.
     """
+    root = Path(root)
     from sodkit.data.formats import yolo_yaml
 
     named = root.suffix.lower() in yolo_yaml.YAML_SUFFIXES and is_file(root)

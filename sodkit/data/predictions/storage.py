@@ -32,6 +32,7 @@ from sodkit.data.predictions.json_records import ANGLE_OPTION, read_json
 from sodkit.data.predictions.writing import write_parts
 from sodkit.data.records import Annotations, Category, Detections, ImageRecord
 from sodkit.errors import DataError
+from sodkit.files import StrPath
 from sodkit.geometry.rotated import MOST_RADIANS, canonical, corners_to_obb, obb_to_xywh
 
 _AS_THEY_ARE = Stated()
@@ -57,9 +58,10 @@ class Predicted:
 
 
 def read_predictions(
-    path: Path, annotations: Annotations, *, proposals: bool = False
+    path: StrPath, annotations: Annotations, *, proposals: bool = False
 ) -> Detections:
     """Read predictions for the images of ``annotations``; arguments as ``read_predicted``."""
+    path = Path(path)
     return read_predicted(path, annotations, proposals=proposals).detections
 
 
@@ -140,7 +142,7 @@ def _read(
 
 
 def write_predictions(
-    path: Path, detections: Detections, categories: tuple[Category, ...] | None
+    path: StrPath, detections: Detections, categories: tuple[Category, ...] | None
 ) -> None:
     """Write detections as JSON, or as columns if ``path`` ends in ``.npz``; all or nothing.
 
@@ -149,6 +151,7 @@ def write_predictions(
         detections: of any number of images.
         categories: the classes in label order, whose ids are written; None for proposals.
     """
+    path = Path(path)
     write_parts(path, [detections], categories)
 
 
