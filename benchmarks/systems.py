@@ -107,7 +107,7 @@ def _options() -> argparse.Namespace:
     if options.smoke:
         options.overrides = [*SMOKE, *options.overrides]
         options.steps = options.images = options.test_images = 1
-        options.width, options.seeds, options.divisor = 256, options.seeds[:1], 8
+        options.width, options.seeds, options.divisor = 256, options.seeds[:1], 4
     return options
 
 
@@ -197,7 +197,7 @@ def step_seconds(loaded: Checkpoint, patches: Path) -> float:
     """Return the least CPU seconds that losses and gradients of a batch took."""
     recipe, detector = loaded.recipe, loaded.detector.train()
     data = TrainingSet(read_annotations(patches), patches, recipe.input, seed=0)
-    batches = Batches(data, recipe.input, batch=recipe.schedule.batch, seed=0, workers=0)
+    batches = Batches(data, batch=recipe.schedule.batch, seed=0, workers=0)
     batch = normalised(next(iter(batches.epoch(0))), recipe.input)
     shuffle = random_order(torch.Generator().manual_seed(0))
     least = math.inf

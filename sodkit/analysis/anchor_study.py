@@ -1,10 +1,10 @@
 """What anchors can do for small objects: the numbers behind the paper's Figure 1.
 
-For every object that counts: the best IoU an anchor of the recipe reaches, and how many anchors
-would train it under several rules. Objects are taken where they are annotated: a whole image (or
-a patch, if patches are given) is resized by the recipe's factor and the grid begins at its top
-left corner. Cutting patches moves the grid under an object by less than a stride, which changes
-single objects, hardly the distribution.
+For every object that counts: the best IoU an anchor of the recipe reaches, how many anchors would
+train it under several rules, and how many positives it gets from every system. Objects are taken
+where they are annotated: a whole image (or a patch, if patches are given) is resized by the
+recipe's factor and the grid begins at its top left corner. Cutting patches moves the grid under an
+object by less than a stride, which changes single objects, hardly the distribution.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from sodkit.analysis.anchor_grid import (
     dynamic_thresholds,
 )
 from sodkit.analysis.rotated_anchors import best_rotated_iou
+from sodkit.analysis.system_positives import Objects, positives_by_system, share_without
 from sodkit.arrays import BoolArray, FloatArray, IntArray
 from sodkit.csv_text import Cell, csv_text
 from sodkit.data.records import Annotations
@@ -56,6 +57,8 @@ class SizeSummary:
         median_iou: median of it.
         shares: share of objects whose best IoU is at least .3, .5, .7.
         positives: mean number of positive anchors an object gets, by rule.
+        systems: mean number of positives an object gets from a system, by its recipe.
+        without: share of objects that get none from it.
         rotated_iou: mean of the best rotated IoU, None without objects or if horizontal.
     """
 
@@ -65,6 +68,8 @@ class SizeSummary:
     median_iou: float | None
     shares: dict[float, float | None]
     positives: dict[str, float | None]
+    systems: dict[str, float | None]
+    without: dict[str, float | None]
     rotated_iou: float | None = None
 
 
@@ -78,6 +83,7 @@ class AnchorQuality:
         size: (N,) index into ``COUNTED``.
         iou: (N,) best IoU with an anchor.
         positives: by rule (N,) how many anchors reach its threshold (each object on its own).
+        systems: by recipe (N,) how many positives each object alone gets by that system's rule.
         larger: objects above N, in no row.
         ignored: ignored objects and regions, in no row.
         rotated_iou: (N,) best rotated IoU of the oriented object itself with an (upright) anchor,
@@ -89,6 +95,7 @@ class AnchorQuality:
     size: IntArray
     iou: FloatArray
     positives: dict[str, IntArray]
+    systems: dict[str, IntArray]
     larger: int
     ignored: int
     rotated_iou: FloatArray | None = None
@@ -109,6 +116,8 @@ class AnchorQuality:
             float(np.median(iou)) if some else None,
             {t: float((iou >= t).mean()) if some else None for t in LEVELS_OF_IOU},
             {r: float(n[chosen].mean()) if some else None for r, n in self.positives.items()},
+            {r: float(n[chosen].mean()) if some else None for r, n in self.systems.items()},
+            {r: share_without(n[chosen]) if some else None for r, n in self.systems.items()},
             float(self.rotated_iou[chosen].mean()) if turned and self.rotated_iou is not None
             else None,
         )  # fmt: skip
@@ -146,13 +155,14 @@ def analyze_anchors(
     counts = count_anchors(scaled, extents, levels, thresholds, progress)
     positives = {name: counts[:, k] for k, name in enumerate(rules)}
     for share in REGION_SHARES:
-        positives[f"region {share:g}"] = count_region(scaled, levels, share)
+        positives[f"region {share:g}"] = count_region(scaled, extents, levels, share)
     return AnchorQuality(
         recipe=recipe.name,
         area=objects.area,
         size=size[chosen],
         iou=best_iou(scaled, extents, levels),
         positives=positives,
+        systems=positives_by_system(recipe, Objects(scaled, extents, recipe.input.scale)),
         larger=int((~annotations.ignore & (size == LARGER)).sum()),
         ignored=int(annotations.ignore.sum()),
         rotated_iou=_rotated(objects, recipe, extents),
@@ -224,6 +234,10 @@ def quality_as_dict(quality: AnchorQuality) -> dict[str, object]:
             "mean_best_rotated_iou": row.rotated_iou,
             "share_above": {f"{t:g}": share for t, share in row.shares.items()},
             "mean_positives": row.positives,
+            "systems": {
+                name: {"mean_positives": mean, "share_without": row.without[name]}
+                for name, mean in row.systems.items()
+            },
         }
         for row in quality.summary()
     }
@@ -240,11 +254,13 @@ def write_quality_csv(quality: AnchorQuality, path: Path) -> None:
     rules = list(quality.positives)
     shares = [f"share_iou_{t:g}" for t in LEVELS_OF_IOU]
     means = ["mean_best_iou", "median_best_iou", "mean_best_rotated_iou"]
-    heads = ["size", "objects", *means, *shares]
-    rows: list[list[Cell]] = [[*heads, *(f"positives {rule}" for rule in rules)]]
+    heads = ["size", "objects", *means, *shares, *(f"positives {rule}" for rule in rules)]
+    heads += [f"{what} {name}" for what in ("positives", "without") for name in quality.systems]
+    rows: list[list[Cell]] = [[*heads]]
     for row in quality.summary():
         numbers = [row.mean_iou, row.median_iou, row.rotated_iou]
         numbers += [*row.shares.values(), *row.positives.values()]
+        numbers += [*row.systems.values(), *row.without.values()]
         cells = ["" if number is None else f"{number:.6g}" for number in numbers]
         rows.append([row.name, row.objects, *cells])
     write_text(path, csv_text(rows))

@@ -58,7 +58,8 @@ def analyze_anchors(
 
     Oriented objects count by their enclosing boxes; their best rotated IoU is shown besides. Also
     how many positive anchors an object gets: under fixed thresholds, the dynamic one of
-    paper, release and recipe, and Cascade RPN's centre regions.
+    paper, release and recipe, and Cascade RPN's centre regions. And how many it gets from every
+    system, with that system's own anchors and rule.
 
     Example: sodkit analyze-anchors train.json --recipe cfinet-r50-soda-d --out anchors
     """
@@ -90,7 +91,7 @@ def analyze_anchors(
 
 
 def _print_quality(quality: AnchorQuality) -> None:
-    """Print two tables: best IoU, and mean positives."""
+    """Print three tables: best IoU, mean positives by rule, and by system."""
     from sodkit.analysis.anchor_study import LEVELS_OF_IOU
     from sodkit.cli.common import note, print_table
 
@@ -115,8 +116,18 @@ def _print_quality(quality: AnchorQuality) -> None:
         (rule, *(_number(row.positives[rule], ".2f") for row in rows)) for rule in quality.positives
     ]
     print_table("Mean number of positive anchors an object gets", ("rule", *names), rules)
+    systems = [
+        (system, *(_with_none(row.systems[system], row.without[system]) for row in rows))
+        for system in quality.systems
+    ]
+    title = "Mean number of positives an object gets from each system (share of objects with none)"
+    print_table(title, ("system", *names), systems)
     note(f"left out: {quality.larger} larger than N, {quality.ignored} ignored")
 
 
 def _number(value: float | None, form: str) -> str | None:
     return None if value is None else format(value, form)
+
+
+def _with_none(mean: float | None, without: float | None) -> str | None:
+    return None if mean is None or without is None else f"{mean:.2f} ({without:.0%})"

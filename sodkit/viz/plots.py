@@ -33,7 +33,9 @@ def save_anchor_report(quality: AnchorQuality, annotations: Annotations, folder:
 
 
 def plot_anchor_quality(quality: AnchorQuality, path: StrPath) -> None:
-    """Draw the distribution of the best anchor IoU and the mean positives, by size class.
+    """Draw the distribution of the best anchor IoU and mean positives, by size class.
+
+    The positives are those of several rules with the recipe's anchors, and of every system.
 
     Args:
         quality: from ``analyze_anchors``.
@@ -43,11 +45,17 @@ def plot_anchor_quality(quality: AnchorQuality, path: StrPath) -> None:
         UsageError: if it cannot be written.
     """
     path = Path(path)
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
-    panels: Any = figure.subfigures(1, 2, width_ratios=(3, 2.6))
-    left, right = panels
+    figure = Figure(figsize=(15, 5.2), layout="constrained")
+    panels: Any = figure.subfigures(1, 3, width_ratios=(3, 2.6, 3))
+    left, middle, right = panels
+    rows = quality.summary()[: len(COUNTED)]
     _plot_distribution(left.subplots(len(COUNTED), 1, sharex=True), quality)
-    _plot_positives(right.subplots(), quality)
+    rules = {row.name: row.positives for row in rows}
+    axes = middle.subplots()
+    _plot_positives(axes, rules, "mean positive anchors an object, by rule")
+    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    systems = {row.name: row.systems for row in rows}
+    _plot_positives(right.subplots(), systems, "mean positives an object, by system")
     figure.suptitle(f"Anchors of {quality.recipe}: {len(quality.iou):,} objects", fontsize=11)
     _save(figure, path)
 
@@ -102,20 +110,19 @@ def _plot_distribution(rows: Any, quality: AnchorQuality) -> None:
     rows[len(rows) // 2].set_ylabel("share of objects", y=1.0)
 
 
-def _plot_positives(axes: Any, quality: AnchorQuality) -> None:
-    rules = list(quality.positives)
-    rows = quality.summary()[: len(COUNTED)]
-    thickness = 0.8 / len(rows)
-    for index, (row, colour) in enumerate(zip(rows, COLOURS, strict=True)):
-        values = [row.positives[rule] or 0.0 for rule in rules]
-        places = np.arange(len(rules)) + (index - (len(rows) - 1) / 2) * thickness
-        bars = axes.barh(places, values, height=thickness, color=colour, label=row.name)
+def _plot_positives(axes: Any, means: dict[str, dict[str, float | None]], label: str) -> None:
+    """Draw the mean positives of each size class as bars, grouped by rule or system."""
+    names = list(next(iter(means.values())))
+    thickness = 0.8 / len(means)
+    for index, ((size, by_name), colour) in enumerate(zip(means.items(), COLOURS, strict=True)):
+        values = [by_name[name] or 0.0 for name in names]
+        places = np.arange(len(names)) + (index - (len(means) - 1) / 2) * thickness
+        bars = axes.barh(places, values, height=thickness, color=colour, label=size)
         axes.bar_label(bars, fmt="%.1f", fontsize=6, padding=2)
-    axes.set_yticks(np.arange(len(rules)), rules, fontsize=9)
+    axes.set_yticks(np.arange(len(names)), names, fontsize=9)
     axes.invert_yaxis()
-    axes.set(xlabel="mean positive anchors an object")
+    axes.set(xlabel=label)
     axes.margins(x=0.1)
-    axes.legend(frameon=False, fontsize=9, loc="lower right")
     _tidy(axes)
 
 

@@ -89,7 +89,7 @@ def test_no_boxes():
     none, pairs = np.zeros((0, 4)), np.zeros((0, 2))
     assert best_iou(none, pairs, CRPN).shape == (0,)
     assert count_anchors(none, pairs, CRPN, np.zeros((0, 3))).shape == (0, 3)
-    assert count_region(none, CRPN, 0.2).shape == (0,)
+    assert count_region(none, pairs, CRPN, 0.2).shape == (0,)
 
 
 def test_progress_counts_kinds_of_anchors():
@@ -102,11 +102,14 @@ def test_progress_counts_kinds_of_anchors():
 def test_region_counts():
     """By hand: 16 x 16 belongs to stride 8, 8 x 8 to 4; a region has one location at least."""
     boxes = np.array([[32.0, 32, 48, 48], [32, 32, 40, 40], [35, 35, 37, 37]])
-    assert count_region(boxes, CRPN, 0.2).tolist() == [1, 1, 1]
+    extents = np.full((3, 2), 100.0)
+    assert count_region(boxes, extents, CRPN, 0.2).tolist() == [1, 1, 1]
     # (40 -+ 8) / 8 = 4..6; (36 -+ 4) / 4 = 8..10; (36 -+ 1) / 4 = 8.75..9.25 -> 9..9
-    assert count_region(boxes, CRPN, 1.0).tolist() == [9, 9, 1]
+    assert count_region(boxes, extents, CRPN, 1.0).tolist() == [9, 9, 1]
+    # the grid ends at 40: of 8..10 columns and rows 8 and 9 are left
+    assert count_region(boxes[1:2], extents[1:2] * 0.4, CRPN, 1.0).tolist() == [4]
     # off the grid two locations can be nearest: (34 -+ .2) / 4 = 8.45..8.55 -> 8..9
-    assert count_region(boxes[2:] - 2, CRPN, 0.2).tolist() == [4]
+    assert count_region(boxes[2:] - 2, extents[2:], CRPN, 0.2).tolist() == [4]
 
 
 def test_dynamic_thresholds():

@@ -118,6 +118,12 @@ def test_json_and_csv_carry_the_summary(tmp_path):
     for name, row in rows.items():
         mean = data["sizes"][name]["mean_best_iou"]
         assert mean is None or float(row["mean_best_iou"]) == pytest.approx(mean, rel=1e-5)
+        for system, values in data["sizes"][name]["systems"].items():
+            cells = [row[f"{what} {system}"] for what in ("positives", "without")]
+            assert [float(cell) if cell else None for cell in cells] == [
+                value if value is None else pytest.approx(value, rel=1e-5)
+                for value in values.values()
+            ]
         positives = data["sizes"][name]["mean_positives"]["dynamic (paper)"]
         assert positives is None or float(row["positives dynamic (paper)"]) == pytest.approx(
             positives, rel=1e-5

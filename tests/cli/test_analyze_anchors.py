@@ -33,7 +33,8 @@ def run(app, *words):
 def test_tables(app, ann):
     result = run(app, ann)
     assert result.exit_code == 0, result.output
-    for word in ("eS", "gS", "dynamic (paper)", "region 0.2", "cfinet-r50-soda-d"):
+    words = ("eS", "gS", "dynamic (paper)", "region 0.2", "cfinet-r50-soda-d", "retinanet-r50")
+    for word in words:
         assert word in result.stdout
     assert "ignored" in result.stderr
 

@@ -1,0 +1,86 @@
+"""Positives by system: the recipes' own detectors give an object alone the same number."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from test_assigners import HEIGHT, WIDTH, objects
+
+from sodkit.analysis.system_positives import (
+    COMPARED,
+    Objects,
+    positives_by_system,
+    positives_of,
+    share_without,
+)
+from sodkit.config import builtin_names, load_recipe
+from sodkit.data.batches import Target
+from sodkit.models import zoo
+from sodkit.models.parts import anchors
+from sodkit.models.retinanet import RetinaNet
+
+SMALL = ("model.backbone={name: resnet18, weights: null}", "model.channels=64")
+VARIANTS = {"cfinet-r18-demo", "cfinet-r18-demo-oriented", "cfinet-r50-soda-d-release"}
+"""Built-in recipes whose assigner is that of another one, or one that is not released."""
+
+
+def random_objects(seed: int, count: int = 60) -> Objects:
+    boxes, extents = objects(seed, count)
+    return Objects(boxes, extents, 1.5)
+
+
+def detector(name: str) -> RetinaNet:
+    made = zoo.build(load_recipe(name, SMALL).model, 3)
+    assert isinstance(made, RetinaNet)
+    return made
+
+
+@pytest.mark.parametrize("name", ["retinanet-r50-soda-d"])
+def test_the_detector_assigns_as_many(name: str) -> None:
+    made, given = detector(name), random_objects(1)
+    grid = torch.cat(anchors.grid((HEIGHT, WIDTH), made.levels))
+    wanted = []
+    for box in given.boxes:
+        target = Target(torch.tensor(box[None]).float(), torch.zeros(1).long(), torch.zeros(0, 4))
+        wanted.append(int((made.match(grid, target, (HEIGHT, WIDTH)) >= 0).sum()))
+    counts = positives_of(load_recipe(name).model, given)
+    assert counts is not None
+    assert counts.tolist() == wanted
+
+
+@pytest.mark.parametrize("name", builtin_names())
+def test_every_assigner_is_compared(name: str) -> None:
+    """A recipe is compared, or its model's counts are those of one that is."""
+    given = random_objects(2)
+    counts = positives_of(load_recipe(name).model, given)
+    if name in COMPARED:
+        assert counts is not None
+        return
+    upright = load_recipe(name).boxes == "horizontal" and name not in VARIANTS
+    same = [positives_of(load_recipe(other).model, given) for other in COMPARED]
+    assert not upright or any(np.array_equal(counts, s) for s in same)
+
+
+def test_the_recipe_comes_first_unless_it_is_compared() -> None:
+    given = random_objects(3)
+    assert list(positives_by_system(load_recipe("retinanet-r50-soda-d"), given)) == list(COMPARED)
+    other = load_recipe("retinanet-r50-soda-d", ["model.anchor_scale=1.0", "name=mine"])
+    found = positives_by_system(other, given)
+    assert list(found) == ["mine", *COMPARED]
+    assert found["mine"].tolist() != found["retinanet-r50-soda-d"].tolist()
+
+
+def test_thresholds_of_crpn_follow_the_size_before_resizing() -> None:
+    model = load_recipe("cfinet-r50-soda-d").model
+    given = random_objects(4)
+    larger = positives_of(model, Objects(given.boxes, given.extents, 1.0))
+    counts = positives_of(model, given)
+    assert counts is not None
+    assert larger is not None
+    assert (counts >= larger).all()
+    assert (counts > larger).any()
+
+
+def test_share_without() -> None:
+    assert share_without(np.array([0, 2, 0, 1])) == 0.5
