@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sodkit.cli.options import Json, Overwrite
+from sodkit.cli.options import Changes, Json, Overwrite
 
 
 def import_weights(
@@ -21,6 +21,7 @@ def import_weights(
         str | None,
         typer.Option(help="Recipe it was trained by (default: what names and shapes show)."),
     ] = None,
+    overrides: Changes = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -43,7 +44,7 @@ def import_weights(
         check_file, out, overwrite=overwrite, is_own=is_checkpoint, what="checkpoint of sodkit"
     )
     with fill_file(out, own):
-        done = run(file, out, names, recipe)
+        done = run(file, out, names, recipe, overrides or ())
     if done.assumed:
         note("the file names no classes: SODA-D's nine are assumed; else give --classes")
     if done.also:

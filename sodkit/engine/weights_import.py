@@ -15,6 +15,7 @@ from sodkit.errors import ModelError, UsageError
 from sodkit.files import StrPath
 from sodkit.models import zoo
 from sodkit.models.importers import families, mmdet, torch_file
+from sodkit.models.importers.advice import advice
 from sodkit.settings import Recipe
 
 SODA_D = (
@@ -55,7 +56,11 @@ class Imported:
 
 
 def import_weights(
-    file: StrPath, out: StrPath, classes: Sequence[str] | None = None, recipe: str | None = None
+    file: StrPath,
+    out: StrPath,
+    classes: Sequence[str] | None = None,
+    recipe: str | None = None,
+    overrides: Sequence[str] = (),
 ) -> Imported:
     """Turn a checkpoint that mmdetection saved into one of ours.
 
@@ -69,16 +74,17 @@ def import_weights(
         classes: class names in the model's order; None: those in the file.
         recipe: a built-in recipe or a YAML file that the detector was trained by, where its
             names do not show it; None: the one that they show.
+        overrides: ``a.b=value`` settings on the recipe.
 
     Raises:
         ModelError: the file cannot be read, or what it holds does not fit; the message names the
-            keys that are missing, extra or of the wrong shape.
+            keys that are missing, extra or of the wrong shape, and the settings that would fit.
         UsageError: no class names, or not as many as the model has classes.
     """
     file = Path(file)
     out = Path(out)
     try:
-        return _import(file, out, classes, recipe)
+        return _import(file, out, classes, recipe, overrides)
     except ModelError as error:
         raise ModelError(error.what, where=error.where or file, hint=error.hint) from error
 
@@ -93,7 +99,11 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def _import(
-    file: Path, out: Path, classes: Sequence[str] | None, recipe_name: str | None
+    file: Path,
+    out: Path,
+    classes: Sequence[str] | None,
+    recipe_name: str | None,
+    overrides: Sequence[str],
 ) -> Imported:
     content = torch_file.read(
         file, "the weights", "a checkpoint saved by mmdetection, such as the CFINet release"
@@ -103,9 +113,10 @@ def _import(
     state, named = mmdet.unwrap(content)
     found = families.recognise(state)
     categories, assumed = _categories(found.classes, classes, named)
-    recipe = _recipe(found, recipe_name)
+    recipe = _recipe(found, recipe_name, overrides)
     detector = zoo.build(recipe.model, found.classes)
-    detector.load_state_dict(mmdet.convert(state, detector, found.table, found.joins))
+    hint = advice(found, recipe)
+    detector.load_state_dict(mmdet.convert(state, detector, found.table, found.joins, hint))
     save_checkpoint(out, detector, recipe, categories)
     parameters = sum(p.numel() for p in detector.parameters())
     also = found.also if recipe_name is None else ()
@@ -117,15 +128,15 @@ def _sizes(found: mmdet.Recognised) -> tuple[tuple[str, str], ...]:
     return tuple((key, value) for key, _, value in pairs if key != "backbone.weights")
 
 
-def _recipe(found: mmdet.Recognised, name: str | None) -> Recipe:
+def _recipe(found: mmdet.Recognised, name: str | None, overrides: Sequence[str]) -> Recipe:
     """Return the recipe of what was recognised; ``name`` decides what the weights do not show.
 
     Raises:
         UsageError: the recipe is of another kind of detector.
     """
     if name is None:
-        return load_recipe(found.recipe, found.overrides)
-    recipe = load_recipe(name, ("model.backbone.weights=null",))
+        return load_recipe(found.recipe, (*found.overrides, *overrides))
+    recipe = load_recipe(name, ("model.backbone.weights=null", *overrides))
     if recipe.model.kind != found.kind:
         raise UsageError(
             f"the weights are of {found.kind}, the recipe is of {recipe.model.kind}",

@@ -45,6 +45,19 @@ class Join:
 
 
 @dataclass(frozen=True, slots=True)
+class Anchors:
+    """How many anchors a location has, which shapes show, but not which ones.
+
+    Attributes:
+        count: of them.
+        settings: what gives a recipe so many.
+    """
+
+    count: int
+    settings: str
+
+
+@dataclass(frozen=True, slots=True)
 class Recognised:
     """What a state dict is.
 
@@ -56,6 +69,7 @@ class Recognised:
         table: the names.
         joins: layers that are joined before they are renamed.
         also: other recipes whose weights have the same names and shapes.
+        anchors: of each location, None where the shapes do not show them.
     """
 
     recipe: str
@@ -65,6 +79,7 @@ class Recognised:
     table: Table
     joins: tuple[Join, ...] = ()
     also: tuple[str, ...] = ()
+    anchors: Anchors | None = None
 
 
 def unwrap(checkpoint: Mapping[str, Any]) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
@@ -129,6 +144,7 @@ def convert(
     detector: DetectorModule,
     table: Table,
     joins: Iterable[Join] = (),
+    hint: str = "is the checkpoint complete? --recipe names another detector",
 ) -> dict[str, Tensor]:
     """Rename a state dict for ``detector`` and check it against it.
 
@@ -139,6 +155,7 @@ def convert(
         detector: built from the recipe that was recognised.
         table: the names.
         joins: layers that are joined first.
+        hint: of the error.
 
     Returns:
         a complete state dict for ``detector.load_state_dict``.
@@ -164,10 +181,7 @@ def convert(
     if shapes:
         problems.append(f"wrong shape: {_some(shapes)}")
     if problems:
-        raise ModelError(
-            "the weights do not fit: " + "; ".join(problems),
-            hint="is the checkpoint complete? --recipe names another detector",
-        )
+        raise ModelError("the weights do not fit: " + "; ".join(problems), hint=hint)
     return {new: state[old] for new, old in renamed.items()} | kept
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from sodkit.models.importers.mmdet import Recognised, Table, count, resnet
+from sodkit.errors import ModelError
+from sodkit.models.importers.mmdet import Anchors, Recognised, Table, count, resnet
 
 
 def recognise(state: Mapping[str, Tensor]) -> Recognised | None:
@@ -16,12 +17,17 @@ def recognise(state: Mapping[str, Tensor]) -> Recognised | None:
         state: their names and tensors.
 
     Raises:
-        ModelError: if its backbone is no ResNet that is known.
+        ModelError: if its backbone is no ResNet that is known, or its pyramid has other levels.
     """
     cls, reg = (state.get(f"bbox_head.retina_{name}.bias") for name in ("cls", "reg"))
     if cls is None or reg is None or "backbone.conv1.weight" not in state:
         return None
     levels = count(state, r"neck\.fpn_convs\.(\d+)\.")
+    if not 4 <= levels <= 5:
+        raise ModelError(
+            f"the pyramid has {levels} levels, neck.fpn_convs.0 to {levels - 1}",
+            hint="RetinaNet here has P3..P6 or, with model.levels=5, up to P7",
+        )
     convs = count(state, r"bbox_head\.cls_convs\.(\d+)\.")
     channels = len(state.get("bbox_head.retina_cls.weight", cls)[0])
     sizes = (
@@ -31,8 +37,19 @@ def recognise(state: Mapping[str, Tensor]) -> Recognised | None:
         f"model.convs={convs}",
         f"model.channels={channels}",
     )
-    classes = len(cls) // max(1, len(reg) // 4)
-    return Recognised("retinanet-r50-soda-d", "retinanet", sizes, classes, _table(levels, convs))
+    number = max(1, len(reg) // 4)
+    return Recognised(
+        "retinanet-r50-soda-d", "retinanet", sizes, len(cls) // number, _table(levels, convs),
+        anchors=Anchors(number, _anchor_settings(number)),
+    )  # fmt: skip
+
+
+def _anchor_settings(number: int) -> str:
+    """Return what gives so many anchors: shapes do not tell scales from ratios."""
+    ways = [f"--set model.octave={number} --set model.ratios=[1.0]"]
+    if number % 3 == 0:
+        ways.insert(0, f"--set model.octave={number // 3}")
+    return " or ".join(ways)
 
 
 def _table(levels: int, convs: int) -> Table:

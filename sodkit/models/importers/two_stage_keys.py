@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from sodkit.models.importers.mmdet import Recognised, Table, resnet
+from sodkit.models.importers.mmdet import Anchors, Recognised, Table, resnet
 
 _LEVELS = range(4)
 _EMBED = "imitation.feat2embed"
@@ -59,14 +59,26 @@ def recognise(state: Mapping[str, Tensor]) -> Recognised | None:
         # RFLA changes no tensor, only what they are trained with
         return Recognised(
             "faster-rcnn-r50-soda-d", "faster-rcnn", shown, len(head) - 1, table("rpn"),
-            also=("rfla-r50-soda-d",),
+            also=("rfla-r50-soda-d",), anchors=_anchors(state),
         )  # fmt: skip
     recipe = "cfinet-r50-soda-d-release"
     if crpn:
         off = [] if imitation else ["model.imitation=null"]
         return Recognised(recipe, "cfinet", (*off, *shown), len(head) - 1, table("crpn"))
     parts = ("model.kind=faster-rcnn", f"model.imitation={_RELEASE_IMITATION}")
-    return Recognised(recipe, "faster-rcnn", (*parts, *shown), len(head) - 1, table("rpn"))
+    return Recognised(
+        recipe, "faster-rcnn", (*parts, *shown), len(head) - 1, table("rpn"),
+        anchors=_anchors(state),
+    )  # fmt: skip
+
+
+def _anchors(state: Mapping[str, Tensor]) -> Anchors | None:
+    """Return how many anchors the RPN has; a recipe's have one scale and several ratios."""
+    cls = state.get("rpn_head.rpn_cls.bias")
+    if cls is None:
+        return None
+    ratios = "[1.0]" if len(cls) == 1 else f"[...] with {len(cls)} ratios height / width"
+    return Anchors(len(cls), f"--set model.proposals.ratios={ratios}")
 
 
 def sizes(state: Mapping[str, Tensor]) -> tuple[str, ...]:
