@@ -30,9 +30,10 @@ def level_of(side: Tensor, count: int) -> Tensor:
 
 
 def pool(
-    pyramid: Sequence[Tensor], boxes: Tensor, image: Tensor, strides: Sequence[int], size: int
-) -> Tensor:
-    """Pool boxes by RoIAlign with as many samples a bin as it has cells (release, step 9).
+    pyramid: Sequence[Tensor], boxes: Tensor, image: Tensor, strides: Sequence[int], size: int,
+    samples: int = 0,
+) -> Tensor:  # fmt: skip
+    """Pool boxes by RoIAlign.
 
     Args:
         pyramid: P2..P5, (B, C, H_l, W_l).
@@ -40,6 +41,7 @@ def pool(
         image: (N,) int64 index of each box's image in the batch.
         strides: of the levels.
         size: rows and columns of the result.
+        samples: a bin along each axis; 0: as many as it has cells (release, step 9).
 
     Returns:
         (N, C, size, size) float32.
@@ -47,7 +49,7 @@ def pool(
     align = align_gather if boxes.device.type == "cpu" else align_torchvision
 
     def pooled(feature: Tensor, rows: Tensor, stride: int) -> Tensor:
-        return align(feature, boxes[rows] / stride, image[rows], size)
+        return align(feature, boxes[rows] / stride, image[rows], size, samples)
 
     return by_level(pyramid, levels(boxes, len(pyramid)), strides, pooled)
 
@@ -67,18 +69,22 @@ def by_level(
     return torch.cat(parts)[torch.cat(order).argsort()]
 
 
-def align_torchvision(feature: Tensor, boxes: Tensor, image: Tensor, size: int) -> Tensor:
+def align_torchvision(
+    feature: Tensor, boxes: Tensor, image: Tensor, size: int, samples: int = 0
+) -> Tensor:
     """RoIAlign of boxes (N, 4), in cells, on one level (B, C, H, W): (N, C, size, size)."""
     rois = torch.cat([image[:, None].to(boxes.dtype), boxes], 1)
-    result: Tensor = roi_align(feature.float(), rois, size, sampling_ratio=0, aligned=True)
+    result: Tensor = roi_align(feature.float(), rois, size, sampling_ratio=samples, aligned=True)
     return result
 
 
-def align_gather(feature: Tensor, boxes: Tensor, image: Tensor, size: int) -> Tensor:
+def align_gather(
+    feature: Tensor, boxes: Tensor, image: Tensor, size: int, samples: int = 0
+) -> Tensor:
     """Compute what ``align_torchvision`` does by gathering: for the CPU."""
     batch, channels, height, width = feature.shape
     table = feature.permute(0, 2, 3, 1).reshape(batch * height * width, channels)
-    index, share, counts = _samples(boxes, height, width, size)
+    index, share, counts = _samples(boxes, height, width, size, samples)
     bins = counts.repeat_interleave(size * size)
     first = (image * height * width).repeat_interleave(counts * size * size)
     index = (index + first[:, None]).int().flatten()
@@ -88,7 +94,9 @@ def align_gather(feature: Tensor, boxes: Tensor, image: Tensor, size: int) -> Te
     return rows.reshape(len(boxes), size, size, channels).permute(0, 3, 1, 2)
 
 
-def _samples(boxes: Tensor, height: int, width: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
+def _samples(
+    boxes: Tensor, height: int, width: int, size: int, samples: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return the samples of all bins, box by box, bin by bin.
 
     Args:
@@ -96,13 +104,16 @@ def _samples(boxes: Tensor, height: int, width: int, size: int) -> tuple[Tensor,
         height: of the feature map.
         width: of the feature map.
         size: bins a side.
+        samples: a bin along each axis; 0: as many as it has cells.
 
     Returns:
         index (S, 4) int64 of the cells a sample is made of and their share (S, 4), which sums to 1
         over a bin; samples a bin (N,).
     """
     start, bins = boxes[:, :2] - 0.5, (boxes[:, 2:] - boxes[:, :2]) / size
-    grid = bins.ceil().clamp(min=0).long()
+    grid = (
+        bins.ceil().clamp(min=0).long() if samples == 0 else torch.full_like(bins, samples).long()
+    )
     counts = grid[:, 0] * grid[:, 1]
     box = torch.arange(len(boxes)).repeat_interleave(counts * size * size)
     number = torch.arange(len(box)) - (

@@ -19,8 +19,8 @@ def boxes(count, generator):
     return found
 
 
-@pytest.mark.parametrize("size", [7, 3])
-def test_gathering_is_roi_align(size):
+@pytest.mark.parametrize(("size", "samples"), [(7, 0), (3, 0), (7, 2), (4, 3)])
+def test_gathering_is_roi_align(size, samples):
     generator = torch.Generator().manual_seed(0)
     feature = torch.randn(2, 8, 20, 30, generator=generator)
     rois = boxes(60, generator)
@@ -28,11 +28,18 @@ def test_gathering_is_roi_align(size):
     results = []
     for align in (align_gather, align_torchvision):
         x = feature.clone().requires_grad_()
-        output = align(x, rois, image, size)
+        output = align(x, rois, image, size, samples)
         (output * torch.linspace(-1, 1, output.numel()).reshape(output.shape)).sum().backward()
         results.append((output.detach(), x.grad))
     for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_a_fixed_number_of_samples_differs_from_one_a_cell():
+    feature = torch.randn(1, 2, 40, 40, generator=torch.Generator().manual_seed(0))
+    rois, image = torch.tensor([[0.0, 0.0, 40.0, 40.0]]), torch.zeros(1, dtype=torch.int64)
+    fixed, dense = (align_gather(feature, rois, image, 7, samples) for samples in (2, 0))
+    assert (fixed - dense).abs().max() > 0.1
 
 
 def test_levels():
