@@ -64,9 +64,9 @@ def import_weights(
 ) -> Imported:
     """Turn a checkpoint that mmdetection saved into one of ours.
 
-    CFINet as released, with one of its two parts or both, Faster R-CNN and RetinaNet, on ResNet 18
-    to 152: family and sizes follow from names and shapes. Nothing in the file is run. The release
-    keeps no exemplars in it: they start empty.
+    CFINet as released, with one of its two parts or both, Faster R-CNN, RetinaNet, Sparse R-CNN,
+    on ResNet 18 to 152: family and sizes follow from names and shapes. Nothing in the file is run.
+    The release keeps no exemplars in it: they start empty.
 
     Args:
         file: saved by ``torch.save``: a state dict, alone or under ``state_dict``.
@@ -116,7 +116,8 @@ def _import(
     recipe = _recipe(found, recipe_name, overrides)
     detector = zoo.build(recipe.model, found.classes)
     hint = advice(found, recipe)
-    detector.load_state_dict(mmdet.convert(state, detector, found.table, found.joins, hint))
+    converted = mmdet.convert(state, detector, found.table, found.joins, hint, unused=found.unused)
+    detector.load_state_dict(converted)
     save_checkpoint(out, detector, recipe, categories)
     parameters = sum(p.numel() for p in detector.parameters())
     also = found.also if recipe_name is None else ()

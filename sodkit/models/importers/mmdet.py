@@ -70,6 +70,7 @@ class Recognised:
         joins: layers that are joined before they are renamed.
         also: other recipes whose weights have the same names and shapes.
         anchors: of each location, None where the shapes do not show them.
+        unused: beginnings of names that their detector has, but does not use.
     """
 
     recipe: str
@@ -80,6 +81,7 @@ class Recognised:
     joins: tuple[Join, ...] = ()
     also: tuple[str, ...] = ()
     anchors: Anchors | None = None
+    unused: tuple[str, ...] = ()
 
 
 def unwrap(checkpoint: Mapping[str, Any]) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
@@ -145,6 +147,8 @@ def convert(
     table: Table,
     joins: Iterable[Join] = (),
     hint: str = "is the checkpoint complete? --recipe names another detector",
+    *,
+    unused: tuple[str, ...] = (),
 ) -> dict[str, Tensor]:
     """Rename a state dict for ``detector`` and check it against it.
 
@@ -156,6 +160,7 @@ def convert(
         table: the names.
         joins: layers that are joined first.
         hint: of the error.
+        unused: beginnings of names that are left out.
 
     Returns:
         a complete state dict for ``detector.load_state_dict``.
@@ -163,6 +168,7 @@ def convert(
     Raises:
         ModelError: naming what is missing, extra or of the wrong shape.
     """
+    state = {key: value for key, value in state.items() if not key.startswith(unused)}
     state, wanted = joined(state, joins), detector.state_dict()
     kept = {key: value for key, value in wanted.items() if ".exemplars." in key}
     renamed = {rename(key, table): key for key in state}
