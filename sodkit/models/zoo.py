@@ -13,7 +13,8 @@ from sodkit.models.faster_rcnn import FasterRcnn
 from sodkit.models.oriented_rcnn import OrientedRcnn
 from sodkit.models.parts.backbone import load_weights
 from sodkit.models.retinanet import RetinaNet
-from sodkit.settings import dense, outside, two_stage
+from sodkit.models.sparse_rcnn import SparseRcnn
+from sodkit.settings import dense, outside, queries, two_stage
 from sodkit.settings.detectors import Model
 
 
@@ -27,7 +28,7 @@ def build(model: Model, classes: int) -> DetectorModule:
     Raises:
         ModelError: if the backbone's weights cannot be had or do not fit.
     """
-    detector: Cfinet | FasterRcnn | OrientedRcnn | RetinaNet
+    detector: Cfinet | FasterRcnn | OrientedRcnn | RetinaNet | SparseRcnn
     match model:
         case two_stage.Cfinet():
             detector = Cfinet(model, classes)
@@ -37,6 +38,8 @@ def build(model: Model, classes: int) -> DetectorModule:
             detector = OrientedRcnn(model, classes)
         case dense.RetinaNet():
             detector = RetinaNet(model, classes)
+        case queries.SparseRcnn():
+            detector = SparseRcnn(model, classes)
         case outside.Outside():
             raise UsageError(
                 "a detector from outside is made by its factory", where=f"{model.factory}"

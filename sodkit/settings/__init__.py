@@ -5,6 +5,7 @@
 ``two_stage.py``  CFINet, Faster R-CNN, Oriented R-CNN and their parts
 ``proposers.py``  what makes their proposals
 ``dense.py``      RetinaNet
+``queries.py``    Sparse R-CNN, matching of queries
 ``outside.py``    a detector of the user's own
 ``anchor_levels.py``  anchors as numbers, for the detectors and for their analysis
 

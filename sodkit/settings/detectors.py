@@ -11,8 +11,10 @@ from pydantic import Field
 
 from sodkit.settings.dense import RetinaNet
 from sodkit.settings.outside import Outside
+from sodkit.settings.queries import SparseRcnn
 from sodkit.settings.two_stage import Cfinet, FasterRcnn, OrientedRcnn
 
 Model = Annotated[
-    Cfinet | FasterRcnn | OrientedRcnn | RetinaNet | Outside, Field(discriminator="kind")
+    Cfinet | FasterRcnn | OrientedRcnn | RetinaNet | SparseRcnn | Outside,
+    Field(discriminator="kind"),
 ]

@@ -25,6 +25,10 @@ VARIANTS = {"cfinet-r18-demo", "cfinet-r18-demo-oriented", "cfinet-r50-soda-d-re
 """Built-in recipes whose assigner is that of another one, or one that is not released."""
 
 
+MATCHED_BY_PREDICTIONS = {"sparse-rcnn-r50-soda-d"}
+"""Built-in recipes whose assigner needs predictions: each object has one query."""
+
+
 def random_objects(seed: int, count: int = 60) -> Objects:
     boxes, extents = objects(seed, count)
     return Objects(boxes, extents, 1.5)
@@ -56,6 +60,9 @@ def test_every_assigner_is_compared(name: str) -> None:
     counts = positives_of(load_recipe(name).model, given)
     if name in COMPARED:
         assert counts is not None
+        return
+    if name in MATCHED_BY_PREDICTIONS:
+        assert counts is None
         return
     upright = load_recipe(name).boxes == "horizontal" and name not in VARIANTS
     same = [positives_of(load_recipe(other).model, given) for other in COMPARED]

@@ -28,11 +28,16 @@ def load(system: str, name: str) -> dict[str, np.ndarray]:
 
 
 @cache
-def weights(system: str, keys: str = "keys_small") -> dict[str, Tensor]:
-    """Return a state dict of the original: each tensor drawn from its name's checksum."""
+def weights(system: str, keys: str = "keys_small", use: str = "eval") -> dict[str, Tensor]:
+    """Return a state dict of the original: each tensor drawn from its name's checksum.
+
+    ``use``: eval or train, where their exceptions differ.
+    """
     folder = FOLDER / system
     shapes = json.loads((folder / f"{keys}.json").read_text())
     extra = json.loads((folder / "fill_extra.json").read_text())
+    if "eval" in extra:
+        return {k: torch.as_tensor(_rescaled(k, shapes, extra[use])) for k in shapes}
     return {key: torch.as_tensor(_tensor(key, shapes, extra)) for key in shapes}
 
 
@@ -51,6 +56,17 @@ def _tensor(key: str, shapes: dict[str, list[int]], extra: list[dict] | dict) ->
     return np.asarray(z * np.sqrt(2.0 / np.prod(shape[1:])) * rule["gain"], np.float32)
 
 
+def _rescaled(key: str, shapes: dict[str, list[int]], rules: list[dict]) -> np.ndarray:
+    """Apply every rule that matches, one after the other; lists run over the last axis."""
+    tensor = model_golden.tensor(key, shapes[key], shapes)
+    for rule in rules:
+        if re.search(rule["match"], key):
+            wide = tensor.astype(np.float64)
+            wide = wide * np.asarray(rule.get("mul", 1)) + np.asarray(rule.get("add", 0))
+            tensor = wide.astype(np.float32)
+    return tensor
+
+
 def _changed(tensor: np.ndarray, key: str, biases: list) -> np.ndarray:
     """Add to a bias what ``biases`` [[part of a name, numbers]] say, repeated to its length."""
     if key.endswith("bias"):
@@ -64,7 +80,8 @@ def build(state: dict[str, Tensor]) -> tuple[DetectorModule, mmdet.Recognised]:
     """Return the detector with these weights, put through the importer."""
     found = families.recognise(state)
     detector = zoo.build(load_recipe(found.recipe, found.overrides).model, found.classes)
-    detector.load_state_dict(mmdet.convert(state, detector, found.table, found.joins))
+    converted = mmdet.convert(state, detector, found.table, found.joins, unused=found.unused)
+    detector.load_state_dict(converted)
     return detector, found
 
 
@@ -84,6 +101,16 @@ def check_map(name: str, tensor: Tensor, golden: dict[str, np.ndarray], count: i
     np.testing.assert_allclose(tensor.double().mean(), mean, atol=1e-4 * std, err_msg=name)
 
 
+def check_sample(
+    name: str, tensor: Tensor, golden: dict[str, np.ndarray], count: int = 1000
+) -> None:
+    """Compare a tensor with its golden sample, its mean and its sum of absolute values."""
+    model_golden.close(model_golden.sampled(tensor, count), golden[f"{name}_sample"])
+    mean, std, _, total = golden[f"{name}_stats"]
+    np.testing.assert_allclose(tensor.double().mean(), mean, atol=1e-4 * std, err_msg=name)
+    np.testing.assert_allclose(tensor.double().abs().sum(), total, rtol=1e-4, err_msg=name)
+
+
 def as_map(rows: Tensor, shape: np.ndarray) -> Tensor:
     """Turn (1, H * W * A, columns) into (1, A * columns, H, W)."""
     height, width = shape[-2:]
@@ -91,12 +118,17 @@ def as_map(rows: Tensor, shape: np.ndarray) -> Tensor:
 
 
 def check_gradients(
-    detector: DetectorModule, golden: dict[str, np.ndarray], found: mmdet.Recognised, prefix: str
-) -> None:
+    detector: DetectorModule, golden: dict[str, np.ndarray], found: mmdet.Recognised, prefix: str,
+    norms: str = "grad_norms",
+) -> None:  # fmt: skip
     """Compare the gradient norm of every trained parameter; both sets must be equal."""
     parameters = {n: p for n, p in detector.named_parameters() if p.requires_grad}
     names = [mmdet.rename(str(key), found.table) for key in golden[f"{prefix}grad_names"]]
     assert set(names) == set(parameters)
-    for key, norm in zip(names, golden[f"{prefix}grad_norms"], strict=True):
+    for key, norm in zip(names, golden[f"{prefix}{norms}"], strict=True):
         have = parameters[key].grad.double().norm().item()
         np.testing.assert_allclose(have, norm, rtol=1e-3, atol=1e-7, err_msg=key)
+    if f"{prefix}grad_sum" in golden:
+        sums = golden[f"{prefix}grad_sum"]
+        have = [parameters[key].grad.double().sum().item() for key in names]
+        np.testing.assert_allclose(have, sums, atol=1e-3 * np.abs(sums).max())

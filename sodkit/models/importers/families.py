@@ -7,13 +7,19 @@ from collections.abc import Callable, Mapping
 from torch import Tensor
 
 from sodkit.errors import ModelError
-from sodkit.models.importers import oriented_keys, retinanet_keys, two_stage_keys
+from sodkit.models.importers import (
+    oriented_keys,
+    retinanet_keys,
+    sparse_rcnn_keys,
+    two_stage_keys,
+)
 from sodkit.models.importers.mmdet import Recognised
 
 FAMILIES: tuple[Callable[[Mapping[str, Tensor]], Recognised | None], ...] = (
     oriented_keys.recognise,
     two_stage_keys.recognise,
     retinanet_keys.recognise,
+    sparse_rcnn_keys.recognise,
 )
 
 
@@ -27,7 +33,8 @@ def recognise(state: Mapping[str, Tensor]) -> Recognised:
         if (found := family(state)) is not None:
             return found
     raise ModelError(
-        "is none of the detectors that are known: CFINet, Faster R-CNN, RetinaNet of mmdetection, "
+        "is none of the detectors that are known: CFINet, Faster R-CNN, RetinaNet, "
+        "Sparse R-CNN of mmdetection, "
         "Rotated Faster R-CNN, Oriented R-CNN, Gliding Vertex of mmrotate",
         hint=f"its names begin with {', '.join(sorted({k.split('.')[0] for k in state})[:5])}",
     )

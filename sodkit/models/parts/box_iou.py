@@ -35,6 +35,19 @@ def every_iou(a: Tensor, b: Tensor) -> Tensor:
     return inter / (area(a)[:, None] + area(b) - inter).clamp(min=TINY)
 
 
+def every_giou(a: Tensor, b: Tensor) -> Tensor:
+    """Return the GIoUs (A, B) in [-1, 1] of boxes (A, 4) and (B, 4) xyxy.
+
+    Rezatofighi et al., CVPR 2019: the IoU less the share of the enclosing box in neither of them.
+    """
+    inter = intersection(a, b)
+    union = (area(a)[:, None] + area(b) - inter).clamp(min=TINY)
+    width = torch.maximum(a[:, 2, None], b[:, 2]) - torch.minimum(a[:, 0, None], b[:, 0])
+    height = torch.maximum(a[:, 3, None], b[:, 3]) - torch.minimum(a[:, 1, None], b[:, 1])
+    around = (width * height).clamp(min=TINY)
+    return inter / union - (around - union) / around
+
+
 def paired_iou(a: Tensor, b: Tensor) -> Tensor:
     """Return the IoU (N,) of boxes row by row, both upright (N, 4) or both oriented (N, 5).
 

@@ -43,7 +43,10 @@ def objectness(logits: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
     return F.softplus(-logits[positives]).sum() + F.softplus(logits[negatives]).sum()
 
 
-def focal(logits: Tensor, rows: Tensor, labels: Tensor, config: FocalLoss) -> Tensor:
+def focal(
+    logits: Tensor, rows: Tensor, labels: Tensor, config: FocalLoss, *,
+    left_out: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """Return the summed focal loss of every anchor and class (Lin et al., ICCV 2017, Eq. 5).
 
     Args:
@@ -51,6 +54,7 @@ def focal(logits: Tensor, rows: Tensor, labels: Tensor, config: FocalLoss) -> Te
         rows: (P,) those of them with an object; the others are negative.
         labels: (P,) int64 classes of these objects.
         config: alpha and gamma.
+        left_out: (A,) bool, anchors among them that are not trained on after all; None: none.
     """
     wanted = torch.zeros_like(logits)
     wanted[rows, labels] = 1.0
@@ -58,7 +62,8 @@ def focal(logits: Tensor, rows: Tensor, labels: Tensor, config: FocalLoss) -> Te
     miss = wanted * (1 - p) + (1 - wanted) * p
     alpha = wanted * config.alpha + (1 - wanted) * (1 - config.alpha)
     each = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-    return (alpha * miss**config.gamma * each).sum()
+    each = alpha * miss**config.gamma * each
+    return each.sum() if left_out is None else each.masked_fill(left_out[:, None], 0).sum()
 
 
 def contrastive(logits: Tensor, members: Tensor, positives: Tensor) -> tuple[Tensor, Tensor]:
