@@ -73,8 +73,8 @@ def count_anchors(
         area = size[0] * size[1]
         # the IoU is at most the smaller area over the larger: most levels drop out here
         within = np.minimum(areas, area) / np.maximum(areas, area) >= least
-        for rows in blocks(boxes, np.flatnonzero(within), size, stride):
-            iou = local_iou(boxes[rows], extents[rows], size, stride, size)
+        for rows in _blocks(boxes, np.flatnonzero(within), size, stride):
+            iou = _local_iou(boxes[rows], extents[rows], size, stride)
             for column in range(thresholds.shape[1]):
                 reached = iou >= thresholds[rows, column, None, None]
                 counts[rows, column] += reached.sum(axis=(1, 2))
@@ -83,17 +83,10 @@ def count_anchors(
     return counts
 
 
-def blocks(
+def _blocks(
     boxes: FloatArray, rows: IntArray, size: tuple[float, float], stride: int
 ) -> Iterator[IntArray]:
-    """Yield the rows in groups of similar size whose windows of cells stay within a budget.
-
-    Args:
-        boxes: (N, 4) xyxy.
-        rows: of the boxes in question.
-        size: width and height of the largest anchor.
-        stride: of the grid.
-    """
+    """Yield the rows in groups of similar size whose windows of cells stay within a budget."""
     windows = _window(boxes[rows], size, stride)
     order = np.argsort(windows.prod(axis=1), kind="stable")
     rows, windows = rows[order], windows[order]
@@ -113,59 +106,28 @@ def _window(boxes: FloatArray, size: tuple[float, float], stride: int) -> IntArr
     return np.ceil(reach / stride).astype(np.int64) + 1
 
 
-def local_iou(
-    boxes: FloatArray,
-    extents: FloatArray,
-    size: tuple[float, float],
-    stride: int,
-    reach: tuple[float, float],
-    *,
-    single: bool = False,
+def _local_iou(
+    boxes: FloatArray, extents: FloatArray, size: tuple[float, float], stride: int
 ) -> FloatArray:
-    """Return the IoU (N, Y, X) of each box with the anchors around it, 0 outside the grid.
-
-    Args:
-        boxes: (N, 4) xyxy.
-        extents: (N, 2) width and height of the images.
-        size: width and height of the anchors.
-        stride: of the grid.
-        reach: width and height of the largest anchors whose windows are to be the same.
-        single: compute in float32, step by step as the detectors do: with their bits and ties.
-    """
-    (span_x, side_x), (span_y, side_y) = (
-        _overlap_along(boxes, extents, size, stride, reach, axis, single) for axis in (0, 1)
-    )
-    box = _precise(boxes, single)
-    overlap = span_x[:, None, :] * span_y[:, :, None]
-    areas = (box[:, 2:] - box[:, :2]).prod(axis=1)[:, None, None]
-    return np.asarray(overlap / (areas + side_x[:, None, :] * side_y[:, :, None] - overlap))
+    """Return the IoU (N, Y, X) of each box with the anchors around it, 0 outside the grid."""
+    spans = [_overlap_along(boxes, extents, size, stride, axis) for axis in (0, 1)]
+    overlap = spans[1][:, :, None] * spans[0][:, None, :]
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)[:, None, None]
+    return np.asarray(overlap / (areas + size[0] * size[1] - overlap))
 
 
 def _overlap_along(
-    boxes: FloatArray,
-    extents: FloatArray,
-    size: tuple[float, float],
-    stride: int,
-    reach: tuple[float, float],
-    axis: int,
-    single: bool,
-) -> tuple[FloatArray, FloatArray]:
-    """Return along one axis the overlap in px (N, K) with the K anchors around, and their sides."""
-    many = int(_window(boxes, reach, stride)[:, axis].max())
-    first = np.floor((boxes[:, axis, None] - reach[axis] / 2) / stride)
-    index = first + np.arange(many, dtype=np.float64)
-    centre = _precise(index * stride, single)
-    half = _precise(np.array([size[axis]]), single) / 2
-    start, end = centre - half, centre + half
-    low, high = (_precise(boxes[:, k, None], single) for k in (axis, axis + 2))
-    span = np.maximum(np.minimum(high, end) - np.maximum(low, start), 0)
+    boxes: FloatArray, extents: FloatArray, size: tuple[float, float], stride: int, axis: int
+) -> FloatArray:
+    """Return the overlap in px (N, K) along one axis with the K anchors around each box."""
+    low, high = boxes[:, axis, None], boxes[:, axis + 2, None]
+    many = int(_window(boxes, size, stride)[:, axis].max())
+    first = np.floor((low - size[axis] / 2) / stride)
+    index = first + np.arange(many)
+    centre = index * stride
+    span = np.minimum(high, centre + size[axis] / 2) - np.maximum(low, centre - size[axis] / 2)
     last = np.ceil(extents[:, axis, None] / stride) - 1
-    return np.where((index >= 0) & (index <= last), span, np.zeros_like(span)), end - start
-
-
-def _precise(values: FloatArray, single: bool) -> FloatArray:
-    """Return values as float32 if ``single``; the type says float64 for all that follows."""
-    return np.asarray(values, dtype=np.float32 if single else np.float64)
+    return np.where((index >= 0) & (index <= last), np.maximum(span, 0), 0.0)
 
 
 def count_region(

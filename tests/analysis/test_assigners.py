@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sodkit.analysis import anchor_grid, assigners
+from sodkit.analysis import assigners
 from sodkit.analysis.anchor_grid import count_region
 from sodkit.arrays import FloatArray, IntArray
 from sodkit.models.parts import anchors, matchers
@@ -135,10 +135,8 @@ def iou_of(box: FloatArray, centres: FloatArray, size: tuple[float, float]) -> F
     return overlap / ((box[2:] - box[:2]).prod() + size[0] * size[1] - overlap)
 
 
-@pytest.mark.parametrize("block", [500_000, 50])
-def test_locations_of_ga_rpn(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_locations_of_ga_rpn() -> None:
     """Every location by the best of its nine anchors: from .7 on, else the best from .3 on."""
-    monkeypatch.setattr(anchor_grid, "BLOCK_CELLS", block)
     boxes, extents = objects(7)
     priors, wanted = grid(LEVELS), []
     for box in boxes:
@@ -201,11 +199,7 @@ RULES = (
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.metric}-{rule.nearest}")
-@pytest.mark.parametrize("cells", [10_000_000, 5_000])
-def test_receptive_fields_of_rfla(
-    rule: ReceptiveMatching, cells: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(assigners, "BLOCK_CELLS", cells)
+def test_receptive_fields_of_rfla(rule: ReceptiveMatching) -> None:
     boxes, extents = objects(10)
     levels = FasterRcnn(fpn=Fpn(levels=5), proposals=Rfla()).anchor_levels()
     priors = grid(levels)
