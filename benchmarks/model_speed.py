@@ -98,11 +98,13 @@ def _peak(options: argparse.Namespace, name: str) -> float:
     """Return by how many MB two training steps raise the process's peak of resident memory."""
     torch.set_num_threads(options.threads)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    batch = _batch(options)
+    batch = random_batch(options)
     if "torchvision" in name:
-        run = _pass(_theirs(options.size), "training", _their_input(batch, "training"), False)
+        run = one_pass(
+            their_faster_rcnn(options.size), "training", their_input(batch, "training"), False
+        )
     else:
-        run = _pass(_ours(options), "training", (batch,), name.endswith("bfloat16"))
+        run = one_pass(our_network(options), "training", (batch,), name.endswith("bfloat16"))
     run()
     run()
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
@@ -150,18 +152,20 @@ def _baseline(name: str) -> str:
 
 def _runs(options: argparse.Namespace) -> dict[str, Callable[[], object]]:
     """Return what is timed: mode, network and type -> one pass."""
-    ours, theirs = _ours(options), _theirs(options.size)
-    batch = _batch(options)
+    ours, theirs = our_network(options), their_faster_rcnn(options.size)
+    batch = random_batch(options)
     runs: dict[str, Callable[[], object]] = {}
     for mode in ("inference", "training"):
-        runs[f"{mode} torchvision float32"] = _pass(theirs, mode, _their_input(batch, mode), False)
+        runs[f"{mode} torchvision float32"] = one_pass(
+            theirs, mode, their_input(batch, mode), False
+        )
         more = Keep() if mode == "inference" else random_order(None)
-        runs[f"{mode} sodkit float32"] = _pass(ours, mode, (batch, more), False)
-        runs[f"{mode} sodkit bfloat16"] = _pass(ours, mode, (batch, more), True)
+        runs[f"{mode} sodkit float32"] = one_pass(ours, mode, (batch, more), False)
+        runs[f"{mode} sodkit bfloat16"] = one_pass(ours, mode, (batch, more), True)
     return {k: v for k, v in runs.items() if options.only in k or "torchvision" in k}
 
 
-def _pass(
+def one_pass(
     model: nn.Module, mode: str, inputs: tuple[object, ...], bfloat16: bool
 ) -> Callable[[], object]:
     """Return one inference, or one training step without the optimiser."""
@@ -186,18 +190,19 @@ def _pass(
 def _networks(options: argparse.Namespace) -> dict[str, tuple[nn.Module, Losses]]:
     """Return both networks with their losses of a batch."""
     torch.manual_seed(0)
-    ours, theirs = _ours(options), _theirs(options.size)
+    ours, theirs = our_network(options), their_faster_rcnn(options.size)
     shuffle = random_order(torch.Generator().manual_seed(0))
     return {
-        "torchvision Faster R-CNN": (theirs, lambda b: theirs(*_their_input(b, "training"))),
+        "torchvision Faster R-CNN": (theirs, lambda b: theirs(*their_input(b, "training"))),
         f"sodkit {options.recipe}": (ours, lambda b: ours(b, shuffle)),
     }
 
 
-def _ours(options: argparse.Namespace) -> DetectorModule:
+def our_network(options: argparse.Namespace) -> DetectorModule:
+    """Return the recipe's network, its exemplars filled."""
     recipe = load_recipe(options.recipe, ["model.backbone.weights=null"])
     model = zoo.build(recipe.model, CLASSES)
-    _calm(model.backbone)
+    calm(model.backbone)
     if getattr(model, "imitation", None) is not None:
         exemplars = model.imitation.exemplars
         exemplars.features.normal_()
@@ -205,7 +210,8 @@ def _ours(options: argparse.Namespace) -> DetectorModule:
     return model
 
 
-def _theirs(size: int) -> nn.Module:
+def their_faster_rcnn(size: int) -> nn.Module:
+    """Return torchvision's Faster R-CNN for images of a size."""
     model: nn.Module = fasterrcnn_resnet50_fpn(
         weights=None,
         weights_backbone=None,
@@ -218,15 +224,19 @@ def _theirs(size: int) -> nn.Module:
         box_batch_size_per_image=256,
         box_detections_per_img=100,
     )
-    # torchvision freezes neither layers nor norms without pretrained weights
+    return as_pretrained(model)
+
+
+def as_pretrained(model: nn.Module) -> nn.Module:
+    """Freeze of a torchvision detector what it freezes with pretrained weights only."""
     for name, parameter in model.backbone.body.named_parameters():  # type: ignore[union-attr]
         parameter.requires_grad_(name.startswith(("layer2", "layer3", "layer4")))
-    _freeze_norms(model)
-    _calm(model.backbone)
+    freeze_norms(model)
+    calm(model.backbone)  # type: ignore[arg-type]
     return model
 
 
-def _freeze_norms(module: nn.Module) -> None:
+def freeze_norms(module: nn.Module) -> None:
     """Put in the norms that torchvision uses with pretrained weights."""
     from torchvision.ops import FrozenBatchNorm2d
 
@@ -234,17 +244,18 @@ def _freeze_norms(module: nn.Module) -> None:
         if isinstance(child, nn.BatchNorm2d):
             setattr(module, name, FrozenBatchNorm2d(child.num_features))
         else:
-            _freeze_norms(child)
+            freeze_norms(child)
 
 
-def _calm(backbone: nn.Module) -> None:
+def calm(backbone: nn.Module) -> None:
     """Keep the activations of random residual blocks from growing: last norms at a quarter."""
     for name, module in backbone.named_modules():
         if name.endswith("bn3"):
             module.weight.data.fill_(0.25)  # type: ignore[union-attr, operator]
 
 
-def _batch(options: argparse.Namespace) -> Batch:
+def random_batch(options: argparse.Namespace) -> Batch:
+    """Return noise with upright objects of 8 to 48 px."""
     generator = torch.Generator().manual_seed(1)
     size, count = options.size, options.batch
     images = torch.randn(count, 3, size, size, generator=generator)
@@ -257,11 +268,12 @@ def _batch(options: argparse.Namespace) -> Batch:
     return Batch(images, ((size, size),) * count, ((1.5, 1.5),) * count, tuple(targets))
 
 
-def _their_input(batch: Batch, mode: str) -> tuple[object, ...]:
+def their_input(batch: Batch, mode: str, first_label: int = 1) -> tuple[object, ...]:
+    """Return a batch as torchvision's detectors take it; in Faster R-CNN label 0 is background."""
     images = list(batch.images)
     if mode == "inference":
         return (images,)
-    return images, [{"boxes": t.boxes, "labels": t.labels + 1} for t in batch.targets]
+    return images, [{"boxes": t.boxes, "labels": t.labels + first_label} for t in batch.targets]
 
 
 if __name__ == "__main__":

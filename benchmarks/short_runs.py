@@ -27,6 +27,7 @@ from sodkit.engine.paths import DataPaths
 from sodkit.engine.predict import predict_images
 from sodkit.engine.predict_options import PredictOptions
 from sodkit.engine.training_run import STATE, RunPlan, execute
+from sodkit.errors import UsageError
 from sodkit.evaluation.evaluate import evaluate
 from sodkit.evaluation.proposal_recall import evaluate_proposals
 from sodkit.evaluation.protocol import AreaRange, protocol_for
@@ -95,14 +96,22 @@ def result(
         scenes: that it was trained and measured on.
         make: trains and measures.
     """
-    origin = {"recipe": recipe.model_dump(mode="json"), "images": _images(scenes)}
     if not file.is_file():
+        origin = {"recipe": recipe.model_dump(mode="json"), "images": _images(scenes)}
         write_text(file, json.dumps(origin | {"metrics": dict(make())}, indent=2) + "\n")
     content = json.loads(file.read_text("utf-8"))
-    if any(content[key] != value for key, value in origin.items()):
+    if not _same(content["recipe"], recipe) or content["images"] != _images(scenes):
         sys.exit(f"{file.parent} was run with other settings: give another --out")
     metrics: dict[str, float | None] = content["metrics"]
     return metrics
+
+
+def _same(data: dict[str, Any], recipe: Recipe) -> bool:
+    """Return whether plain data are the recipe; settings that came later have their defaults."""
+    try:
+        return recipe_from_dict(data, "result") == recipe
+    except UsageError:
+        return False
 
 
 def _images(scenes: Scenes) -> dict[str, list[list[int]]]:

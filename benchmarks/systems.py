@@ -180,7 +180,8 @@ def measure(checkpoint: Path, scenes: short_runs.Scenes) -> dict[str, float | No
     loaded = load_checkpoint(checkpoint, short_runs.CPU)
     patches = len(read_annotations(scenes.patches("test")).images)
     start = time.process_time()
-    metrics = dict(short_runs.scene_metrics(loaded, scenes))
+    detections = short_runs.scene_metrics(loaded, scenes)
+    metrics = {name: detections[name] for name in QUALITY}  # AR of detections is none of proposals
     seconds = (time.process_time() - start) / patches
     if isinstance(loaded.detector, Proposes):
         metrics |= short_runs.proposal_metrics(checkpoint, scenes.patches("test"))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from sodkit.config import builtin_names, load_recipe
 
@@ -82,8 +84,29 @@ def test_smoke_and_resume(script: Any, tmp_path: Path, monkeypatch: pytest.Monke
     assert weights.stat().st_mtime_ns == written
     same = [name for name in one if not name.endswith("_s")]
     assert [again[0][name] for name in same] == [one[name] for name in same]
+    # a setting that was added since has its default
+    content = json.loads((folder / "systems.json").read_text("utf-8"))
+    del content["recipe"]["schedule"]["ema"]
+    (folder / "systems.json").write_text(json.dumps(content), "utf-8")
+    run(script, monkeypatch, tmp_path)
     with pytest.raises(SystemExit, match="other settings"):
         run(script, monkeypatch, tmp_path, "--set", "schedule.lr=0.1")
+
+
+def test_recall_of_detections_is_not_taken_for_that_of_proposals(
+    script: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RetinaNet has no proposals; evaluating its detections gives an AR@300, too."""
+    metrics = dict.fromkeys((*script.QUALITY, "AR@300"), 0.5)
+    loaded = script.Checkpoint(torch.nn.Linear(2, 1), load_recipe("retinanet-r50-soda-d"), ())
+    monkeypatch.setattr(script, "load_checkpoint", lambda *_: loaded)
+    monkeypatch.setattr(script, "step_seconds", lambda *_: 1.0)
+    annotations = type("Annotations", (), {"images": (1, 2)})
+    monkeypatch.setattr(script, "read_annotations", lambda _: annotations)
+    monkeypatch.setattr(script.short_runs, "scene_metrics", lambda *_: metrics)
+    found = script.measure(Path("x"), script.short_runs.Scenes(Path("y")))
+    assert set(found) == {*script.QUALITY, "parameters", "step_s", "patch_s"}
+    assert found["parameters"] == 3
 
 
 def test_a_name_that_is_no_system_is_refused(
