@@ -7,25 +7,30 @@ import math
 import torch
 
 from sodkit.engine.metadata import Progress
-from sodkit.models.detector import DetectorModule, Grouped
+from sodkit.models.detector import DetectorModule, Grouped, ParameterGroup
 from sodkit.settings import Schedule
 
 
 def make_optimizer(detector: DetectorModule, schedule: Schedule) -> torch.optim.Optimizer:
-    """Return the optimiser of the trainable parameters; some may have a rate of their own."""
-    rates = detector.rates() if isinstance(detector, Grouped) else []
-    own = {id(parameter) for _, parameters in rates for parameter in parameters}
-    rest = [parameter for parameter in detector.parameters() if id(parameter) not in own]
+    """Return the optimiser of the trainable parameters.
+
+    Some may have a learning rate or weight decay of their own.
+    """
+    own = detector.groups() if isinstance(detector, Grouped) else []
+    named = {id(parameter) for group in own for parameter in group.parameters}
+    rest = ParameterGroup([p for p in detector.parameters() if id(p) not in named])
     groups = [
-        {"params": [p for p in parameters if p.requires_grad], "factor": factor}
-        for factor, parameters in ((1.0, rest), *rates)
+        {
+            "params": [p for p in group.parameters if p.requires_grad],
+            "factor": group.rate,
+            "weight_decay": schedule.weight_decay * group.decay,
+        }
+        for group in (rest, *own)
     ]
     groups = [group for group in groups if group["params"]]
-    decay = schedule.weight_decay
     if schedule.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=schedule.lr, weight_decay=decay)
-    momentum = schedule.momentum
-    return torch.optim.SGD(groups, lr=schedule.lr, momentum=momentum, weight_decay=decay)
+        return torch.optim.AdamW(groups, lr=schedule.lr)
+    return torch.optim.SGD(groups, lr=schedule.lr, momentum=schedule.momentum)
 
 
 def set_rate(

@@ -7,6 +7,7 @@ more checks for it by ``isinstance``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -76,12 +77,27 @@ class Proposes(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ParameterGroup:
+    """Parameters that are trained otherwise than the rest.
+
+    Attributes:
+        parameters: those that are frozen may be among them.
+        rate: factor on the learning rate.
+        decay: factor on the weight decay.
+    """
+
+    parameters: list[nn.Parameter]
+    rate: float = 1.0
+    decay: float = 1.0
+
+
 @runtime_checkable
 class Grouped(Protocol):
-    """A detector some of whose parameters have a learning rate of their own."""
+    """A detector some of whose parameters have a learning rate or weight decay of their own."""
 
-    def rates(self) -> list[tuple[float, list[nn.Parameter]]]:
-        """Return groups of parameters with the factor on their learning rate."""
+    def groups(self) -> list[ParameterGroup]:
+        """Return these parameters; none is in two groups."""
 
 
 @runtime_checkable

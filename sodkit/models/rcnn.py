@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sodkit.data.batches import Batch, PatchDetections
-from sodkit.models.detector import DetectorModule
+from sodkit.models.detector import DetectorModule, ParameterGroup
 from sodkit.models.parts import postprocess
 from sodkit.models.parts.backbone import STRIDES, Backbone
 from sodkit.models.parts.crpn import Crpn
@@ -120,6 +120,8 @@ class Rcnn(DetectorModule):
             for p, scale in zip(proposals, batch.scales, strict=True)
         ]
 
-    def rates(self) -> list[tuple[float, list[nn.Parameter]]]:
+    def groups(self) -> list[ParameterGroup]:
         """Return Feat2Embed's FCs with the factor on their learning rate."""
-        return [] if self.imitation is None else self.imitation.rates()
+        if self.imitation is None:
+            return []
+        return [ParameterGroup(self.imitation.fully_connected(), self.imitation.config.rate)]

@@ -249,12 +249,12 @@ def test_the_embedding_learns_at_a_rate_of_its_own():
     model = build()
     assert isinstance(model, Grouped)
     names = {id(p): n for n, p in model.named_parameters()}
-    ((factor, parameters),) = model.rates()
-    assert factor == 0.05
-    found = [names[id(p)] for p in parameters]
+    (group,) = model.groups()
+    assert (group.rate, group.decay) == (0.05, 1.0)
+    found = [names[id(p)] for p in group.parameters]
     assert len(found) == 6
     assert all("fc_enc" in n or "fc_proj" in n for n in found)
-    assert build("crpn").rates() == []
+    assert build("crpn").groups() == []
 
 
 def test_it_learns():

@@ -133,10 +133,10 @@ class Imitation(nn.Module):
         self.feat2embed = Feat2Embed(channels)
         self.exemplars = Exemplars(classes, config.queue, (channels, size, size))
 
-    def rates(self) -> list[tuple[float, list[nn.Parameter]]]:
-        """Return the embedding's FCs, with the factor on their learning rate (release)."""
+    def fully_connected(self) -> list[nn.Parameter]:
+        """Return the embedding's FCs, which have a learning rate of their own (release)."""
         fcs = (self.feat2embed.fc_enc, self.feat2embed.fc_proj)
-        return [(self.config.rate, [p for fc in fcs for p in fc.parameters()])]
+        return [parameter for fc in fcs for parameter in fc.parameters()]
 
     def prepare(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return RoI features (N, C, S, S) as the head gets them, and Feat2Embed's convolutions.
