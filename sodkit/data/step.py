@@ -16,12 +16,12 @@ from torch import Tensor
 class Step(Protocol):
     """A training step, as seen by the detector."""
 
-    def total(self, count: int | Tensor, least: int = 1) -> float | Tensor:
+    def total(self, count: int | Tensor, least: float = 1) -> float | Tensor:
         """Return what a sum over the images of this batch is divided by.
 
         Args:
             count: the positives, samples or images that are counted in this batch; as a tensor an
-                int64 scalar.
+                int64 scalar, or a float32 one of their weights.
             least: the count over the whole step is taken as this at least.
 
         Returns:
@@ -44,7 +44,7 @@ class Step(Protocol):
 class Whole:
     """The batch is all of its step."""
 
-    def total(self, count: int | Tensor, least: int = 1) -> float | Tensor:
+    def total(self, count: int | Tensor, least: float = 1) -> float | Tensor:
         """Return the count."""
         return count.clamp(min=least) if isinstance(count, Tensor) else max(least, count)
 

@@ -30,7 +30,7 @@ class Counting:
 
     counts: list[Count] = field(default_factory=list)
 
-    def total(self, count: Count, least: int = 1) -> float | Tensor:
+    def total(self, count: Count, least: float = 1) -> float | Tensor:
         """Note the count; what is divided by the result is not used."""
         self.counts.append(count)
         return least
@@ -62,10 +62,10 @@ class Together:
     last: bool = True
     _kept: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
-    def total(self, count: Count, least: int = 1) -> float | Tensor:
+    def total(self, count: Count, least: float = 1) -> float | Tensor:
         """Return the count over the whole step, divided by the number of processes."""
         if self.counts is None:
-            count = summed(self.world, 0 if self.idle else count)
+            count = summed(self.world, count * (not self.idle))
         else:
             count = self.counts[self.asked]
         self.asked += 1

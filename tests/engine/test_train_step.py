@@ -36,7 +36,7 @@ class ByImages(nn.Module):
 
 
 class Counted(ByImages):
-    """Divides by counts of objects: as a number, as a tensor, and by none at all."""
+    """Divides by counts of objects: as a number, as a tensor, by none at all, and by weights."""
 
     def forward(self, batch: Batch, shuffle: Shuffle) -> dict[str, Tensor]:
         objects = torch.tensor([len(target.labels) for target in batch.targets])
@@ -45,6 +45,8 @@ class Counted(ByImages):
             "loss_a": (each * objects).sum() / batch.step.total(int(objects.sum())),
             "loss_b": (each * objects).sum() / batch.step.total(objects.sum()),
             "loss_c": each.sum() / batch.step.total(0, least=7),
+            "loss_d": each.sum() / batch.step.total(objects.sum() * 0.25),
+            "loss_e": each.sum() / batch.step.total(objects.sum() * 0.0, least=0.5),
         }
 
 
@@ -97,6 +99,15 @@ def test_counts_are_over_the_step_and_at_least_so_many() -> None:
     assert known.total(torch.tensor(0)) == 0.25
     assert known.total(torch.tensor(1)) == 1.5
     assert known.asked == 3
+
+
+def test_a_process_without_images_counts_nothing_of_whatever_type() -> None:
+    idle = Together(World(0, 1), idle=True)
+    assert idle.total(3, least=0) == 0
+    for count in (torch.tensor(3), torch.tensor(2.5)):
+        found = idle.total(count, least=0)
+        assert isinstance(found, torch.Tensor)
+        assert found == 0
 
 
 def test_rows_are_kept_until_the_last_part() -> None:
