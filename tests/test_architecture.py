@@ -99,7 +99,7 @@ def test_starts_without_torch(module: str) -> None:
 
 
 def test_no_two_modules_share_a_name() -> None:
-    """But for ``cli/``: a file there has the name of its command."""
-    names = [path.name for path in MODULES if path.parent.name != "cli"]
+    """But for ``cli/`` and ``settings/``: named as the command or the detector they are of."""
+    names = [path.name for path in MODULES if path.parent.name not in ("cli", "settings")]
     twice = {n for n in names if names.count(n) > 1} - {"__init__.py"}
     assert not twice

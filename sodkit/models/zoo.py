@@ -7,14 +7,16 @@ from typing import assert_never
 import torch
 
 from sodkit.errors import UsageError
+from sodkit.models.atss import Atss
 from sodkit.models.cfinet import Cfinet
 from sodkit.models.detector import DetectorModule
 from sodkit.models.faster_rcnn import FasterRcnn
+from sodkit.models.fcos import Fcos
 from sodkit.models.oriented_rcnn import OrientedRcnn
 from sodkit.models.parts.backbone import load_weights
 from sodkit.models.retinanet import RetinaNet
 from sodkit.models.sparse_rcnn import SparseRcnn
-from sodkit.settings import dense, outside, queries, two_stage
+from sodkit.settings import atss, dense, fcos, outside, queries, two_stage
 from sodkit.settings.detectors import Model
 
 
@@ -28,7 +30,7 @@ def build(model: Model, classes: int) -> DetectorModule:
     Raises:
         ModelError: if the backbone's weights cannot be had or do not fit.
     """
-    detector: Cfinet | FasterRcnn | OrientedRcnn | RetinaNet | SparseRcnn
+    detector: Cfinet | FasterRcnn | OrientedRcnn | RetinaNet | Fcos | Atss | SparseRcnn
     match model:
         case two_stage.Cfinet():
             detector = Cfinet(model, classes)
@@ -40,6 +42,10 @@ def build(model: Model, classes: int) -> DetectorModule:
             detector = RetinaNet(model, classes)
         case queries.SparseRcnn():
             detector = SparseRcnn(model, classes)
+        case fcos.Fcos():
+            detector = Fcos(model, classes)
+        case atss.Atss():
+            detector = Atss(model, classes)
         case outside.Outside():
             raise UsageError(
                 "a detector from outside is made by its factory", where=f"{model.factory}"

@@ -4,7 +4,8 @@
 ``detectors.py``  the closed union of detectors; discriminator: ``kind``
 ``two_stage.py``  CFINet, Faster R-CNN, Oriented R-CNN and their parts
 ``proposers.py``  what makes their proposals
-``dense.py``      RetinaNet
+``dense.py``      RetinaNet, and what dense detectors share
+``fcos.py``, ``atss.py``  a dense detector each
 ``queries.py``    Sparse R-CNN, matching of queries
 ``outside.py``    a detector of the user's own
 ``anchor_levels.py``  anchors as numbers, for the detectors and for their analysis

@@ -56,9 +56,15 @@ class Backbone(Settings):
     frozen_stages: Annotated[int, Field(ge=0, le=5)] = Field(
         2, description="0 none, 1 conv1 and bn1, 2 also layer1, ... 5 all (release: 2)"
     )
-    norm: Literal["frozen", "batch"] = Field(
+    norm: Literal["frozen", "fixed", "batch"] = Field(
         "frozen",
-        description="frozen: stored statistics, trained affine; batch: ordinary batch norm",
+        description="frozen: stored statistics, trained affine; fixed: neither is trained; batch: "
+        "ordinary batch norm",
+    )
+    stride_in: Literal["3x3", "1x1"] = Field(
+        "3x3",
+        description="convolution of a bottleneck that has the stride: 3x3 in torchvision's "
+        "weights, the first 1x1 in caffe's; ResNet 18 and 34 have no bottlenecks",
     )
 
 

@@ -1,10 +1,10 @@
-"""Settings of the dense (one-stage) detectors and their parts."""
+"""Settings of RetinaNet, and of parts that all dense (one-stage) detectors have."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo
 
 from sodkit.settings.anchor_levels import AnchorLevel, levels, strides
 from sodkit.settings.base import (
@@ -27,6 +27,18 @@ class FocalLoss(Settings):
     prior: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.01, description="score of every class at the start: the bias is -ln((1 - prior) / prior)"
     )
+
+
+def whole_groups(groups: int, info: ValidationInfo) -> int:
+    """Return the groups of a group norm of ``channels`` if each has at least two channels.
+
+    Raises:
+        ValueError: they do not divide the channels so.
+    """
+    channels = info.data.get("channels")
+    if channels is not None and (channels % groups or channels < 2 * groups):
+        raise ValueError(f"{channels} channels are not divided into groups of two or more by it")
+    return groups
 
 
 class DenseMatching(IouMatching):

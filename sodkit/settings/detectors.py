@@ -9,12 +9,14 @@ from typing import Annotated
 
 from pydantic import Field
 
+from sodkit.settings.atss import Atss
 from sodkit.settings.dense import RetinaNet
+from sodkit.settings.fcos import Fcos
 from sodkit.settings.outside import Outside
 from sodkit.settings.queries import SparseRcnn
 from sodkit.settings.two_stage import Cfinet, FasterRcnn, OrientedRcnn
 
 Model = Annotated[
-    Cfinet | FasterRcnn | OrientedRcnn | RetinaNet | SparseRcnn | Outside,
+    Cfinet | FasterRcnn | OrientedRcnn | RetinaNet | Fcos | Atss | SparseRcnn | Outside,
     Field(discriminator="kind"),
 ]

@@ -12,8 +12,9 @@ from sodkit.analysis.anchor_study import (
     quality_as_dict,
     write_quality_csv,
 )
+from sodkit.config import load_recipe
 from sodkit.data.records import Annotations, Category, ImageRecord
-from sodkit.errors import DataError
+from sodkit.errors import DataError, UsageError
 from sodkit.settings import Input, Recipe
 from sodkit.settings.proposers import Crpn, Threshold
 from sodkit.settings.two_stage import Cfinet
@@ -128,3 +129,15 @@ def test_json_and_csv_carry_the_summary(tmp_path):
         assert positives is None or float(row["positives dynamic (paper)"]) == pytest.approx(
             positives, rel=1e-5
         )
+
+
+def test_a_detector_without_anchors_is_named():
+    with pytest.raises(UsageError, match="fcos has no anchors"):
+        analyze_anchors(records([[10, 10, 12, 12]]), load_recipe("fcos-r50-soda-d"))
+
+
+def test_the_anchors_of_atss():
+    """The smallest of them is 16 px wide: over an object of 16 px at a location its IoU is 1."""
+    recipe = load_recipe("atss-r50-soda-d", ["input.scale=1.0"])
+    quality = analyze_anchors(records([[8, 16, 16, 16], [10, 10, 8, 8]]), recipe)
+    np.testing.assert_allclose(quality.iou, [1.0, 64 / 256])

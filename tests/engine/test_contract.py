@@ -42,6 +42,7 @@ QUERIES = (
     "model.dynamic=16",
     "model.hidden=64",
 )
+NORMED = (*DENSE, "model.groups=8")
 CLASSES = (Category(1, "car"), Category(2, "person"))
 
 
@@ -90,6 +91,8 @@ KINDS = {
     "sparse-rcnn": Kind(
         "sparse-rcnn-r50-soda-d", QUERIES, ("model.loss.focal.prior=0.1",), steps=160, rate=1e-3
     ),
+    "fcos": Kind("fcos-r50-soda-d", NORMED, ("model.focal.prior=0.1",)),
+    "atss": Kind("atss-r50-soda-d", NORMED, ("model.focal.prior=0.1",)),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 LOW = Keep(score=0.001)

@@ -58,19 +58,18 @@ def test_nothing_is_known_without_matches() -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "channels"),
     [
-        "cfinet-r50-soda-d",
-        "faster-rcnn-r50-soda-d",
-        "rfla-r50-soda-d",
-        "retinanet-r50-soda-d",
-        "sparse-rcnn-r50-soda-d",
+        ("cfinet-r50-soda-d", "model.fpn.channels=16"),
+        ("faster-rcnn-r50-soda-d", "model.fpn.channels=16"),
+        ("rfla-r50-soda-d", "model.fpn.channels=16"),
+        ("retinanet-r50-soda-d", "model.channels=16"),
+        ("fcos-r50-soda-d", "model.channels=64"),
+        ("atss-r50-soda-d", "model.channels=64"),
+        ("sparse-rcnn-r50-soda-d", "model.channels=16"),
     ],
 )
-def test_detectors_tell_the_matches_of_each_image(name: str) -> None:
-    channels = (
-        "model.channels=16" if name.startswith(("retina", "sparse")) else "model.fpn.channels=16"
-    )
+def test_detectors_tell_the_matches_of_each_image(name: str, channels: str) -> None:
     recipe = load_recipe(
         name, ["model.backbone.name=resnet18", "model.backbone.weights=null", channels]
     )

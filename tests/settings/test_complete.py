@@ -36,6 +36,8 @@ def test_alternatives_can_be_chosen():
     assert isinstance(recipe.model.proposals, Rpn)
     assert load_recipe("cfinet-r50-soda-d", ["model.imitation=null"]).model.imitation is None
     assert isinstance(load_recipe("retinanet-r50-soda-d").model, Anchored)
+    assert isinstance(load_recipe("atss-r50-soda-d").model, Anchored)
+    assert not isinstance(load_recipe("fcos-r50-soda-d").model, Anchored)
 
 
 @pytest.mark.parametrize(

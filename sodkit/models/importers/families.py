@@ -8,6 +8,8 @@ from torch import Tensor
 
 from sodkit.errors import ModelError
 from sodkit.models.importers import (
+    atss_keys,
+    fcos_keys,
     oriented_keys,
     retinanet_keys,
     sparse_rcnn_keys,
@@ -20,6 +22,8 @@ FAMILIES: tuple[Callable[[Mapping[str, Tensor]], Recognised | None], ...] = (
     two_stage_keys.recognise,
     retinanet_keys.recognise,
     sparse_rcnn_keys.recognise,
+    fcos_keys.recognise,
+    atss_keys.recognise,
 )
 
 
@@ -33,7 +37,7 @@ def recognise(state: Mapping[str, Tensor]) -> Recognised:
         if (found := family(state)) is not None:
             return found
     raise ModelError(
-        "is none of the detectors that are known: CFINet, Faster R-CNN, RetinaNet, "
+        "is none of the detectors that are known: CFINet, Faster R-CNN, RetinaNet, FCOS, ATSS, "
         "Sparse R-CNN of mmdetection, "
         "Rotated Faster R-CNN, Oriented R-CNN, Gliding Vertex of mmrotate",
         hint=f"its names begin with {', '.join(sorted({k.split('.')[0] for k in state})[:5])}",

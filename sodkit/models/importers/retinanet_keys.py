@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from sodkit.errors import ModelError
-from sodkit.models.importers.mmdet import Anchors, Recognised, Table, count, resnet
+from sodkit.models.importers import dense_tables
+from sodkit.models.importers.mmdet import Anchors, Recognised
 
 
 def recognise(state: Mapping[str, Tensor]) -> Recognised | None:
@@ -22,24 +22,11 @@ def recognise(state: Mapping[str, Tensor]) -> Recognised | None:
     cls, reg = (state.get(f"bbox_head.retina_{name}.bias") for name in ("cls", "reg"))
     if cls is None or reg is None or "backbone.conv1.weight" not in state:
         return None
-    levels = count(state, r"neck\.fpn_convs\.(\d+)\.")
-    if not 4 <= levels <= 5:
-        raise ModelError(
-            f"the pyramid has {levels} levels, neck.fpn_convs.0 to {levels - 1}",
-            hint="RetinaNet here has P3..P6 or, with model.levels=5, up to P7",
-        )
-    convs = count(state, r"bbox_head\.cls_convs\.(\d+)\.")
-    channels = len(state.get("bbox_head.retina_cls.weight", cls)[0])
-    sizes = (
-        f"model.backbone.name={resnet(state)}",
-        "model.backbone.weights=null",
-        f"model.levels={levels}",
-        f"model.convs={convs}",
-        f"model.channels={channels}",
-    )
     number = max(1, len(reg) // 4)
     return Recognised(
-        "retinanet-r50-soda-d", "retinanet", sizes, len(cls) // number, _table(levels, convs),
+        "retinanet-r50-soda-d", "retinanet",
+        dense_tables.sizes(state, "retina_cls", "RetinaNet"), len(cls) // number,
+        dense_tables.table(state, {"retina_cls": "cls", "retina_reg": "reg"}),
         anchors=Anchors(number, _anchor_settings(number)),
     )  # fmt: skip
 
@@ -50,20 +37,3 @@ def _anchor_settings(number: int) -> str:
     if number % 3 == 0:
         ways.insert(0, f"--set model.octave={number // 3}")
     return " or ".join(ways)
-
-
-def _table(levels: int, convs: int) -> Table:
-    inputs = range(3)
-    return (
-        ("backbone.", "backbone."),
-        *((f"neck.lateral_convs.{n}.conv.", f"fpn.lateral.{n}.") for n in inputs),
-        *((f"neck.fpn_convs.{n}.conv.", f"fpn.output.{n}.") for n in inputs),
-        *((f"neck.fpn_convs.{n}.conv.", f"fpn.coarser.{n - 3}.") for n in range(3, levels)),
-        *(
-            (f"bbox_head.{tower}_convs.{n}.conv.", f"head.{tower}_tower.{2 * n}.")
-            for tower in ("cls", "reg")
-            for n in range(convs)
-        ),
-        ("bbox_head.retina_cls.", "head.cls."),
-        ("bbox_head.retina_reg.", "head.reg."),
-    )

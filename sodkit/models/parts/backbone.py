@@ -34,7 +34,8 @@ class Backbone(nn.Module):
         config: which ResNet, how many stages are frozen, and how batch norm behaves.
 
     ``norm: frozen`` uses the stored statistics also in training, with weight and bias trained
-    (release); ``norm: batch`` is ordinary batch norm. Frozen stages always use stored ones.
+    (release), ``norm: fixed`` without; ``norm: batch`` is ordinary batch norm. Frozen stages always
+    use stored ones.
     """
 
     def __init__(self, config: BackboneSettings) -> None:
@@ -44,10 +45,15 @@ class Backbone(nn.Module):
         self.layer1, self.layer2 = body.layer1, body.layer2
         self.layer3, self.layer4 = body.layer3, body.layer4
         self.channels: list[int] = [body.fc.in_features // 2**i for i in (3, 2, 1, 0)]
-        self._frozen_norm = config.norm == "frozen"
+        self._frozen_norm = config.norm != "batch"
         self._frozen = self._stages()[: config.frozen_stages]
         for module in self._frozen:
             module.requires_grad_(False)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d) and config.norm == "fixed":
+                module.requires_grad_(False)
+            if isinstance(module, Bottleneck) and config.stride_in == "1x1":
+                module.conv1.stride, module.conv2.stride = module.conv2.stride, module.conv1.stride
         self.train()
 
     def _stages(self) -> list[nn.Module]:

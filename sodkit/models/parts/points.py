@@ -46,6 +46,17 @@ def grid(
     return found
 
 
+def spread(values: Sequence[float], levels: Sequence[Tensor]) -> Tensor:
+    """Return for each point (N,) the value of its level.
+
+    Args:
+        values: one a level.
+        levels: (N_l, 2) the points of each, which come one after the other.
+    """
+    each = zip(values, levels, strict=True)
+    return torch.cat([level.new_full((len(level),), value) for value, level in each])
+
+
 def distances(points: Tensor, boxes: Tensor) -> Tensor:
     """Return left, top, right, bottom (..., 4) from points (..., 2) to the sides of xyxy boxes.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+from dataclasses import fields, is_dataclass
 
 import torch
 from torch import nn
@@ -118,6 +119,8 @@ def test_a_detector_makes_its_constants_once_and_leaves_them(kind) -> None:
     assert [len(one) for one in held] == sizes
     for one in held:
         for result in one._results.values():
-            for tensor in result if isinstance(result, list) else vars(result).values():
+            one_by_one = is_dataclass(result)
+            parts = [getattr(result, f.name) for f in fields(result)] if one_by_one else result
+            for tensor in parts:
                 assert tensor._version == 0
     assert again.keys() == before.keys()

@@ -99,6 +99,29 @@ def test_frozen_norms_stay_frozen_but_their_affine_is_trained():
     assert backbone.layer1[0].conv1.weight.grad is None
 
 
+def test_fixed_norms_are_not_trained_and_all_else_is():
+    backbone = Backbone(config(norm="fixed", frozen_stages=0))
+    backbone.train()
+    backbone(torch.randn(1, 3, 64, 64))[3].sum().backward()
+    for name, part in backbone.named_modules():
+        if isinstance(part, nn.BatchNorm2d):
+            assert not part.training
+            assert part.weight.grad is part.bias.grad is None
+        if isinstance(part, nn.Conv2d):
+            assert part.weight.grad is not None, name
+
+
+@pytest.mark.parametrize(("place", "strides"), [("3x3", (1, 2)), ("1x1", (2, 1))])
+def test_the_stride_of_a_bottleneck(place, strides):
+    """The maps have the same sizes, whichever convolution has it; layer1 has no stride."""
+    backbone = Backbone(config(name="resnet50", stride_in=place))
+    for stage, moved in ((backbone.layer1, (1, 1)), (backbone.layer2, strides)):
+        block = stage[0]
+        assert (block.conv1.stride, block.conv2.stride) == tuple((s, s) for s in moved)
+    sizes = [stage.shape[-1] for stage in backbone(torch.zeros(1, 3, 64, 64))]
+    assert sizes == [16, 8, 4, 2]
+
+
 def test_weights_from_a_file(tmp_path):
     state = get_model("resnet18", weights=None).state_dict()
     torch.save(state, tmp_path / "resnet18.pth")

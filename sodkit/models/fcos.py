@@ -1,0 +1,118 @@
+"""FCOS (Tian et al., ICCV 2019): every location of the pyramid regresses a box, without anchors.
+
+What is new in it: a point in an object learns the distances to its four sides; how far these may
+be decides the level. Points away from an object's middle make poor boxes, so a third output, the
+centerness, lowers their scores.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sodkit.data.batches import Batch, PatchDetections, Target
+from sodkit.models.detector import DetectorModule, ParameterGroup
+from sodkit.models.kernels.kept import Kept
+from sodkit.models.parts import dense_detect, dense_matches, ignored, losses, points
+from sodkit.models.parts.backbone import Backbone
+from sodkit.models.parts.dense_head import DenseHead, DenseOutput
+from sodkit.models.parts.matchers import IGNORED
+from sodkit.models.parts.points_matcher import RangedPoints, match_points, ranged_points
+from sodkit.models.parts.pyramid import StridedFpn
+from sodkit.models.parts.sampling import Shuffle
+from sodkit.settings import Keep, fcos
+
+
+class Fcos(DetectorModule):
+    """P3.. with coarser levels from P5, and a dense head with centerness on all of them.
+
+    Args:
+        config: settings of all parts.
+        classes: number of classes; labels are 0..classes - 1.
+    """
+
+    def __init__(self, config: fcos.Fcos, classes: int) -> None:
+        super().__init__()
+        self.boxes = config.boxes
+        self.config = config
+        self.grid = Kept(ranged_points)
+        self.backbone = Backbone(config.backbone)
+        self.fpn = StridedFpn(
+            self.backbone.channels[1:], config.channels, config.levels - 3, "output", relu=True
+        )
+        self.head = DenseHead(
+            config.channels, config.convs, 1, classes, config.focal.prior,
+            groups=config.groups, centerness=True, scales=config.levels,
+        )  # fmt: skip
+
+    def pyramid(self, images: Tensor) -> list[Tensor]:
+        """Return P3.. of images (B, 3, H, W): P6 is made from P5, P7 from P6."""
+        levels: list[Tensor] = self.fpn(self.backbone(images)[1:])
+        return levels
+
+    def forward(self, batch: Batch, shuffle: Shuffle) -> dict[str, Tensor]:
+        """Return ``loss_cls``, ``loss_reg`` and ``loss_centerness``; nothing is drawn.
+
+        Classes and centerness are divided by the number of positives; boxes are weighted by their
+        centerness, and divided by its sum.
+        """
+        output: DenseOutput = self.head(self.pyramid(batch.images))
+        grid = self.points(batch)
+        matched = dense_matches.of_batch(batch, [
+            self.match(grid, *one) for one in zip(batch.targets, batch.sizes, strict=True)
+        ])  # fmt: skip
+        rows, at = matched.rows, matched.anchors
+        wanted = points.distances(grid.at[at], matched.boxes) / grid.stride[at, None]
+        share = points.centerness(wanted)
+        logits = torch.cat(output.logits, 1).flatten(0, 1)[matched.used].float()
+        sides = _distances(torch.cat(output.deltas, 1).flatten(0, 1)[rows])
+        assert output.centerness is not None
+        centred = torch.cat(output.centerness, 1).flatten()[rows].float()
+        middle = torch.zeros_like(wanted[:, :2])  # GIoU does not depend on where the point is
+        giou = losses.giou_loss(
+            points.boxes_around(middle, sides), points.boxes_around(middle, wanted)
+        )
+        count = batch.step.total(len(rows))
+        return {
+            "loss_cls": losses.focal(logits, matched.place, matched.labels, self.config.focal)
+            / count,
+            "loss_reg": (giou * share).sum() / batch.step.total(share.sum(), least=1e-6),
+            "loss_centerness": F.binary_cross_entropy_with_logits(centred, share, reduction="sum")
+            / count,
+        }
+
+    def points(self, batch: Batch) -> RangedPoints:
+        """Return the points of all levels, with the distances that each may learn."""
+        config = self.config
+        return self.grid(batch.padded, config.strides, config.ranges(), batch.images.device)
+
+    def match(self, grid: RangedPoints, target: Target, size: tuple[int, int]) -> Tensor:
+        """Return the match (N,) of every point of an image of ``size`` (height, width)."""
+        gt = match_points(grid, target.boxes, target.ignore_boxes, self.config.radius)
+        return gt.masked_fill(ignored.in_padding(grid.at, size), IGNORED)
+
+    @torch.no_grad()
+    def detect(self, batch: Batch, keep: Keep) -> list[PatchDetections]:
+        """Return the detections of each image, in pixels of its patch before resizing."""
+        output: DenseOutput = self.head(self.pyramid(batch.images))
+        strides = self.config.strides
+        sizes = [logits.shape[1] for logits in output.logits]
+        levels = torch.split(self.points(batch).at, sizes)
+
+        def decode(level: int, rows: Tensor, deltas: Tensor) -> Tensor:
+            return points.boxes_around(levels[level][rows], _distances(deltas) * strides[level])
+
+        return dense_detect.detect(output, batch, keep, self.config.pre, decode)
+
+    def groups(self) -> list[ParameterGroup]:
+        """Return the biases of the convolutions: they learn faster, and do not decay."""
+        convs = (module for module in self.modules() if isinstance(module, nn.Conv2d))
+        named = (pair for conv in convs for pair in conv.named_parameters())
+        biases = [parameter for name, parameter in named if name == "bias"]
+        return [ParameterGroup(biases, self.config.bias_rate, self.config.bias_decay)]
+
+
+def _distances(deltas: Tensor) -> Tensor:
+    """Return the distances to the sides (..., 4) in strides that the head's output stands for."""
+    return deltas.float().relu()

@@ -1,0 +1,70 @@
+"""Names that all dense detectors of mmdetection share: pyramid and towers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from sodkit.errors import ModelError
+from sodkit.models.importers.mmdet import Table, count, resnet
+
+
+def sizes(state: Mapping[str, Tensor], cls: str, name: str) -> tuple[str, ...]:
+    """Return the settings that shapes show.
+
+    Args:
+        state: their names and tensors.
+        cls: their name of the class convolution.
+        name: of the detector, for messages.
+
+    Raises:
+        ModelError: if its backbone is no ResNet that is known, or its pyramid has other levels.
+    """
+    if not 4 <= levels(state) <= 5:
+        raise ModelError(
+            f"the pyramid has {levels(state)} levels, neck.fpn_convs.0 to {levels(state) - 1}",
+            hint=f"{name} here has P3..P6 or, with model.levels=5, up to P7",
+        )
+    weight = state.get(f"bbox_head.{cls}.weight")
+    channels = () if weight is None else (f"model.channels={weight.shape[1]}",)
+    return (
+        f"model.backbone.name={resnet(state)}",
+        "model.backbone.weights=null",
+        f"model.levels={levels(state)}",
+        f"model.convs={convs(state)}",
+        *channels,
+    )
+
+
+def levels(state: Mapping[str, Tensor]) -> int:
+    """Return the number of levels of the pyramid."""
+    return count(state, r"neck\.fpn_convs\.(\d+)\.")
+
+
+def convs(state: Mapping[str, Tensor]) -> int:
+    """Return the number of convolutions of a tower."""
+    return count(state, r"bbox_head\.cls_convs\.(\d+)\.")
+
+
+def table(state: Mapping[str, Tensor], outputs: Mapping[str, str], *, norm: bool = False) -> Table:
+    """Return the names.
+
+    Args:
+        state: their names and tensors.
+        outputs: of the head's convolutions after the towers: their name, and ours.
+        norm: the towers have a group norm after each convolution, the deltas a factor a level.
+    """
+    inputs, step = range(3), 3 if norm else 2
+    each = [(tower, n) for tower in ("cls", "reg") for n in range(convs(state))]
+    places = [(f"bbox_head.{t}_convs.{n}", f"head.{t}_tower.", step * n) for t, n in each]
+    return (
+        ("backbone.", "backbone."),
+        *((f"neck.lateral_convs.{n}.conv.", f"fpn.lateral.{n}.") for n in inputs),
+        *((f"neck.fpn_convs.{n}.conv.", f"fpn.output.{n}.") for n in inputs),
+        *((f"neck.fpn_convs.{n}.conv.", f"fpn.coarser.{n - 3}.") for n in range(3, levels(state))),
+        *((f"{theirs}.conv.", f"{ours}{place}.") for theirs, ours, place in places),
+        *((f"{theirs}.gn.", f"{ours}{place + 1}.") for theirs, ours, place in places if norm),
+        *((f"bbox_head.{theirs}.", f"head.{ours}.") for theirs, ours in outputs.items()),
+        *((f"bbox_head.scales.{n}.scale", f"head.scales.{n}") for n in range(levels(state))),
+    )

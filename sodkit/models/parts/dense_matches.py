@@ -1,0 +1,63 @@
+"""What the anchors or points of a batch are trained on, its images one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sodkit.data.batches import Batch
+from sodkit.models.kernels.nonzero import rows_each
+from sodkit.models.parts.best_left import NEGATIVE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DenseMatches:
+    """The matches of B images with A anchors each; a row is one of B * A anchors.
+
+    Attributes:
+        used: (U,) rows of positives and negatives.
+        rows: (P,) rows of the positives.
+        place: (P,) where the positives are among ``used``.
+        anchors: (P,) which of an image's anchors they are.
+        boxes: (P, 4) xyxy, their objects.
+        labels: (P,) int64, their objects' classes.
+        counts: number of positives of each image.
+    """
+
+    used: Tensor
+    rows: Tensor
+    place: Tensor
+    anchors: Tensor
+    boxes: Tensor
+    labels: Tensor
+    counts: tuple[int, ...]
+
+
+def of_batch(batch: Batch, matches: Sequence[Tensor]) -> DenseMatches:
+    """Return the matches of a batch, and report them; a device is waited for once.
+
+    Args:
+        batch: with the targets of all its images.
+        matches: (A,) of each image: index of an object, negative or ignored.
+    """
+    for match in matches:
+        batch.on_match(match)
+    together = torch.cat(list(matches))
+    masks = [match >= 0 for match in matches]
+    *rows, used = rows_each([*masks, together >= NEGATIVE])
+    objects = [match[own] for match, own in zip(matches, rows, strict=True)]
+    each = list(zip(batch.targets, objects, strict=True))
+    size = len(matches[0])
+    positive = torch.cat([own + image * size for image, own in enumerate(rows)])
+    return DenseMatches(
+        used=used,
+        rows=positive,
+        place=(together >= NEGATIVE).cumsum(0)[positive] - 1,
+        anchors=torch.cat(rows),
+        boxes=torch.cat([target.boxes[own] for target, own in each]),
+        labels=torch.cat([target.labels[own] for target, own in each]),
+        counts=tuple(map(len, rows)),
+    )
