@@ -17,8 +17,10 @@ from sodkit.arrays import FloatArray, IntArray
 from sodkit.config import load_recipe
 from sodkit.settings import Recipe
 from sodkit.settings.anchor_levels import AnchorLevel
+from sodkit.settings.atss import Atss
 from sodkit.settings.dense import RetinaNet
 from sodkit.settings.detectors import Model
+from sodkit.settings.fcos import Fcos
 from sodkit.settings.proposers import Crpn, Region, Rfla, Rpn
 from sodkit.settings.two_stage import Cfinet, FasterRcnn, OrientedRcnn
 
@@ -29,6 +31,8 @@ COMPARED = (
     "cascade-rpn-r50-soda-d",
     "rfla-r50-soda-d",
     "retinanet-r50-soda-d",
+    "fcos-r50-soda-d",
+    "atss-r50-soda-d",
 )
 """The recipes that are always shown: one for each assigner."""
 
@@ -77,6 +81,14 @@ def positives_of(model: Model, objects: Objects) -> IntArray | None:
                 objects.boxes, objects.extents, model.anchor_levels(),
                 rule.positive, rule.low_quality,
             )  # fmt: skip
+        case Fcos():
+            return assigners.count_points(
+                objects.boxes, objects.extents, model.strides, model.ranges(), model.radius
+            )
+        case Atss():
+            return assigners.count_adaptive(
+                objects.boxes, objects.extents, model.anchor_levels(), model.candidates
+            )
         case Cfinet():
             return _coarse(model.crpn, model.anchor_levels(), objects)
         case FasterRcnn(proposals=Crpn() as crpn):

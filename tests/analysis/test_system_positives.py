@@ -15,8 +15,10 @@ from sodkit.analysis.system_positives import (
     share_without,
 )
 from sodkit.config import builtin_names, load_recipe
-from sodkit.data.batches import Target
+from sodkit.data.batches import Batch, Target
 from sodkit.models import zoo
+from sodkit.models.atss import Atss
+from sodkit.models.fcos import Fcos
 from sodkit.models.parts import anchors
 from sodkit.models.retinanet import RetinaNet
 
@@ -34,23 +36,32 @@ def random_objects(seed: int, count: int = 60) -> Objects:
     return Objects(boxes, extents, 1.5)
 
 
-def detector(name: str) -> RetinaNet:
+def alone(name: str, given: Objects) -> list[int]:
+    """Return how many positives the recipe's detector gives each object."""
     made = zoo.build(load_recipe(name, SMALL).model, 3)
-    assert isinstance(made, RetinaNet)
-    return made
-
-
-@pytest.mark.parametrize("name", ["retinanet-r50-soda-d"])
-def test_the_detector_assigns_as_many(name: str) -> None:
-    made, given = detector(name), random_objects(1)
-    grid = torch.cat(anchors.grid((HEIGHT, WIDTH), made.levels))
-    wanted = []
+    assert isinstance(made, RetinaNet | Fcos | Atss)
+    image = Batch(torch.zeros(1, 3, HEIGHT, WIDTH), ((HEIGHT, WIDTH),), ((1.0, 1.0),))
+    counts = []
     for box in given.boxes:
         target = Target(torch.tensor(box[None]).float(), torch.zeros(1).long(), torch.zeros(0, 4))
-        wanted.append(int((made.match(grid, target, (HEIGHT, WIDTH)) >= 0).sum()))
+        if isinstance(made, Fcos):
+            match = made.match(made.points(image), target, (HEIGHT, WIDTH))
+        elif isinstance(made, Atss):
+            grid = anchors.grid((HEIGHT, WIDTH), made.levels)
+            match = made.match(grid, target, (HEIGHT, WIDTH))
+        else:
+            grid = anchors.grid((HEIGHT, WIDTH), made.levels)
+            match = made.match(torch.cat(grid), target, (HEIGHT, WIDTH))
+        counts.append(int((match >= 0).sum()))
+    return counts
+
+
+@pytest.mark.parametrize("name", ["retinanet-r50-soda-d", "fcos-r50-soda-d", "atss-r50-soda-d"])
+def test_the_detector_assigns_as_many(name: str) -> None:
+    given = random_objects(1)
     counts = positives_of(load_recipe(name).model, given)
     assert counts is not None
-    assert counts.tolist() == wanted
+    assert counts.tolist() == alone(name, given)
 
 
 @pytest.mark.parametrize("name", builtin_names())
