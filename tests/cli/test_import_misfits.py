@@ -31,7 +31,13 @@ def zeros(*shape: int) -> torch.Tensor:
     return torch.zeros(()).expand(shape)
 
 
-FOLDERS = {"retinanet": "retinanet", "faster-rcnn": "rfla"}
+FOLDERS = {
+    "retinanet": "retinanet",
+    "faster-rcnn": "rfla",
+    "fcos": "fcos",
+    "atss": "atss",
+    "sparse-rcnn": "sparse-rcnn",
+}
 """RFLA has the names and shapes of Faster R-CNN."""
 
 
@@ -59,6 +65,13 @@ def three_anchors(state: State) -> None:
 def five_levels(state: State) -> None:
     state["neck.fpn_convs.4.conv.weight"] = zeros(256, 256, 3, 3)
     state["neck.fpn_convs.4.conv.bias"] = zeros(256)
+    if "bbox_head.scales.3.scale" in state:
+        state["bbox_head.scales.4.scale"] = zeros()
+
+
+def one_tower_layer_less(state: State) -> None:
+    for key in [key for key in state if re.match(r"bbox_head\.(cls|reg)_convs\.3\.", key)]:
+        del state[key]
 
 
 def narrow(state: State) -> None:
@@ -90,6 +103,27 @@ CASES: dict[str, tuple[str, Callable[[State], None], tuple[str, ...], str]] = {
     ),
     "depth of Faster R-CNN": (
         "faster-rcnn", lambda state: None, ("--recipe", "faster-rcnn-r50-soda-d"),
+        "backbone.layer1.0.conv1.weight (64, 64, 3, 3) instead of (64, 64, 1, 1)",
+    ),
+    "depth of FCOS": (
+        "fcos", lambda state: None, ("--recipe", "fcos-r50-soda-d"),
+        "backbone.layer1.0.conv1.weight (64, 64, 3, 3) instead of (64, 64, 1, 1)",
+    ),
+    "levels of FCOS": (
+        "fcos", five_levels, ("--recipe", "fcos-r50-soda-d"),
+        "not expected: neck.fpn_convs.4.conv.weight",
+    ),
+    "depth of ATSS": (
+        "atss", lambda state: None, ("--recipe", "atss-r50-soda-d"),
+        "backbone.layer1.0.conv1.weight (64, 64, 3, 3) instead of (64, 64, 1, 1)",
+    ),
+    "towers of ATSS": (
+        "atss", one_tower_layer_less,
+        ("--recipe", "atss-r50-soda-d", "--set", "model.backbone.name=resnet18"),
+        "missing: head.cls_tower.9.weight",
+    ),
+    "depth of Sparse R-CNN": (
+        "sparse-rcnn", lambda state: None, ("--recipe", "sparse-rcnn-r50-soda-d"),
         "backbone.layer1.0.conv1.weight (64, 64, 3, 3) instead of (64, 64, 1, 1)",
     ),
     "width of Faster R-CNN": (
@@ -130,14 +164,19 @@ def test_levels_that_no_setting_has(tmp_path: Path) -> None:
 
 
 def test_what_no_setting_changes(tmp_path: Path) -> None:
-    """P6 of P5, not of C5; a level that is a convolution, not pooled; a grouped backbone."""
+    """P6 of P5, not of C5; a level not pooled; a grouped backbone; three anchors of ATSS."""
     one, two, three = shaped("retinanet"), shaped("rfla"), shaped("retinanet")
+    four = shaped("atss")
+    for name, rows in (("cls", 27), ("reg", 12), ("centerness", 3)):
+        four[f"bbox_head.atss_{name}.weight"] = zeros(rows, 256, 3, 3)
+        four[f"bbox_head.atss_{name}.bias"] = zeros(rows)
     one["neck.fpn_convs.3.conv.weight"] = zeros(256, 256, 3, 3)
     five_levels(two)
     three["backbone.layer2.0.conv1.weight"] = zeros(128, 4, 3, 3)
     for state, message in (
         (one, "neck.fpn_convs.3.conv.weight (256, 256, 3, 3) instead of (256, 512, 3, 3)"),
         (two, "not expected: neck.fpn_convs.4.conv.weight"),
+        (four, "bbox_head.atss_cls.weight (27, 256, 3, 3) instead of (9, 256, 3, 3)"),
         (three, "backbone.layer2.0.conv1.weight (128, 4, 3, 3) instead of (128, 64, 3, 3)"),
     ):
         code, err = run(tmp_path / "x.pth", state)

@@ -26,4 +26,5 @@ def recognise(state: Mapping[str, Tensor]) -> Recognised | None:
         return None
     sizes = dense_tables.sizes(state, "atss_cls", "ATSS")
     table = dense_tables.table(state, _OUTPUTS, norm=True)
-    return Recognised("atss-r50-soda-d", "atss", sizes, len(cls), table)
+    anchors = len(beside)  # here there is one a location: more do not fit, and are named
+    return Recognised("atss-r50-soda-d", "atss", sizes, len(cls) // anchors, table)
