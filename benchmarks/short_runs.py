@@ -124,9 +124,9 @@ def _images(scenes: Scenes) -> dict[str, list[list[int]]]:
 
 def train(recipe: Recipe, patches: Path, out: Path, *, workers: int, threads: int) -> Path:
     """Train, from where an earlier call was stopped; return the checkpoint."""
-    log = out / "metrics.csv"
-    resume = (out / STATE).is_file()
-    if not resume or len(log.read_text("utf-8").splitlines()) <= recipe.schedule.epochs:
+    log, resume = out / "metrics.csv", (out / STATE).is_file()
+    epochs = len(log.read_text("utf-8").splitlines()) - 1 if log.is_file() else 0
+    if not resume or epochs < recipe.schedule.epochs:
         plan = RunPlan(recipe, DataPaths(str(patches)), out, resume=resume)
         execute(plan, device="cpu", workers=workers, threads=threads)
     return out / "checkpoints" / "last.safetensors"

@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,27 @@ def test_smoke_and_resume(script: Any, tmp_path: Path, monkeypatch: pytest.Monke
     run(script, monkeypatch, tmp_path)
     with pytest.raises(SystemExit, match="other settings"):
         run(script, monkeypatch, tmp_path, "--set", "schedule.lr=0.1")
+
+
+def test_a_run_that_was_killed_in_its_first_epoch_goes_on(
+    script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[int] = []
+
+    def stop(report: Any) -> None:
+        steps.append(report.step)
+        if len(steps) == 2:
+            raise ConnectionError("killed")
+
+    execute = partial(script.short_runs.execute, on_step=stop)
+    monkeypatch.setattr(script.short_runs, "execute", execute)
+    with pytest.raises(ConnectionError):
+        run(script, monkeypatch, tmp_path, "--set", "schedule.save_steps=1")
+    assert not list((tmp_path / "runs").glob("*/metrics.csv"))
+    run(script, monkeypatch, tmp_path, "--set", "schedule.save_steps=1")
+    assert steps[0] == 0
+    assert steps[2] > 0
+    assert (tmp_path / "systems.csv").is_file()
 
 
 def test_recall_of_detections_is_not_taken_for_that_of_proposals(
