@@ -66,25 +66,34 @@ def _offsets(cell: Tensor, cells: int) -> Tensor:
 
 
 class Gather(torch.autograd.Function):
-    """``gather`` with a gradient for the table."""
+    """``gather`` with a gradient for the table and, if it is asked for, for the shares."""
 
     @staticmethod
     def forward(
         ctx: Any, table: Tensor, index: Tensor, share: Tensor, offsets: Tensor, bag: Tensor
     ) -> Tensor:
         """Return ``gather(table, index, share, offsets)``; ``bag`` as for ``scatter``."""
-        ctx.save_for_backward(index, share, bag)
+        # the shares' gradient is the only one that the table's values are needed for
+        kept = (table, offsets) if ctx.needs_input_grad[2] else ()
+        ctx.save_for_backward(index, share, bag, *kept)
         ctx.cells = len(table)
         return gather(table, index, share, offsets)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
-        """Return the gradient of the table."""
-        index, share, bag = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor | None, None, None]:
+        """Return the gradients of the table and of the shares."""
+        index, share, bag, *kept = ctx.saved_tensors
+        grad = grad.contiguous()
         target = grad.new_zeros(ctx.cells, grad.shape[1])
-        scatter(target, grad.contiguous(), index, share, bag)
-        return target, None, None, None, None
+        scatter(target, grad, index, share, bag)
+        if not kept:
+            return target, None, None, None, None
+        table, offsets = kept
+        own = share.detach().requires_grad_()
+        with torch.enable_grad():
+            rows = gather(table.detach(), index, own, offsets)
+        return target, None, torch.autograd.grad(rows, own, grad)[0], None, None
 
 
 def cells(position: Tensor, size: int) -> tuple[Tensor, Tensor]:

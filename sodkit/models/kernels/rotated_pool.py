@@ -1,7 +1,8 @@
 """RoIAlign of oriented boxes, exact, in plain PyTorch, in bounded memory (Oriented R-CNN).
 
 A sample is a weighted sum of four cells, so the whole pooling is one sparse sum of rows of the
-feature map: there is no array of (RoIs, samples, channels).
+feature map: there is no array of (RoIs, samples, channels). Bins may be moved by offsets, which
+have a gradient (deformable RoI pooling: Dai et al., ICCV 2017, 2.2; DODet).
 """
 
 from __future__ import annotations
@@ -43,25 +44,44 @@ def pool(
     Returns:
         (N, C, size, size) float32.
     """
-    side = (boxes[:, 2] * boxes[:, 3]).clamp(min=0).sqrt()
 
     def pooled(feature: Tensor, rows: Tensor, stride: int) -> Tensor:
-        scaled = boxes[rows] / constant([stride, stride, stride, stride, 1.0], boxes)
+        scaled = in_cells(boxes[rows], stride)
         parts = zip(torch.split(scaled, chunk), torch.split(image[rows], chunk), strict=True)
         return torch.cat([align(feature, *part, size).float() for part in parts])
 
-    return by_level(pyramid, level_of(side, len(pyramid)), strides, pooled)
+    return by_level(pyramid, level_of_turned(boxes, len(pyramid)), strides, pooled)
 
 
-def align(feature: Tensor, boxes: Tensor, image: Tensor, size: int) -> Tensor:
+def level_of_turned(boxes: Tensor, count: int) -> Tensor:
+    """Return the level (N,) 0..count-1 that oriented boxes (N, 5) are pooled from."""
+    return level_of((boxes[:, 2] * boxes[:, 3]).clamp(min=0).sqrt(), count)
+
+
+def in_cells(boxes: Tensor, stride: int) -> Tensor:
+    """Return oriented boxes (N, 5) in px as they are in cells of a level."""
+    return boxes / constant([stride, stride, stride, stride, 1.0], boxes)
+
+
+def align(
+    feature: Tensor, boxes: Tensor, image: Tensor, size: int, offsets: Tensor | None = None
+) -> Tensor:
     """Pool boxes (N, 5), in cells, from one level (B, C, H, W) to (N, C, size, size).
 
     Each bin is the mean of ``SAMPLES`` x ``SAMPLES`` bilinear samples; a sample more than one cell
     outside of the map is 0.
+
+    Args:
+        feature: of one level.
+        boxes: in cells; no gradient.
+        image: (N,) int64 index of each box's image in the batch.
+        size: rows and columns of the result.
+        offsets: (N, size, size, 2) how far each bin is moved along w and h, in parts of the box's
+            w and h; None: not at all.
     """
     batch, channels, height, width = feature.shape
     table = feature.permute(0, 2, 3, 1).reshape(batch * height * width, channels)
-    x, y = _positions(boxes, size)
+    x, y = _positions(boxes, size, offsets)
     column, across = cells(x, width)
     row, down = cells(y, height)
     first = (image * (height * width))[:, None, None, None]
@@ -69,25 +89,28 @@ def align(feature: Tensor, boxes: Tensor, image: Tensor, size: int) -> Tensor:
     share = down[..., :, None] * across[..., None, :] / SAMPLES**2
     entries = SAMPLES**2 * 4
     count = len(boxes) * size * size
-    offsets = torch.arange(count, dtype=torch.int32, device=boxes.device)
+    bins = torch.arange(count, dtype=torch.int32, device=boxes.device)
     rows: Tensor = Gather.apply(
         table,
         index.int().flatten(),
         share.flatten().to(table.dtype),
-        offsets * entries,
-        offsets.repeat_interleave(entries),
+        bins * entries,
+        bins.repeat_interleave(entries),
     )
     return rows.reshape(len(boxes), size, size, channels).permute(0, 3, 1, 2)
 
 
-def _positions(boxes: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def _positions(boxes: Tensor, size: int, offsets: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return x and y (N, size * size, SAMPLES ** 2) of all samples, in cells, bin by bin."""
     steps = (torch.arange(size * SAMPLES, device=boxes.device) + 0.5) / (size * SAMPLES) - 0.5
     grid = steps.to(boxes.dtype).reshape(size, SAMPLES)
     along = grid[None, :, None, :].expand(size, size, SAMPLES, SAMPLES).reshape(1, -1, SAMPLES**2)
     across = grid[:, None, :, None].expand(size, size, SAMPLES, SAMPLES)
-    u = along * boxes[:, 2, None, None]
-    v = across.reshape(1, -1, SAMPLES**2) * boxes[:, 3, None, None]
+    across = across.reshape(1, -1, SAMPLES**2)
+    if offsets is not None:
+        moves = offsets.flatten(1, 2)
+        along, across = along + moves[..., :1], across + moves[..., 1:]
+    u, v = along * boxes[:, 2, None, None], across * boxes[:, 3, None, None]
     cos, sin = boxes[:, 4].cos()[:, None, None], boxes[:, 4].sin()[:, None, None]
     # the centre of cell 0 is at .5: half a cell off (aligned)
     return (

@@ -8,7 +8,7 @@ from sodkit.models.kernels import rotated_pool
 STRIDES = (4, 8, 16, 32)
 
 
-def slow(feature, box, size, samples=2):
+def slow(feature, box, size, samples=2, moves=None):
     """RoIAlign of one oriented box (5,), in cells, on one map (C, H, W): loops, by definition."""
     cx, cy, w, h, angle = box.tolist()
     _, height, width = feature.shape
@@ -19,6 +19,9 @@ def slow(feature, box, size, samples=2):
                 for j in range(samples):
                     v = ((row + (i + 0.5) / samples) / size - 0.5) * h
                     u = ((column + (j + 0.5) / samples) / size - 0.5) * w
+                    if moves is not None:
+                        u += float(moves[row, column, 0]) * w
+                        v += float(moves[row, column, 1]) * h
                     x = cx - 0.5 + u * math.cos(angle) - v * math.sin(angle)
                     y = cy - 0.5 + u * math.sin(angle) + v * math.cos(angle)
                     if x < -1 or x > width or y < -1 or y > height:
@@ -60,6 +63,33 @@ def test_gradients():
     rois = boxes(5, generator).double() * torch.tensor([0.25, 0.25, 0.3, 0.3, 1.0])
     image = torch.arange(5) % 2
     assert torch.autograd.gradcheck(lambda x: rotated_pool.align(x, rois, image, 3), feature)
+
+
+def test_bins_that_move_are_within_1e_5_of_the_definition():
+    generator = torch.Generator().manual_seed(1)
+    feature = torch.randn(2, 3, 20, 30, generator=generator)
+    rois, image = boxes(24, generator), torch.arange(24) % 2
+    moves = torch.randn(24, 4, 4, 2, generator=generator) * 0.2
+    found = rotated_pool.align(feature, rois, image, 4, moves)
+    rows = zip(image, rois, moves, strict=True)
+    wanted = torch.stack([slow(feature[i], box, 4, moves=move) for i, box, move in rows])
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
+    assert (found - rotated_pool.align(feature, rois, image, 4)).abs().max() > 0.1
+
+
+def test_gradients_of_the_moves():
+    generator = torch.Generator().manual_seed(0)
+    feature = torch.randn(2, 2, 6, 7, generator=generator, dtype=torch.float64, requires_grad=True)
+    rois = boxes(5, generator).double() * torch.tensor([0.25, 0.25, 0.3, 0.3, 1.0])
+    image = torch.arange(5) % 2
+    moves = (torch.rand(5, 3, 3, 2, generator=generator) * 0.2).double().requires_grad_()
+
+    def pooled(x, offsets):
+        return rotated_pool.align(x, rois, image, 3, offsets)
+
+    assert torch.autograd.gradcheck(pooled, (feature, moves))
+    (grad,) = torch.autograd.grad(pooled(feature, moves).square().sum(), moves)
+    assert (grad != 0).any(-1).any(-1).any(-1).sum() >= 4
 
 
 def test_a_quarter_turn_turns_the_grid():
