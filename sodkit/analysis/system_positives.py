@@ -20,6 +20,7 @@ from sodkit.settings.anchor_levels import AnchorLevel
 from sodkit.settings.atss import Atss
 from sodkit.settings.dense import RetinaNet
 from sodkit.settings.detectors import Model
+from sodkit.settings.dodet import Dodet
 from sodkit.settings.fcos import Fcos
 from sodkit.settings.proposers import Crpn, Region, Rfla, Rpn
 from sodkit.settings.two_stage import Cfinet, FasterRcnn, OrientedRcnn
@@ -97,7 +98,7 @@ def positives_of(model: Model, objects: Objects) -> IntArray | None:
             return assigners.count_receptive(
                 objects.boxes, objects.extents, model.anchor_levels(), rfla.matching
             )
-        case FasterRcnn(proposals=Rpn() as rpn) | OrientedRcnn(rpn=rpn):
+        case FasterRcnn(proposals=Rpn() as rpn) | OrientedRcnn(rpn=rpn) | Dodet(rpn=rpn):
             return assigners.count_matched(
                 objects.boxes, objects.extents, model.anchor_levels(),
                 rpn.matching.positive, rpn.matching.low_quality,

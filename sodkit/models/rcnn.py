@@ -20,7 +20,9 @@ from sodkit.models.parts.pyramid import Fpn
 from sodkit.models.parts.roi_head import HeadOutput, RoiHead, Sampled
 from sodkit.models.parts.rpn import Rpn
 from sodkit.models.parts.sampling import Shuffle
-from sodkit.settings import Keep, two_stage
+from sodkit.settings import Keep, dodet, two_stage
+
+Config = two_stage.Cfinet | two_stage.FasterRcnn | two_stage.OrientedRcnn | dodet.Dodet
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,23 +42,41 @@ class Seen:
     output: HeadOutput
 
 
-class Rcnn(DetectorModule):
-    """Proposals, and an R-CNN head that classifies them.
-
-    A detector adds its proposal network between ``__init__`` and ``add_head``: the initial weights
-    are drawn in the order of the parts.
+class TwoStage(DetectorModule):
+    """Backbone and pyramid, and a network that makes proposals of them.
 
     Args:
         config: settings of all parts.
     """
 
-    def __init__(
-        self, config: two_stage.Cfinet | two_stage.FasterRcnn | two_stage.OrientedRcnn
-    ) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
         self.boxes = config.boxes
         self.backbone = Backbone(config.backbone)
         self.fpn = Fpn(self.backbone.channels, config.fpn.channels, extra=config.fpn.levels - 4)
+
+    @property
+    @abstractmethod
+    def proposer(self) -> Crpn | Rpn:
+        """The network that makes the proposals."""
+
+    @torch.no_grad()
+    def propose(self, batch: Batch, limit: int) -> list[PatchDetections]:
+        """Return the best ``limit`` proposals of each image, scored by objectness."""
+        pyramid = self.fpn(self.backbone(batch.images))
+        proposals = self.proposer.select(self.proposer(pyramid, batch), batch, limit)
+        return [
+            postprocess.unlabelled(p.boxes, p.scores, scale, oriented=self.boxes == "oriented")
+            for p, scale in zip(proposals, batch.scales, strict=True)
+        ]
+
+
+class Rcnn(TwoStage):
+    """Proposals, and an R-CNN head that classifies them.
+
+    A detector adds its proposal network between ``__init__`` and ``add_head``: the initial weights
+    are drawn in the order of the parts.
+    """
 
     def add_head(
         self,
@@ -71,11 +91,6 @@ class Rcnn(DetectorModule):
         if imitation is not None:
             self.imitation = Imitation(imitation, classes, channels, config.pool)
         self.roi.reset()
-
-    @property
-    @abstractmethod
-    def proposer(self) -> Crpn | Rpn:
-        """The network that makes the proposals."""
 
     def see(self, pyramid: Sequence[Tensor], rois: Sampled) -> Seen:
         """Pool the features of proposals, classify and regress them."""
@@ -106,19 +121,12 @@ class Rcnn(DetectorModule):
         """Return the detections of each image, in pixels of its patch before resizing."""
         pyramid = self.fpn(self.backbone(batch.images))
         proposals = self.proposer.select(self.proposer(pyramid, batch), batch)
-        return self.roi.detect(
-            pyramid, proposals, batch, keep, lambda features: self._prepare(features)[0]
-        )
 
-    @torch.no_grad()
-    def propose(self, batch: Batch, limit: int) -> list[PatchDetections]:
-        """Return the best ``limit`` proposals of each image, scored by objectness."""
-        pyramid = self.fpn(self.backbone(batch.images))
-        proposals = self.proposer.select(self.proposer(pyramid, batch), batch, limit)
-        return [
-            postprocess.unlabelled(p.boxes, p.scores, scale, oriented=self.boxes == "oriented")
-            for p, scale in zip(proposals, batch.scales, strict=True)
-        ]
+        def see(boxes: Tensor, image: Tensor) -> HeadOutput:
+            output: HeadOutput = self.roi(self._prepare(self.roi.pool(pyramid, boxes, image))[0])
+            return output
+
+        return self.roi.detect(proposals, batch, keep, see)
 
     def groups(self) -> list[ParameterGroup]:
         """Return Feat2Embed's FCs with the factor on their learning rate."""

@@ -10,13 +10,14 @@ from sodkit.errors import UsageError
 from sodkit.models.atss import Atss
 from sodkit.models.cfinet import Cfinet
 from sodkit.models.detector import DetectorModule
+from sodkit.models.dodet import Dodet
 from sodkit.models.faster_rcnn import FasterRcnn
 from sodkit.models.fcos import Fcos
 from sodkit.models.oriented_rcnn import OrientedRcnn
 from sodkit.models.parts.backbone import load_weights
 from sodkit.models.retinanet import RetinaNet
 from sodkit.models.sparse_rcnn import SparseRcnn
-from sodkit.settings import atss, dense, fcos, outside, queries, two_stage
+from sodkit.settings import atss, dense, dodet, fcos, outside, queries, two_stage
 from sodkit.settings.detectors import Model
 
 
@@ -30,7 +31,7 @@ def build(model: Model, classes: int) -> DetectorModule:
     Raises:
         ModelError: if the backbone's weights cannot be had or do not fit.
     """
-    detector: Cfinet | FasterRcnn | OrientedRcnn | RetinaNet | Fcos | Atss | SparseRcnn
+    detector: Cfinet | Dodet | FasterRcnn | OrientedRcnn | RetinaNet | Fcos | Atss | SparseRcnn
     match model:
         case two_stage.Cfinet():
             detector = Cfinet(model, classes)
@@ -38,6 +39,8 @@ def build(model: Model, classes: int) -> DetectorModule:
             detector = FasterRcnn(model, classes)
         case two_stage.OrientedRcnn():
             detector = OrientedRcnn(model, classes)
+        case dodet.Dodet():
+            detector = Dodet(model, classes)
         case dense.RetinaNet():
             detector = RetinaNet(model, classes)
         case queries.SparseRcnn():

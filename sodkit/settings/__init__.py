@@ -6,6 +6,7 @@
 ``proposers.py``  what makes their proposals
 ``dense.py``      RetinaNet, and what dense detectors share
 ``fcos.py``, ``atss.py``  a dense detector each
+``dodet.py``      DODet
 ``queries.py``    Sparse R-CNN, matching of queries
 ``outside.py``    a detector of the user's own
 ``anchor_levels.py``  anchors as numbers, for the detectors and for their analysis

@@ -11,12 +11,13 @@ from pydantic import Field
 
 from sodkit.settings.atss import Atss
 from sodkit.settings.dense import RetinaNet
+from sodkit.settings.dodet import Dodet
 from sodkit.settings.fcos import Fcos
 from sodkit.settings.outside import Outside
 from sodkit.settings.queries import SparseRcnn
 from sodkit.settings.two_stage import Cfinet, FasterRcnn, OrientedRcnn
 
 Model = Annotated[
-    Cfinet | FasterRcnn | OrientedRcnn | RetinaNet | Fcos | Atss | SparseRcnn | Outside,
+    Cfinet | FasterRcnn | OrientedRcnn | Dodet | RetinaNet | Fcos | Atss | SparseRcnn | Outside,
     Field(discriminator="kind"),
 ]

@@ -86,6 +86,8 @@ KINDS = {
     "rotated-faster-rcnn": Kind("rotated-faster-rcnn-r50-soda-a", TWO_STAGE, RPN),
     "gliding-vertex": Kind("gliding-vertex-r50-soda-a", TWO_STAGE, RPN),
     "oriented-rcnn": Kind("oriented-rcnn-r50-soda-a", TWO_STAGE, few("rpn")),
+    # its box branch ends in a mean over places, and has batch norms: it learns more slowly
+    "dodet": Kind("dodet-r50-soda-a", TWO_STAGE, (*few("rpn"), "model.roi.loss=l1"), steps=72),
     "retinanet": Kind("retinanet-r50-soda-d", DENSE, ("model.focal.prior=0.1",)),
     # boxes that begin as the whole image take their time to find objects
     "sparse-rcnn": Kind(

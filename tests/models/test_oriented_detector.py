@@ -23,6 +23,7 @@ RECIPES = (
     "cfinet-r50-soda-a",
     "oriented-rcnn-r50-soda-a",
     "gliding-vertex-r50-soda-a",
+    "dodet-r50-soda-a",
 )
 OBB = torch.tensor(
     [[25.0, 30.0, 24.0, 10.0, 0.5], [70.0, 45.0, 30.0, 12.0, -1.2], [40.0, 75.0, 16.0, 16.0, 0.0]]

@@ -6,7 +6,8 @@ they decode to. The rest of the head is the same for all.
 ``Coded``    upright RoI -> upright box (Faster R-CNN, CFINet on SODA-D)
              upright RoI -> oriented box: the angle of the nearer description, in turns
              (Rotated Faster R-CNN, CFINet on SODA-A)
-             oriented RoI -> oriented box, in the frame of the RoI (Oriented R-CNN)
+             oriented RoI -> oriented box, in the frame of the RoI (Oriented R-CNN),
+             or by aspect ratio and area instead of the sides (DODet)
 ``Gliding``  upright RoI -> vertices on the sides of the enclosing box (Gliding Vertex)
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -23,7 +24,8 @@ from torch.nn import functional as F
 from sodkit.data.batches import Target
 from sodkit.geometry.rotated import corners_to_obb
 from sodkit.models.kernels.least_rectangle import least_rectangles
-from sodkit.models.parts import coders, rotated_coders
+from sodkit.models.parts import area_coders, coders, rotated_coders
+from sodkit.settings.dodet import GuidedHead
 from sodkit.settings.two_stage import GlidingBox, OrientedBox, OrientedRoiHead, RoiHead
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -151,7 +153,7 @@ class Gliding:
 
 def regression(config: RoiHead | OrientedRoiHead) -> Regression:
     """Return the head's regression; of ``OrientedRoiHead`` it is in the frame of the RoI."""
-    compare: Loss = _smooth_l1 if config.loss == "smooth_l1" else _l1
+    compare = _loss(config.loss)
     box, r = config.box, rotated_coders
     if isinstance(box, GlidingBox):
         return Gliding(box, compare)
@@ -163,6 +165,12 @@ def regression(config: RoiHead | OrientedRoiHead) -> Regression:
     else:
         how = (r.encode_upright, r.decode_upright, upright_truth, oriented_truth)
     return Coded((*box.stds, box.angle_std), compare, *how)
+
+
+def area_regression(config: GuidedHead) -> Coded:
+    """Return the regression of DODet's head: in the frame of the RoI, by ratio and area."""
+    how = (area_coders.encode_rotated, area_coders.decode_rotated, oriented_truth, oriented_truth)
+    return Coded((*config.box.stds, config.box.angle_std), _loss(config.loss), *how)
 
 
 def upright_truth(target: Target) -> Tensor:
@@ -179,6 +187,10 @@ def oriented_truth(target: Target) -> Tensor:
     if target.obb is None:
         raise ValueError("an oriented detector needs targets with oriented boxes")
     return target.obb
+
+
+def _loss(name: Literal["l1", "smooth_l1"]) -> Loss:
+    return _smooth_l1 if name == "smooth_l1" else _l1
 
 
 def _l1(deltas: Tensor, wanted: Tensor) -> Tensor:

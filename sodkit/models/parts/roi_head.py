@@ -1,6 +1,8 @@
 """The R-CNN head: RoI features -> classes and boxes.
 
 Boxes are upright (N, 4) xyxy or oriented (N, 5) as in ``regression.py``; the head is the same.
+``ProposalHead`` is what every head on proposals has: which proposals are trained on, the losses,
+and what becomes a detection. ``RoiHead`` adds the layers of Faster R-CNN.
 """
 
 from __future__ import annotations
@@ -17,14 +19,17 @@ from sodkit.data.batches import Batch, PatchDetections, Target
 from sodkit.models.kernels import roi_pool, rotated_pool
 from sodkit.models.parts import matchers, postprocess, sampling
 from sodkit.models.parts.box_iou import paired_iou
-from sodkit.models.parts.regression import regression
+from sodkit.models.parts.regression import Regression, regression
 from sodkit.models.parts.rotated_match import match_rotated
 from sodkit.models.parts.sampling import Shuffle
 from sodkit.models.parts.selection import Proposals
 from sodkit.settings.base import Beyond
+from sodkit.settings.dodet import GuidedHead
 from sodkit.settings.recipe import Keep
 from sodkit.settings.two_stage import OrientedBox, OrientedRoiHead
 from sodkit.settings.two_stage import RoiHead as Settings
+
+Config = Settings | OrientedRoiHead | GuidedHead
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,60 +68,39 @@ class HeadOutput:
     deltas: Tensor
 
 
-class RoiHead(nn.Module):
-    """Two FCs, class scores (background last) and class-specific deltas.
+See = Callable[[Tensor, Tensor], HeadOutput]
+"""From boxes (N, 4 or 5) and their images (N,) to what the head makes of them."""
 
-    Call ``reset`` once everything of the detector is made: it draws the initial weights.
+
+class ProposalHead(nn.Module):
+    """What heads on proposals share; a head adds layers from RoI features to ``HeadOutput``.
 
     Args:
         config: pooling, matching, kind of box.
         classes: number of classes.
-        channels: of the pyramid.
         strides: of the levels that are pooled from.
+        regression: what the boxes are to the deltas.
+        class_agnostic: one box an RoI, not one a class.
     """
 
     def __init__(
-        self,
-        config: Settings | OrientedRoiHead,
-        classes: int,
-        channels: int,
-        strides: Sequence[int],
-    ) -> None:
+        self, config: Config, classes: int, strides: Sequence[int], regression: Regression, *,
+        class_agnostic: bool,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.config = config
         self.classes = classes
         self.strides = tuple(strides)
-        self.regression = regression(config)
+        self.regression = regression
+        self.class_agnostic = class_agnostic
         box = config.box
         self.outside: Beyond = box.outside if isinstance(box, OrientedBox) else "drop"
-        self.boxes_each = 1 if config.class_agnostic else classes
-        self.fc1 = nn.Linear(channels * config.pool**2, config.hidden)
-        self.fc2 = nn.Linear(config.hidden, config.hidden)
-        self.cls = nn.Linear(config.hidden, classes + 1)
-        self.reg = nn.Linear(config.hidden, self.regression.columns * self.boxes_each)
-
-    def reset(self) -> None:
-        """Draw the initial weights (release)."""
-        for fc in (self.fc1, self.fc2):
-            nn.init.xavier_uniform_(fc.weight)
-            nn.init.zeros_(fc.bias)
-        for fc, std in ((self.cls, 0.01), (self.reg, 0.001)):
-            nn.init.normal_(fc.weight, std=std)
-            nn.init.zeros_(fc.bias)
 
     def pool(self, pyramid: Sequence[Tensor], boxes: Tensor, image: Tensor) -> Tensor:
         """Return RoI features (N, C, pool, pool) float32 of boxes (N, 4 or 5) in images (N,)."""
         levels = pyramid[: len(self.strides)]
         align = roi_pool.pool if boxes.shape[1] == 4 else rotated_pool.pool
         return align(levels, boxes, image, self.strides, self.config.pool)
-
-    def forward(self, features: Tensor) -> HeadOutput:
-        """Classify and regress RoI features (N, C, pool, pool)."""
-        x = F.relu(self.fc1(features.flatten(1)))
-        x = F.relu(self.fc2(x)).float()
-        with torch.autocast(x.device.type, enabled=False):
-            logits, deltas = self.cls(x), self.reg(x)
-        return HeadOutput(logits, deltas.reshape(len(x), self.boxes_each, self.regression.columns))
 
     def losses(self, output: HeadOutput, rois: Sampled, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss_cls`` and ``loss_reg``, weighted."""
@@ -133,7 +117,7 @@ class RoiHead(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the rows (P,) of the positives, their class's deltas, and their objects."""
         rows = rois.positives
-        deltas = output.deltas[rows, 0 if self.config.class_agnostic else rois.labels[rows]]
+        deltas = output.deltas[rows, 0 if self.class_agnostic else rois.labels[rows]]
         objects = torch.cat([self.regression.truth(t) for t in targets])[rois.gt[rows]]
         return rows, deltas, objects
 
@@ -206,21 +190,16 @@ class RoiHead(nn.Module):
         return torch.cat([torch.arange(len(objects), device=gt.device), gt])
 
     def detect(
-        self,
-        pyramid: Sequence[Tensor],
-        proposals: Sequence[Proposals],
-        batch: Batch,
-        keep: Keep,
-        prepare: Callable[[Tensor], Tensor],
+        self, proposals: Sequence[Proposals], batch: Batch, keep: Keep, see: See
     ) -> list[PatchDetections]:
         """Return the detections of each image in its patch: score, NMS per class, the best.
 
-        ``prepare`` changes the RoI features before they are classified.
+        ``see`` classifies and regresses the proposals of all images.
         """
         counts = [len(p.boxes) for p in proposals]
         boxes = torch.cat([p.boxes for p in proposals])
         image = torch.cat([torch.full((n,), i, device=boxes.device) for i, n in enumerate(counts)])
-        output = self(prepare(self.pool(pyramid, boxes, image)))
+        output = see(boxes, image)
         scores = output.logits.softmax(1)[:, :-1]
         return [
             postprocess.in_patch(*self._thin(box, deltas, score, size, keep), scale)
@@ -248,5 +227,51 @@ class RoiHead(nn.Module):
         """
         boxes = self.regression.decode(rois[:, None], deltas, size)
         row, label = torch.nonzero(scores > keep.score, as_tuple=True)
-        box = boxes[row, 0 if self.config.class_agnostic else label]
+        box = boxes[row, 0 if self.class_agnostic else label]
         return postprocess.thin(box, scores[row, label], label, size, keep, self.outside)
+
+
+class RoiHead(ProposalHead):
+    """Two FCs, class scores (background last) and class-specific deltas (Faster R-CNN).
+
+    Call ``reset`` once everything of the detector is made: it draws the initial weights.
+
+    Args:
+        config: pooling, matching, kind of box.
+        classes: number of classes.
+        channels: of the pyramid.
+        strides: of the levels that are pooled from.
+    """
+
+    def __init__(
+        self,
+        config: Settings | OrientedRoiHead,
+        classes: int,
+        channels: int,
+        strides: Sequence[int],
+    ) -> None:
+        super().__init__(
+            config, classes, strides, regression(config), class_agnostic=config.class_agnostic
+        )
+        self.boxes_each = 1 if config.class_agnostic else classes
+        self.fc1 = nn.Linear(channels * config.pool**2, config.hidden)
+        self.fc2 = nn.Linear(config.hidden, config.hidden)
+        self.cls = nn.Linear(config.hidden, classes + 1)
+        self.reg = nn.Linear(config.hidden, self.regression.columns * self.boxes_each)
+
+    def reset(self) -> None:
+        """Draw the initial weights (release)."""
+        for fc in (self.fc1, self.fc2):
+            nn.init.xavier_uniform_(fc.weight)
+            nn.init.zeros_(fc.bias)
+        for fc, std in ((self.cls, 0.01), (self.reg, 0.001)):
+            nn.init.normal_(fc.weight, std=std)
+            nn.init.zeros_(fc.bias)
+
+    def forward(self, features: Tensor) -> HeadOutput:
+        """Classify and regress RoI features (N, C, pool, pool)."""
+        x = F.relu(self.fc1(features.flatten(1)))
+        x = F.relu(self.fc2(x)).float()
+        with torch.autocast(x.device.type, enabled=False):
+            logits, deltas = self.cls(x), self.reg(x)
+        return HeadOutput(logits, deltas.reshape(len(x), self.boxes_each, self.regression.columns))
