@@ -13,10 +13,8 @@ from torch.nn import functional as F
 from sodkit.data.batches import Batch, PatchDetections, Target
 from sodkit.models.detector import DetectorModule
 from sodkit.models.kernels.kept import Kept
-from sodkit.models.kernels.nonzero import rows_each
-from sodkit.models.parts import anchors, coders, dense_detect, ignored, losses, matchers
+from sodkit.models.parts import anchor_losses, anchors, coders, dense_detect, ignored, matchers
 from sodkit.models.parts.backbone import Backbone
-from sodkit.models.parts.best_left import NEGATIVE
 from sodkit.models.parts.dense_head import DenseHead, DenseOutput
 from sodkit.models.parts.pyramid import StridedFpn
 from sodkit.models.parts.sampling import Shuffle
@@ -56,26 +54,16 @@ class RetinaNet(DetectorModule):
         """
         output: DenseOutput = self.head(self.pyramid(batch.images))
         grid = torch.cat(self.grid(batch.padded, self.levels, batch.images.device))
-        logits, deltas = torch.cat(output.logits, 1).float(), torch.cat(output.deltas, 1).float()
-        cls = reg = logits.new_zeros(())
-        count = 0
         if len(batch.targets) != len(batch.sizes):
             raise ValueError(f"{len(batch.targets)} targets for {len(batch.sizes)} images")
         gts = [self.match(grid, *one) for one in zip(batch.targets, batch.sizes, strict=True)]
-        chosen = rows_each([mask for gt in gts for mask in (gt >= 0, gt >= NEGATIVE)])
-        for image, (target, gt) in enumerate(zip(batch.targets, gts, strict=True)):
-            batch.on_match(gt)
-            rows, used = chosen[2 * image : 2 * image + 2]
-            objects = gt[rows]
+
+        def regression(rows: Tensor, deltas: Tensor, target: Target, objects: Tensor) -> Tensor:
             wanted = coders.encode(grid[rows], target.boxes[objects], self.config.stds)
-            reg = reg + F.l1_loss(deltas[image, rows], wanted, reduction="sum")
-            place = (gt >= NEGATIVE).cumsum(0)[rows] - 1  # of positives among the used
-            cls = cls + losses.focal(
-                logits[image, used], place, target.labels[objects], self.config.focal
-            )
-            count += max(1, len(rows))
-        total = batch.step.total(count)
-        return {"loss_cls": cls / total, "loss_reg": reg / total * self.config.regression_weight}
+            return F.l1_loss(deltas, wanted, reduction="sum")
+
+        cls, reg = anchor_losses.every_anchor(output, gts, batch, self.config.focal, regression)
+        return {"loss_cls": cls, "loss_reg": reg * self.config.regression_weight}
 
     def match(self, grid: Tensor, target: Target, size: tuple[int, int]) -> Tensor:
         """Return the match (A,) of every anchor of an image of ``size`` (height, width)."""

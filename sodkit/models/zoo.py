@@ -16,8 +16,9 @@ from sodkit.models.fcos import Fcos
 from sodkit.models.oriented_rcnn import OrientedRcnn
 from sodkit.models.parts.backbone import load_weights
 from sodkit.models.retinanet import RetinaNet
+from sodkit.models.rotated_retinanet import RotatedRetinaNet
 from sodkit.models.sparse_rcnn import SparseRcnn
-from sodkit.settings import atss, dense, dodet, fcos, outside, queries, two_stage
+from sodkit.settings import atss, dense, dodet, fcos, outside, queries, rotated_dense, two_stage
 from sodkit.settings.detectors import Model
 
 
@@ -31,7 +32,10 @@ def build(model: Model, classes: int) -> DetectorModule:
     Raises:
         ModelError: if the backbone's weights cannot be had or do not fit.
     """
-    detector: Cfinet | Dodet | FasterRcnn | OrientedRcnn | RetinaNet | Fcos | Atss | SparseRcnn
+    detector: (
+        Cfinet | Dodet | FasterRcnn | OrientedRcnn | RetinaNet | RotatedRetinaNet | Fcos | Atss
+        | SparseRcnn
+    )  # fmt: skip
     match model:
         case two_stage.Cfinet():
             detector = Cfinet(model, classes)
@@ -49,6 +53,8 @@ def build(model: Model, classes: int) -> DetectorModule:
             detector = Fcos(model, classes)
         case atss.Atss():
             detector = Atss(model, classes)
+        case rotated_dense.RotatedRetinaNet():
+            detector = RotatedRetinaNet(model, classes)
         case outside.Outside():
             raise UsageError(
                 "a detector from outside is made by its factory", where=f"{model.factory}"

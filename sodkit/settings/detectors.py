@@ -15,9 +15,19 @@ from sodkit.settings.dodet import Dodet
 from sodkit.settings.fcos import Fcos
 from sodkit.settings.outside import Outside
 from sodkit.settings.queries import SparseRcnn
+from sodkit.settings.rotated_dense import RotatedRetinaNet
 from sodkit.settings.two_stage import Cfinet, FasterRcnn, OrientedRcnn
 
 Model = Annotated[
-    Cfinet | FasterRcnn | OrientedRcnn | Dodet | RetinaNet | Fcos | Atss | SparseRcnn | Outside,
+    Cfinet
+    | FasterRcnn
+    | OrientedRcnn
+    | Dodet
+    | RetinaNet
+    | RotatedRetinaNet
+    | Fcos
+    | Atss
+    | SparseRcnn
+    | Outside,
     Field(discriminator="kind"),
 ]

@@ -73,6 +73,10 @@ IMITATING = (*TWO_STAGE, "model.imitation.queue=8")
 CRPN = (*few("crpn", "fine"), "model.crpn.coarse_normalizer=20")
 CASCADE = (*few("proposals", "fine"), "model.proposals.coarse_normalizer=20")
 RPN = few("proposals")
+ROTATED = (
+    "model.focal.prior=0.1", "model.first_level=3", "model.levels=4", "model.anchor_scale=2.0",
+    "model.octave=3",
+)  # fmt: skip
 KINDS = {
     "cfinet": Kind("cfinet-r50-soda-d", IMITATING, CRPN),
     "cfinet-release": Kind("cfinet-r50-soda-d-release", IMITATING, CRPN),
@@ -95,6 +99,7 @@ KINDS = {
     ),
     "fcos": Kind("fcos-r50-soda-d", NORMED, ("model.focal.prior=0.1",)),
     "atss": Kind("atss-r50-soda-d", NORMED, ("model.focal.prior=0.1",)),
+    "rotated-retinanet": Kind("rotated-retinanet-r50-soda-a", DENSE, ROTATED),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 LOW = Keep(score=0.001)

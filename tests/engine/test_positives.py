@@ -66,6 +66,7 @@ def test_nothing_is_known_without_matches() -> None:
         ("retinanet-r50-soda-d", "model.channels=16"),
         ("fcos-r50-soda-d", "model.channels=64"),
         ("atss-r50-soda-d", "model.channels=64"),
+        ("rotated-retinanet-r50-soda-a", "model.channels=16"),
         ("sparse-rcnn-r50-soda-d", "model.channels=16"),
     ],
 )
@@ -77,7 +78,8 @@ def test_detectors_tell_the_matches_of_each_image(name: str, channels: str) -> N
     matches: list[torch.Tensor] = []
     batch = Batch(
         torch.zeros(2, 3, 64, 64), ((64, 64),) * 2, ((1.0, 1.0),) * 2,
-        (target([20.0, 9.0]), target([])), (1, 2), on_match=matches.append,
+        tuple(target(sides, oriented=recipe.boxes == "oriented") for sides in ([20.0, 9.0], [])),
+        (1, 2), on_match=matches.append,
     )  # fmt: skip
     detector(batch, seeded(0, 0))
     assert len(matches) >= 2

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 
 import model_golden as golden
 import numpy as np
+import oriented_golden as oriented
 import pytest
 import system_golden as system
 import torch
 from torch import Tensor
 
-from sodkit.data.batches import Batch, Target
+from sodkit.data.batches import Batch
 from sodkit.models.importers.mmdet import Recognised, rename
 from sodkit.models.parts import coders, matchers, rotated_coders, sampling
 from sodkit.models.rcnn import Rcnn
@@ -49,23 +50,6 @@ def close(actual: Tensor, want: np.ndarray, atol: float) -> None:
     np.testing.assert_allclose(actual.detach().numpy(), want, rtol=0, atol=atol)
 
 
-def check_stats(tensor: Tensor, want: dict[str, np.ndarray], name: str) -> None:
-    """Compare mean, deviation, sum and sum of amounts: blind to the order of rows."""
-    assert list(tensor.shape) == want[f"{name}_shape"].tolist(), name
-    x = tensor.detach().double()
-    mean, std, total, amount = want[f"{name}_stats"]
-    np.testing.assert_allclose(x.mean(), mean, atol=1e-4 * std, err_msg=name)
-    np.testing.assert_allclose(x.std(correction=0), std, rtol=1e-4, err_msg=name)
-    np.testing.assert_allclose(x.sum(), total, atol=1e-4 * amount, err_msg=name)
-    np.testing.assert_allclose(x.abs().sum(), amount, rtol=1e-4, err_msg=name)
-
-
-def check_rows(have: Tensor, want: np.ndarray, atol: float = 1e-3) -> None:
-    """Find each row of ``want`` among those of ``have``."""
-    gap = np.abs(have.detach().numpy()[:, None] - want).max(2).min(0)
-    assert gap.max() < atol
-
-
 # One image, nothing trained.
 
 
@@ -93,15 +77,15 @@ def test_features_and_rpn(seen):
             maps.append((name, system.as_map(one, want[f"{name}_shape"])))
     for name, one in maps:
         golden.close(golden.sampled(one, len(want[name])), want[name])
-        check_stats(one, want, name)
+        oriented.check_stats(one, want, name)
 
 
 def test_proposals(seen):
     want, *_, proposals = seen
     rows = torch.cat([proposals.boxes, proposals.scores[:, None]], 1)
     assert len(rows) == want["proposals_n"]
-    check_rows(rows, want["proposals"])
-    check_stats(rows, want, "proposals_all")
+    oriented.check_rows(rows, want["proposals"])
+    oriented.check_stats(rows, want, "proposals_all")
 
 
 def test_head_on_given_proposals(case, seen):
@@ -111,7 +95,7 @@ def test_head_on_given_proposals(case, seen):
         features = case.detector.roi.pool(pyramid, boxes, torch.zeros(len(boxes)).long())
         output = case.detector.roi(features)
     golden.close(golden.sampled(features, 1500), want["r300_feats"])
-    check_stats(features, want, "r300_feats")
+    oriented.check_stats(features, want, "r300_feats")
     golden.close(output.logits, want["r300_cls"])
     deltas = output.deltas[:, 0]
     golden.close(deltas[:, : case.columns], want["r300_reg"])
@@ -133,17 +117,19 @@ def test_head_on_its_own_proposals(case, seen):
     with torch.no_grad():
         features = case.detector.roi.pool(pyramid, proposals.boxes, torch.zeros(count).long())
         output = case.detector.roi(features)
-    check_stats(features, want, "roi_feats")
-    check_stats(output.logits, want, "roi_cls")
+    oriented.check_stats(features, want, "roi_feats")
+    oriented.check_stats(output.logits, want, "roi_cls")
     deltas = output.deltas[:, 0]
-    check_stats(deltas[:, : case.columns], want, "roi_reg")
+    oriented.check_stats(deltas[:, : case.columns], want, "roi_reg")
     if case.name == "gliding-vertex":
-        check_stats(deltas[:, 4:8].sigmoid(), want, "roi_fix")
-        check_stats(deltas[:, 8:].sigmoid(), want, "roi_ratio")
+        oriented.check_stats(deltas[:, 4:8].sigmoid(), want, "roi_fix")
+        oriented.check_stats(deltas[:, 8:].sigmoid(), want, "roi_ratio")
         assert (deltas[:, 8].sigmoid() > rotated_coders.UPRIGHT_SHARE).sum() == want["ratio_above"]
     boxes, scores = decoded(case, proposals.boxes, output.deltas), output.logits.softmax(1)
     assert len(boxes) == want["pre_boxes_n"] == want["pre_scores_n"]
-    check_rows(torch.cat([boxes, scores], 1), np.hstack([want["pre_boxes"], want["pre_scores"]]))
+    oriented.check_rows(
+        torch.cat([boxes, scores], 1), np.hstack([want["pre_boxes"], want["pre_scores"]])
+    )
 
 
 @pytest.mark.parametrize("kind", ["det", "det_rescaled"])
@@ -153,35 +139,21 @@ def test_detections(case, seen, kind):
     batch = replace(golden.batch_a(), scales=((scale, scale),))
     (found,) = case.detector.detect(batch, KEEP)
     assert len(found.scores) == want[f"{kind}_n"]
-    rows = torch.cat([found.obb, found.scores[:, None], found.labels[:, None]], 1)
-    check_rows(rows, np.hstack([want[kind], want[f"{kind}_labels"][:, None]]))
+    oriented.check_detections(found, want[kind], want[f"{kind}_labels"])
     if kind == "det":
-        (some,) = case.detector.detect(batch, replace_keep(limit=600))
+        (some,) = case.detector.detect(batch, KEEP.model_copy(update={"max_per_patch": 600}))
         assert len(some.scores) == 600
         close(some.scores, want["det"][:, 5], 1e-5)
 
 
-def replace_keep(limit: int) -> Keep:
-    return KEEP.model_copy(update={"max_per_patch": limit})
-
-
 # Two images, trained on.
-
-
-def target(want: dict[str, np.ndarray], image: int) -> Target:
-    obb = torch.from_numpy(want[f"gt{image}"])
-    labels = torch.from_numpy(want[f"gt_labels{image}"])
-    return Target(rotated_coders.enclosing(obb), labels, torch.zeros(0, 5), obb)
-
-
-NOTHING = Target(torch.zeros(0, 4), torch.zeros(0).long(), torch.zeros(0, 5), torch.zeros(0, 5))
 
 
 @pytest.fixture(scope="module")
 def trained(case):
     """Return the golden values, the batch, and the proposals of its images."""
     detector, want = case.detector.train(), case.load("train")
-    batch = golden.batch_b((target(want, 0), target(want, 1)))
+    batch = golden.batch_b((oriented.target(want, 0), oriented.target(want, 1)))
     with torch.no_grad():
         pyramid = detector.fpn(detector.backbone(batch.images))
         scored = detector.proposer(pyramid, batch)
@@ -227,8 +199,8 @@ def test_head_assignment_samples_and_targets(case, trained):
     for image, (one, objects) in enumerate(pairs):
         rows = torch.cat([one.boxes, one.scores[:, None]], 1)
         assert len(rows) == want[f"proposals{image}_n"]
-        check_rows(rows, want[f"proposals{image}"])
-        check_stats(rows, want, f"proposals{image}_all")
+        oriented.check_rows(rows, want[f"proposals{image}"])
+        oriented.check_stats(rows, want, f"proposals{image}_all")
         assert len(want[f"roi_fragile{image}"]) == 0
         np.testing.assert_array_equal(numbered(gts[image])[40:], want[f"roi_assign{image}"])
         positives, negatives = chosen[image]
@@ -310,14 +282,14 @@ def test_losses_without_objects(case, trained):
     want, both, *_ = trained
     detector = case.detector.train()
     with torch.no_grad():
-        one = replace(both, targets=(both.targets[0], NOTHING))
+        one = replace(both, targets=(both.targets[0], oriented.NOTHING))
         check_losses(detector(one, golden.in_order), want, "empty1_")
         check_losses(detector(second(both), golden.in_order), want, "empty_")
 
 
 def second(both: Batch) -> Batch:
     """Return the second image alone, without objects."""
-    return replace(both.part(range(1, 2)), targets=(NOTHING,))
+    return replace(both.part(range(1, 2)), targets=(oriented.NOTHING,))
 
 
 @pytest.mark.parametrize("name", REGRESSED)

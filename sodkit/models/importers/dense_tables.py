@@ -42,6 +42,11 @@ def levels(state: Mapping[str, Tensor]) -> int:
     return count(state, r"neck\.fpn_convs\.(\d+)\.")
 
 
+def inputs(state: Mapping[str, Tensor]) -> int:
+    """Return how many maps of the backbone the pyramid takes: C3..C5, of mmrotate's C2..C5."""
+    return max(3, count(state, r"neck\.lateral_convs\.(\d+)\."))
+
+
 def convs(state: Mapping[str, Tensor]) -> int:
     """Return the number of convolutions of a tower."""
     return count(state, r"bbox_head\.cls_convs\.(\d+)\.")
@@ -55,14 +60,15 @@ def table(state: Mapping[str, Tensor], outputs: Mapping[str, str], *, norm: bool
         outputs: of the head's convolutions after the towers: their name, and ours.
         norm: the towers have a group norm after each convolution, the deltas a factor a level.
     """
-    inputs, step = range(3), 3 if norm else 2
+    first, step = inputs(state), 3 if norm else 2
+    below, above = range(first), range(first, levels(state))
     each = [(tower, n) for tower in ("cls", "reg") for n in range(convs(state))]
     places = [(f"bbox_head.{t}_convs.{n}", f"head.{t}_tower.", step * n) for t, n in each]
     return (
         ("backbone.", "backbone."),
-        *((f"neck.lateral_convs.{n}.conv.", f"fpn.lateral.{n}.") for n in inputs),
-        *((f"neck.fpn_convs.{n}.conv.", f"fpn.output.{n}.") for n in inputs),
-        *((f"neck.fpn_convs.{n}.conv.", f"fpn.coarser.{n - 3}.") for n in range(3, levels(state))),
+        *((f"neck.lateral_convs.{n}.conv.", f"fpn.lateral.{n}.") for n in below),
+        *((f"neck.fpn_convs.{n}.conv.", f"fpn.output.{n}.") for n in below),
+        *((f"neck.fpn_convs.{n}.conv.", f"fpn.coarser.{n - first}.") for n in above),
         *((f"{theirs}.conv.", f"{ours}{place}.") for theirs, ours, place in places),
         *((f"{theirs}.gn.", f"{ours}{place + 1}.") for theirs, ours, place in places if norm),
         *((f"bbox_head.{theirs}.", f"head.{ours}.") for theirs, ours in outputs.items()),

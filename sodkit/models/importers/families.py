@@ -39,6 +39,7 @@ def recognise(state: Mapping[str, Tensor]) -> Recognised:
     raise ModelError(
         "is none of the detectors that are known: CFINet, Faster R-CNN, RetinaNet, FCOS, ATSS, "
         "Sparse R-CNN of mmdetection, "
-        "Rotated Faster R-CNN, Oriented R-CNN, Gliding Vertex of mmrotate",
+        "Rotated Faster R-CNN, Oriented R-CNN, Gliding Vertex, "
+        "Rotated RetinaNet of mmrotate",
         hint=f"its names begin with {', '.join(sorted({k.split('.')[0] for k in state})[:5])}",
     )

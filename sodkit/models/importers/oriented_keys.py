@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from sodkit.models.importers.mmdet import Join, Recognised
+from sodkit.models.importers.mmdet import Anchors, Join, Recognised
 from sodkit.models.importers.two_stage_keys import sizes, table
 
 _HEAD = "roi_head.bbox_head"
@@ -49,7 +49,15 @@ def recognise(state: Mapping[str, Tensor]) -> Recognised | None:
     else:
         shown += ("model.proposals.outside=keep", "model.roi.box.outside=keep")
         recipe, kind = "rotated-faster-rcnn-r50-soda-a", "faster-rcnn"
-    return Recognised(recipe, kind, shown, classes, table("rpn"))
+    part = "rpn" if kind == "oriented-rcnn" else "proposals"
+    return Recognised(
+        recipe, kind, shown, classes, table("rpn"), anchors=_anchors(objectness, part)
+    )
+
+
+def _anchors(count: int, part: str) -> Anchors:
+    """Return how many anchors the RPN has; its settings are in ``part`` of the model's."""
+    return Anchors(count, f"--set model.{part}.ratios=[...] with {count} ratios height / width")
 
 
 def _gliding(state: Mapping[str, Tensor], classes: int, boxes: int) -> Recognised:
@@ -66,4 +74,5 @@ def _gliding(state: Mapping[str, Tensor], classes: int, boxes: int) -> Recognise
         classes,
         table("rpn"),
         (Join(_GLIDING[0], _GLIDING, boxes),),
+        anchors=_anchors(len(state["rpn_head.rpn_cls.bias"]), "proposals"),
     )

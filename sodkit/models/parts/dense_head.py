@@ -22,7 +22,7 @@ class DenseOutput:
 
     Attributes:
         logits: (B, A_l, classes), in the order of rows, columns, anchors.
-        deltas: (B, A_l, 4).
+        deltas: (B, A_l, 4), of oriented boxes (B, A_l, 5).
         centerness: (B, A_l) logits; None if the head has none.
     """
 
@@ -44,19 +44,21 @@ class DenseHead(nn.Module):
         bias: the towers' convolutions have one.
         centerness: one more output an anchor, on the tower of the deltas.
         scales: number of levels, each with a learnt factor on its deltas; 0: no factors.
+        columns: numbers regressed for each anchor.
     """
 
     def __init__(
         self, channels: int, convs: int, anchors: int, classes: int, prior: float, *,
         groups: int | None = None, bias: bool = True, centerness: bool = False, scales: int = 0,
+        columns: int = 4,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.classes = classes
+        self.classes, self.columns = classes, columns
         self.cls_tower, self.reg_tower = (
             tower(channels, convs, groups=groups, bias=bias) for _ in range(2)
         )
         self.cls = nn.Conv2d(channels, anchors * classes, 3, padding=1)
-        self.reg = nn.Conv2d(channels, anchors * 4, 3, padding=1)
+        self.reg = nn.Conv2d(channels, anchors * columns, 3, padding=1)
         self.centerness = nn.Conv2d(channels, anchors, 3, padding=1) if centerness else None
         self.scales = nn.ParameterList(nn.Parameter(torch.ones(())) for _ in range(scales))
         init_dense(self, self.cls, prior)
@@ -67,7 +69,7 @@ class DenseHead(nn.Module):
         for level, feature in enumerate(pyramid):
             logits.append(by_location(self.cls(self.cls_tower(feature)), self.classes))
             regressed = self.reg_tower(feature)
-            delta = by_location(self.reg(regressed), 4)
+            delta = by_location(self.reg(regressed), self.columns)
             deltas.append(delta * self.scales[level] if len(self.scales) else delta)
             if self.centerness is not None:
                 centerness.append(by_location(self.centerness(regressed), 1)[..., 0])
