@@ -8,6 +8,7 @@ import torch
 
 from sodkit.errors import UsageError
 from sodkit.models.atss import Atss
+from sodkit.models.centernet import CenterNet
 from sodkit.models.cfinet import Cfinet
 from sodkit.models.detector import DetectorModule
 from sodkit.models.dodet import Dodet
@@ -18,7 +19,17 @@ from sodkit.models.parts.backbone import load_weights
 from sodkit.models.retinanet import RetinaNet
 from sodkit.models.rotated_retinanet import RotatedRetinaNet
 from sodkit.models.sparse_rcnn import SparseRcnn
-from sodkit.settings import atss, dense, dodet, fcos, outside, queries, rotated_dense, two_stage
+from sodkit.settings import (
+    atss,
+    dense,
+    dodet,
+    fcos,
+    keypoints,
+    outside,
+    queries,
+    rotated_dense,
+    two_stage,
+)
 from sodkit.settings.detectors import Model
 
 
@@ -34,7 +45,7 @@ def build(model: Model, classes: int) -> DetectorModule:
     """
     detector: (
         Cfinet | Dodet | FasterRcnn | OrientedRcnn | RetinaNet | RotatedRetinaNet | Fcos | Atss
-        | SparseRcnn
+        | SparseRcnn | CenterNet
     )  # fmt: skip
     match model:
         case two_stage.Cfinet():
@@ -55,6 +66,8 @@ def build(model: Model, classes: int) -> DetectorModule:
             detector = Atss(model, classes)
         case rotated_dense.RotatedRetinaNet():
             detector = RotatedRetinaNet(model, classes)
+        case keypoints.CenterNet():
+            detector = CenterNet(model, classes)
         case outside.Outside():
             raise UsageError(
                 "a detector from outside is made by its factory", where=f"{model.factory}"

@@ -7,6 +7,7 @@
 ``dense.py``      RetinaNet, and what dense detectors share
 ``fcos.py``, ``atss.py``  a dense detector each
 ``dodet.py``      DODet
+``keypoints.py``  CenterNet
 ``queries.py``    Sparse R-CNN, matching of queries
 ``outside.py``    a detector of the user's own
 ``anchor_levels.py``  anchors as numbers, for the detectors and for their analysis

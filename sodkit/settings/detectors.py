@@ -13,6 +13,7 @@ from sodkit.settings.atss import Atss
 from sodkit.settings.dense import RetinaNet
 from sodkit.settings.dodet import Dodet
 from sodkit.settings.fcos import Fcos
+from sodkit.settings.keypoints import CenterNet
 from sodkit.settings.outside import Outside
 from sodkit.settings.queries import SparseRcnn
 from sodkit.settings.rotated_dense import RotatedRetinaNet
@@ -28,6 +29,7 @@ Model = Annotated[
     | Fcos
     | Atss
     | SparseRcnn
+    | CenterNet
     | Outside,
     Field(discriminator="kind"),
 ]

@@ -50,7 +50,8 @@ CLASSES = (Category(1, "car"), Category(2, "person"))
 class Kind:
     """A detector, small: its recipe and settings; what makes it learn fast by heart.
 
-    ``steps`` and ``rate``: how long it takes to, and AdamW's learning rate.
+    ``steps`` and ``rate``: how long it takes to, and AdamW's learning rate. ``by_prediction``: what
+    it predicts decides what learns which object.
     """
 
     recipe: str
@@ -58,6 +59,7 @@ class Kind:
     learning: tuple[str, ...]
     steps: int = 36
     rate: float = 2e-3
+    by_prediction: bool = False
 
     def load(self, *more: str) -> Recipe:
         return load_recipe(self.recipe, [*self.settings, *more])
@@ -93,9 +95,20 @@ KINDS = {
     # its box branch ends in a mean over places, and has batch norms: it learns more slowly
     "dodet": Kind("dodet-r50-soda-a", TWO_STAGE, (*few("rpn"), "model.roi.loss=l1"), steps=72),
     "retinanet": Kind("retinanet-r50-soda-d", DENSE, ("model.focal.prior=0.1",)),
+    "centernet": Kind(
+        "centernet-r50-soda-d",
+        (*SMALL, "model.channels=32", "model.hidden=32"),
+        ("model.size_weight=0.5",),
+        steps=72,
+    ),
     # boxes that begin as the whole image take their time to find objects
     "sparse-rcnn": Kind(
-        "sparse-rcnn-r50-soda-d", QUERIES, ("model.loss.focal.prior=0.1",), steps=160, rate=1e-3
+        "sparse-rcnn-r50-soda-d",
+        QUERIES,
+        ("model.loss.focal.prior=0.1",),
+        steps=160,
+        rate=1e-3,
+        by_prediction=True,
     ),
     "fcos": Kind("fcos-r50-soda-d", NORMED, ("model.focal.prior=0.1",)),
     "atss": Kind("atss-r50-soda-d", NORMED, ("model.focal.prior=0.1",)),
@@ -254,8 +267,10 @@ def test_bfloat16(kind):
     exact = detector(images, shuffle())
     with torch.autocast("cpu", torch.bfloat16):
         rough = detector(images, shuffle())
+    assert all(value.dtype == torch.float32 for value in rough.values())
+    if kind.by_prediction:  # of two queries that cost nearly the same, rounding may choose another
+        exact, rough = ({"all": sum(losses.values())} for losses in (exact, rough))
     for name, value in rough.items():
-        assert value.dtype == torch.float32, name
         assert value.item() == pytest.approx(exact[name].item(), rel=0.1, abs=0.05), name
     detector.eval()
     with torch.autocast("cpu", torch.bfloat16):

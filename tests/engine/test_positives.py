@@ -68,6 +68,7 @@ def test_nothing_is_known_without_matches() -> None:
         ("atss-r50-soda-d", "model.channels=64"),
         ("rotated-retinanet-r50-soda-a", "model.channels=16"),
         ("sparse-rcnn-r50-soda-d", "model.channels=16"),
+        ("centernet-r50-soda-d", "model.channels=16"),
     ],
 )
 def test_detectors_tell_the_matches_of_each_image(name: str, channels: str) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from sodkit.errors import ModelError
 from sodkit.models.importers import (
     atss_keys,
+    centernet_keys,
     fcos_keys,
     oriented_keys,
     retinanet_keys,
@@ -21,6 +22,7 @@ FAMILIES: tuple[Callable[[Mapping[str, Tensor]], Recognised | None], ...] = (
     oriented_keys.recognise,
     two_stage_keys.recognise,
     retinanet_keys.recognise,
+    centernet_keys.recognise,
     sparse_rcnn_keys.recognise,
     fcos_keys.recognise,
     atss_keys.recognise,
@@ -38,7 +40,7 @@ def recognise(state: Mapping[str, Tensor]) -> Recognised:
             return found
     raise ModelError(
         "is none of the detectors that are known: CFINet, Faster R-CNN, RetinaNet, FCOS, ATSS, "
-        "Sparse R-CNN of mmdetection, "
+        "Sparse R-CNN, CenterNet of mmdetection, "
         "Rotated Faster R-CNN, Oriented R-CNN, Gliding Vertex, "
         "Rotated RetinaNet of mmrotate",
         hint=f"its names begin with {', '.join(sorted({k.split('.')[0] for k in state})[:5])}",

@@ -1,0 +1,173 @@
+"""CenterNet (Zhou et al., Objects as Points, 2019): an object is the middle of its box.
+
+What is new in it: no anchors, no matching by overlap, no NMS. A heat map for each class has a peak
+at every object, and the box's size is read there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sodkit.data.batches import Batch, PatchDetections
+from sodkit.models.detector import DetectorModule
+from sodkit.models.kernels.constants import constant
+from sodkit.models.kernels.kept import Kept
+from sodkit.models.parts import coders, heatmap, ignored, points, postprocess
+from sodkit.models.parts.backbone import Backbone
+from sodkit.models.parts.best_left import NEGATIVE
+from sodkit.models.parts.center_head import CenterHead, CenterOutput, DeconvNeck
+from sodkit.models.parts.dense_detect import best_pairs
+from sodkit.models.parts.matchers import IGNORED
+from sodkit.models.parts.sampling import Shuffle
+from sodkit.settings import Keep
+from sodkit.settings.keypoints import CenterNet as Settings
+
+STRIDE = 4
+"""Of the heat map, in px of the network's input."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Centres:
+    """The middles of the G objects of a batch, and what is learnt there.
+
+    Attributes:
+        image: (G,) int64.
+        label: (G,) int64.
+        cell: (G, 2) int64 (column, row) that the middle lies in.
+        offset: (G, 2) from the cell's top left corner to the middle, in cells: [0, 1).
+        size: (G, 2) width and height in cells.
+        place: (G,) int64 of the cell among the B * H * W of the batch.
+        match: (B, H * W) int64 the object in a cell, numbered by image: of several the last;
+            ``NEGATIVE``, or ``IGNORED`` in ignore regions.
+        learnt: (G,) bool: the object is its cell's match.
+    """
+
+    image: Tensor
+    label: Tensor
+    cell: Tensor
+    offset: Tensor
+    size: Tensor
+    place: Tensor
+    match: Tensor
+    learnt: Tensor
+
+
+class CenterNet(DetectorModule):
+    """C5, enlarged to stride 4; heat maps, sizes and offsets on it.
+
+    Args:
+        config: settings of all parts.
+        classes: number of classes; labels are 0..classes - 1.
+    """
+
+    def __init__(self, config: Settings, classes: int) -> None:
+        super().__init__()
+        self.boxes = config.boxes
+        self.config = config
+        self.grid = Kept(points.grid)
+        self.backbone = Backbone(config.backbone)
+        self.neck = DeconvNeck(self.backbone.channels[-1], config.channels)
+        self.head = CenterHead(config.channels, config.hidden, classes, config.prior)
+
+    def see(self, images: Tensor) -> CenterOutput:
+        """Return the maps of images (B, 3, H, W)."""
+        output: CenterOutput = self.head(self.neck(self.backbone(images)[-1]))
+        return output
+
+    def forward(self, batch: Batch, shuffle: Shuffle) -> dict[str, Tensor]:
+        """Return ``loss_heatmap``, ``loss_size`` and ``loss_offset``; nothing is drawn.
+
+        All are divided by the number of peaks that are wanted: two objects of a class in one cell
+        have one.
+        """
+        output = self.see(batch.images)
+        centres = self.centres(batch, output.logits.shape)
+        for match in centres.match:
+            batch.on_match(match)
+        heat = self.heat(centres, output.logits.shape)
+        left_out = (centres.match == IGNORED).reshape(len(heat), *heat.shape[2:])
+        count = ((heat == 1) & ~left_out[:, None]).sum()
+        total = batch.step.total(count)
+        size, offset = (
+            ((_at(map_, centres.place) - wanted).abs() * centres.learnt[:, None]).sum() / 2
+            for map_, wanted in ((output.size, centres.size), (output.offset, centres.offset))
+        )
+        return {
+            "loss_heatmap": heatmap.focal(output.logits, heat, left_out) / total,
+            "loss_size": size / total * self.config.size_weight,
+            "loss_offset": offset / total * self.config.offset_weight,
+        }
+
+    def centres(self, batch: Batch, shape: torch.Size) -> Centres:
+        """Return the middles of the objects on maps of ``shape`` (B, classes, H, W)."""
+        images, _, rows, columns = shape
+        counts = [len(target.boxes) for target in batch.targets]
+        if len(counts) != images:
+            raise ValueError(f"{len(counts)} targets for {images} images")
+        boxes = torch.cat([target.boxes for target in batch.targets])
+        label = torch.cat([target.labels for target in batch.targets])
+        number = constant([k for count in counts for k in range(count)], label)
+        image = constant([i for i, count in enumerate(counts) for _ in range(count)], label)
+        middle, size = (each / STRIDE for each in coders.centre_and_size(boxes))
+        cell = middle.long()
+        place = (image * rows + cell[:, 1]) * columns + cell[:, 0]
+        match = torch.full((images * rows * columns,), NEGATIVE, device=boxes.device)
+        match.scatter_reduce_(0, place, number, "amax")
+        match = match.masked_fill(self.left_out(batch).flatten(), IGNORED)
+        return Centres(
+            image=image,
+            label=label,
+            cell=cell,
+            offset=middle - cell,
+            size=size,
+            place=place,
+            match=match.reshape(images, -1),
+            learnt=match[place] == number,
+        )
+
+    def left_out(self, batch: Batch) -> Tensor:
+        """Return which cells (B, H * W) lie in an ignore region, or in padding of the batch."""
+        (grid,) = self.grid(batch.padded, (STRIDE,), batch.images.device)
+        return torch.stack(
+            [
+                ignored.points_inside(grid, target.ignore_boxes) | ignored.in_padding(grid, size)
+                for target, size in zip(batch.targets, batch.sizes, strict=True)
+            ]
+        )
+
+    def heat(self, centres: Centres, shape: torch.Size) -> Tensor:
+        """Return the heat map (B, classes, H, W) that is wanted."""
+        images, classes, rows, columns = shape
+        channel = centres.image * classes + centres.label
+        reach = heatmap.radius(centres.size, self.config.overlap)
+        heat = heatmap.draw((images * classes, rows, columns), channel, centres.cell, reach)
+        return heat.reshape(shape)
+
+    @torch.no_grad()
+    def detect(self, batch: Batch, keep: Keep) -> list[PatchDetections]:
+        """Return the detections of each image, in pixels of its patch before resizing.
+
+        There is no NMS: ``keep.nms`` is not used.
+        """
+        output = self.see(batch.images)
+        (grid,) = self.grid(batch.padded, (STRIDE,), batch.images.device, offset=0)
+        logits = heatmap.peaks(output.logits).flatten(2).transpose(1, 2)
+        found = []
+        for image, (size, scale) in enumerate(zip(batch.sizes, batch.scales, strict=True)):
+            beyond = (grid >= constant(size[::-1], grid)).any(1)
+            inside = logits[image].masked_fill(beyond[:, None], -torch.inf)
+            scores, rows, labels = best_pairs(inside, keep.score, keep.max_per_patch)
+            place = rows + image * len(grid)
+            middle = grid[rows] + _at(output.offset, place) * STRIDE
+            half = _at(output.size, place).clamp(min=0) * STRIDE / 2
+            boxes = coders.clip(torch.cat([middle - half, middle + half], 1), size)
+            found.append(postprocess.in_patch(boxes, scores, labels, scale))
+        return found
+
+
+def _at(maps: Tensor, place: Tensor) -> Tensor:
+    """Return the values (N, C) of maps (B, C, H, W) in cells (N,) of the B * H * W."""
+    return maps.permute(0, 2, 3, 1).flatten(0, 2)[place]
