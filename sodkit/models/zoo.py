@@ -16,6 +16,7 @@ from sodkit.models.faster_rcnn import FasterRcnn
 from sodkit.models.fcos import Fcos
 from sodkit.models.oriented_rcnn import OrientedRcnn
 from sodkit.models.parts.backbone import load_weights
+from sodkit.models.reppoints import RepPoints
 from sodkit.models.retinanet import RetinaNet
 from sodkit.models.rotated_retinanet import RotatedRetinaNet
 from sodkit.models.sparse_rcnn import SparseRcnn
@@ -27,6 +28,7 @@ from sodkit.settings import (
     keypoints,
     outside,
     queries,
+    reppoints,
     rotated_dense,
     two_stage,
 )
@@ -45,7 +47,7 @@ def build(model: Model, classes: int) -> DetectorModule:
     """
     detector: (
         Cfinet | Dodet | FasterRcnn | OrientedRcnn | RetinaNet | RotatedRetinaNet | Fcos | Atss
-        | SparseRcnn | CenterNet
+        | RepPoints | SparseRcnn | CenterNet
     )  # fmt: skip
     match model:
         case two_stage.Cfinet():
@@ -64,6 +66,8 @@ def build(model: Model, classes: int) -> DetectorModule:
             detector = Fcos(model, classes)
         case atss.Atss():
             detector = Atss(model, classes)
+        case reppoints.RepPoints():
+            detector = RepPoints(model, classes)
         case rotated_dense.RotatedRetinaNet():
             detector = RotatedRetinaNet(model, classes)
         case keypoints.CenterNet():

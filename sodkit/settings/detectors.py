@@ -16,6 +16,7 @@ from sodkit.settings.fcos import Fcos
 from sodkit.settings.keypoints import CenterNet
 from sodkit.settings.outside import Outside
 from sodkit.settings.queries import SparseRcnn
+from sodkit.settings.reppoints import RepPoints
 from sodkit.settings.rotated_dense import RotatedRetinaNet
 from sodkit.settings.two_stage import Cfinet, FasterRcnn, OrientedRcnn
 
@@ -28,6 +29,7 @@ Model = Annotated[
     | RotatedRetinaNet
     | Fcos
     | Atss
+    | RepPoints
     | SparseRcnn
     | CenterNet
     | Outside,

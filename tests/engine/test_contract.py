@@ -112,6 +112,7 @@ KINDS = {
     ),
     "fcos": Kind("fcos-r50-soda-d", NORMED, ("model.focal.prior=0.1",)),
     "atss": Kind("atss-r50-soda-d", NORMED, ("model.focal.prior=0.1",)),
+    "reppoints": Kind("reppoints-r50-soda-d", DENSE, ("model.focal.prior=0.1",), steps=72),
     "rotated-retinanet": Kind("rotated-retinanet-r50-soda-a", DENSE, ROTATED),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)

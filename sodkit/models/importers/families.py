@@ -12,6 +12,7 @@ from sodkit.models.importers import (
     centernet_keys,
     fcos_keys,
     oriented_keys,
+    reppoints_keys,
     retinanet_keys,
     sparse_rcnn_keys,
     two_stage_keys,
@@ -26,6 +27,7 @@ FAMILIES: tuple[Callable[[Mapping[str, Tensor]], Recognised | None], ...] = (
     sparse_rcnn_keys.recognise,
     fcos_keys.recognise,
     atss_keys.recognise,
+    reppoints_keys.recognise,
 )
 
 
@@ -40,7 +42,7 @@ def recognise(state: Mapping[str, Tensor]) -> Recognised:
             return found
     raise ModelError(
         "is none of the detectors that are known: CFINet, Faster R-CNN, RetinaNet, FCOS, ATSS, "
-        "Sparse R-CNN, CenterNet of mmdetection, "
+        "RepPoints, Sparse R-CNN, CenterNet of mmdetection, "
         "Rotated Faster R-CNN, Oriented R-CNN, Gliding Vertex, "
         "Rotated RetinaNet of mmrotate",
         hint=f"its names begin with {', '.join(sorted({k.split('.')[0] for k in state})[:5])}",

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import deform_conv2d
 
-from sodkit.models.kernels.tap_conv import TAPS, tap_conv
+from sodkit.models.kernels.tap_conv import TAPS, at_least_float32, tap_conv
 
 
 class DeformableConv(nn.Module):
@@ -62,10 +62,11 @@ def deformable_conv_vision(
     features: Tensor, offsets: Tensor, weight: Tensor, mask: Tensor | None, stride: int
 ) -> Tensor:
     """Compute the deformable convolution by torchvision's operator (see ``deformable_conv``)."""
-    mask = None if mask is None else mask.float()
+    kind = at_least_float32(features)
+    factors = None if mask is None else mask.to(kind)
     with torch.autocast(features.device.type, enabled=False):
         result: Tensor = deform_conv2d(
-            features.float(), offsets.float(), weight, stride=stride, padding=1, mask=mask
+            features.to(kind), offsets.to(kind), weight, stride=stride, padding=1, mask=factors
         )
     return result.to(features.dtype)
 
@@ -74,13 +75,14 @@ def deformable_conv_gather(
     features: Tensor, offsets: Tensor, weight: Tensor, mask: Tensor | None, stride: int
 ) -> Tensor:
     """Compute the deformable convolution by gathering (see ``deformable_conv``)."""
-    height, width = offsets.shape[-2:]
+    columns, height, width = offsets.shape[1:]
+    groups = columns // (2 * TAPS)
     # (B, G, 9, n, h * w) -> (B, h * w, 9, G, n)
-    moves = offsets.float().reshape(len(offsets), -1, TAPS, 2, height * width)
+    moves = offsets.to(at_least_float32(offsets)).reshape(-1, groups, TAPS, 2, height * width)
     taps = _plain(height, width, stride) + moves.permute(0, 4, 2, 1, 3)
     if mask is not None:
-        factors = mask.float().reshape(len(mask), -1, TAPS, height * width).permute(0, 3, 2, 1)
-        taps = torch.cat([taps, factors[..., None]], -1)
+        factors = mask.to(taps.dtype).reshape(-1, groups, TAPS, height * width)
+        taps = torch.cat([taps, factors.permute(0, 3, 2, 1)[..., None]], -1)
     return tap_conv(features, taps, weight.to(features.dtype), (height, width))
 
 

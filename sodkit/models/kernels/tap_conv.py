@@ -75,7 +75,7 @@ class _TapConv(torch.autograd.Function):
         back = kernel.t().contiguous()
         rows = grad.permute(0, 2, 3, 1).reshape(batch, -1, len(weight))
         table_grad = features.new_zeros(batch, features[0].numel() // depth, depth)
-        kernel_grad = torch.zeros(kernel.shape, dtype=torch.float32)
+        kernel_grad = torch.zeros(kernel.shape, dtype=at_least_float32(kernel))
         taps_grad = torch.zeros_like(taps) if ctx.needs_input_grad[1] else None
         for image, table, block in _blocks(features, taps):
             part = rows[image, block]
@@ -98,6 +98,11 @@ class _TapConv(torch.autograd.Function):
             kernel_grad.reshape(-1, 3, 3, channels).permute(0, 3, 1, 2).to(weight.dtype),
             None,
         )
+
+
+def at_least_float32(x: Tensor) -> torch.dtype:
+    """Return the type that places of taps and sums of many products are computed in."""
+    return torch.promote_types(x.dtype, torch.float32)
 
 
 def _flat(weight: Tensor) -> Tensor:

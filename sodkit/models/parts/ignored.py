@@ -110,8 +110,14 @@ def in_padding(points: Tensor, size: tuple[int, int]) -> Tensor:
 
     The padding that a larger image of the batch adds is no background to learn from.
     """
-    own = constant([-(-side // PAD) * PAD for side in reversed(size)], points)
+    own = constant(padded_alone(size)[::-1], points)
     return (points >= own).any(1)
+
+
+def padded_alone(size: tuple[int, int]) -> tuple[int, int]:
+    """Return what an image of ``size`` (height, width) is padded to without others beside it."""
+    height, width = (-(-side // PAD) * PAD for side in size)
+    return height, width
 
 
 def _intersection_of_pairs(a: Tensor, b: Tensor) -> Tensor:

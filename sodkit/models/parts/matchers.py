@@ -191,6 +191,7 @@ def match_iou(
     positive: float,
     negative: float,
     low_quality: float | None = None,
+    claim_apart: bool = False,
     within: tuple[int, int] | None = None,
 ) -> Matches:
     """Match anchors or proposals by their best IoU (Faster R-CNN).
@@ -203,6 +204,8 @@ def match_iou(
         negative: boxes whose best IoU is below are ``NEGATIVE``; between the two ``IGNORED``.
         low_quality: an object also takes the boxes that overlap it best, from this IoU on (None:
             it does not); of several such objects the last one has the box (release).
+        claim_apart: with ``low_quality`` 0 an object that no box overlaps takes all of them, as
+            all overlap it best, by 0 (mmdetection); else it takes none.
         within: (height, width) of the image: boxes that leave it are ``IGNORED``.
     """
     ignored = inside(boxes, ignore_boxes)
@@ -219,7 +222,8 @@ def match_iou(
         best = torch.where(better, top, best)
         if low_quality is not None and len(boxes):
             usable = iou.masked_fill(ignored, -1.0)
-            low = torch.maximum(low, _low_quality(usable, low_quality, start))
+            best_of = _low_quality(usable, low_quality, start, apart=claim_apart)
+            low = torch.maximum(low, best_of)
     gt = torch.full_like(index, IGNORED).masked_fill(best < negative, NEGATIVE)
     gt = torch.where((best >= positive) & (index >= 0), index, gt)
     gt = torch.where(low >= 0, low, gt)
@@ -232,9 +236,12 @@ def _blocks(boxes: Tensor, gt_boxes: Tensor) -> Iterator[tuple[int, Tensor]]:
         yield rows.start, every_iou(gt_boxes[rows], boxes)
 
 
-def _low_quality(iou: Tensor, minimum: float, start: int) -> Tensor:
-    """Return for (k, N) IoUs the last object (numbered from ``start``) each box is the best of."""
+def _low_quality(iou: Tensor, minimum: float, start: int, *, apart: bool) -> Tensor:
+    """Return for (k, N) IoUs the last object (numbered from ``start``) each box is the best of.
+
+    Objects that no box overlaps have none, unless ``apart``.
+    """
     top = iou.amax(1, keepdim=True)
-    best_of = (iou == top) & (top >= minimum) & (top > 0)
+    best_of = (iou == top) & (top >= minimum) & ((top > 0) | apart)
     number = torch.arange(start, start + len(iou), device=iou.device)[:, None]
     return torch.where(best_of, number, NEGATIVE).amax(0)

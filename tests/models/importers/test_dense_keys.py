@@ -8,7 +8,7 @@ from sodkit.errors import ModelError
 from sodkit.models import zoo
 from sodkit.models.importers import families, mmdet
 
-KINDS = ("retinanet", "fcos", "atss")
+KINDS = ("retinanet", "fcos", "atss", "reppoints")
 
 
 def built(state):
@@ -37,7 +37,7 @@ def test_five_levels_and_towers_of_two(kind):
     p6 = "neck.fpn_convs.3.conv"
     state["neck.fpn_convs.4.conv.weight"] = 2 * state[f"{p6}.weight"][:, :256]
     state["neck.fpn_convs.4.conv.bias"] = state[f"{p6}.bias"]
-    if kind != "retinanet":
+    if "bbox_head.scales.3.scale" in state:
         state["bbox_head.scales.4.scale"] = state["bbox_head.scales.3.scale"]
     detector = built(state)
     assert detector.config.levels == 5
@@ -53,8 +53,8 @@ def test_towers_without_a_norm_do_not_fit(kind):
         built(state)
 
 
-def test_a_detector_with_a_neck_of_its_own_is_not_taken_for_atss():
-    """DyHead has ATSS' head behind two necks."""
+def test_another_detector_with_its_head_is_not_taken_for_atss():
+    """Such as one behind two necks."""
     state = {k.replace("neck.", "neck.0."): v for k, v in system.weights("atss").items()}
     with pytest.raises(ModelError, match="none of the detectors"):
         families.recognise(state)
