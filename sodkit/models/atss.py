@@ -28,7 +28,7 @@ from sodkit.models.parts.backbone import Backbone
 from sodkit.models.parts.dense_head import DenseHead, DenseOutput
 from sodkit.models.parts.pyramid import StridedFpn
 from sodkit.models.parts.sampling import Shuffle
-from sodkit.settings import Keep, atss
+from sodkit.settings import Keep, atss, dyhead
 
 
 class Atss(DetectorModule):
@@ -39,7 +39,7 @@ class Atss(DetectorModule):
         classes: number of classes; labels are 0..classes - 1.
     """
 
-    def __init__(self, config: atss.Atss, classes: int) -> None:
+    def __init__(self, config: atss.Atss | dyhead.DyHead, classes: int) -> None:
         super().__init__()
         self.boxes = config.boxes
         self.config = config

@@ -12,6 +12,7 @@ from sodkit.models.centernet import CenterNet
 from sodkit.models.cfinet import Cfinet
 from sodkit.models.detector import DetectorModule
 from sodkit.models.dodet import Dodet
+from sodkit.models.dyhead import DyHead
 from sodkit.models.faster_rcnn import FasterRcnn
 from sodkit.models.fcos import Fcos
 from sodkit.models.oriented_rcnn import OrientedRcnn
@@ -24,6 +25,7 @@ from sodkit.settings import (
     atss,
     dense,
     dodet,
+    dyhead,
     fcos,
     keypoints,
     outside,
@@ -66,6 +68,8 @@ def build(model: Model, classes: int) -> DetectorModule:
             detector = Fcos(model, classes)
         case atss.Atss():
             detector = Atss(model, classes)
+        case dyhead.DyHead():
+            detector = DyHead(model, classes)
         case reppoints.RepPoints():
             detector = RepPoints(model, classes)
         case rotated_dense.RotatedRetinaNet():

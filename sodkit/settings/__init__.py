@@ -5,7 +5,7 @@
 ``two_stage.py``  CFINet, Faster R-CNN, Oriented R-CNN and their parts
 ``proposers.py``  what makes their proposals
 ``dense.py``      RetinaNet, and what dense detectors share
-``fcos.py``, ``atss.py``, ``reppoints.py``  a dense detector each
+``fcos.py``, ``atss.py``, ``dyhead.py``, ``reppoints.py``  a dense detector each
 ``dodet.py``      DODet
 ``keypoints.py``  CenterNet
 ``queries.py``    Sparse R-CNN, matching of queries

@@ -11,15 +11,12 @@ from sodkit.settings.base import Backbone, BoxKind, Count, Four, Positive, Setti
 from sodkit.settings.dense import FocalLoss, whole_groups
 
 
-class Atss(Settings):
-    """ATSS (Zhang et al., CVPR 2020) as the SODA-D benchmark sets it."""
+class AtssParts(Settings):
+    """What ATSS and detectors with another head on its matcher and losses have."""
 
-    kind: Literal["atss"] = "atss"
     backbone: Backbone = Backbone()
     channels: Count = 256
     levels: Literal[4, 5] = Field(4, description="P3..P6, or up to P7")
-    convs: Count = Field(4, description="convolutions of each tower")
-    groups: Count = Field(32, description="of the towers' group norm")
     anchor_scale: Positive = Field(2.0, description="side of the anchors in strides")
     stds: Four = (0.1, 0.1, 0.2, 0.2)
     candidates: Count = Field(
@@ -29,11 +26,6 @@ class Atss(Settings):
     focal: FocalLoss = FocalLoss()
     regression_weight: float = 2.0
     pre: Count = Field(1000, description="pairs of anchor and class kept a level before NMS")
-
-    @field_validator("groups")
-    @classmethod
-    def _whole(cls, value: int, info: ValidationInfo) -> int:
-        return whole_groups(value, info)
 
     @property
     def boxes(self) -> BoxKind:
@@ -48,3 +40,16 @@ class Atss(Settings):
     def anchor_levels(self) -> tuple[AnchorLevel, ...]:
         """Return the anchors: one a location, square."""
         return levels(self.strides, (self.anchor_scale,), (1.0,))
+
+
+class Atss(AtssParts):
+    """ATSS (Zhang et al., CVPR 2020) as the SODA-D benchmark sets it."""
+
+    kind: Literal["atss"] = "atss"
+    convs: Count = Field(4, description="convolutions of each tower")
+    groups: Count = Field(32, description="of the towers' group norm")
+
+    @field_validator("groups")
+    @classmethod
+    def _whole(cls, value: int, info: ValidationInfo) -> int:
+        return whole_groups(value, info)

@@ -12,6 +12,7 @@ from pydantic import Field
 from sodkit.settings.atss import Atss
 from sodkit.settings.dense import RetinaNet
 from sodkit.settings.dodet import Dodet
+from sodkit.settings.dyhead import DyHead
 from sodkit.settings.fcos import Fcos
 from sodkit.settings.keypoints import CenterNet
 from sodkit.settings.outside import Outside
@@ -29,6 +30,7 @@ Model = Annotated[
     | RotatedRetinaNet
     | Fcos
     | Atss
+    | DyHead
     | RepPoints
     | SparseRcnn
     | CenterNet

@@ -112,6 +112,11 @@ KINDS = {
     ),
     "fcos": Kind("fcos-r50-soda-d", NORMED, ("model.focal.prior=0.1",)),
     "atss": Kind("atss-r50-soda-d", NORMED, ("model.focal.prior=0.1",)),
+    "dyhead": Kind(
+        "dyhead-r50-soda-d",
+        (*SMALL, "model.channels=32", "model.blocks=2", "model.norm_groups=8"),
+        ("model.focal.prior=0.1",),
+    ),
     "reppoints": Kind("reppoints-r50-soda-d", DENSE, ("model.focal.prior=0.1",), steps=72),
     "rotated-retinanet": Kind("rotated-retinanet-r50-soda-a", DENSE, ROTATED),
 }

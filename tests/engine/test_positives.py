@@ -66,6 +66,7 @@ def test_nothing_is_known_without_matches() -> None:
         ("retinanet-r50-soda-d", "model.channels=16"),
         ("fcos-r50-soda-d", "model.channels=64"),
         ("atss-r50-soda-d", "model.channels=64"),
+        ("dyhead-r50-soda-d", "model.channels=64"),
         ("reppoints-r50-soda-d", "model.channels=16"),
         ("rotated-retinanet-r50-soda-a", "model.channels=16"),
         ("sparse-rcnn-r50-soda-d", "model.channels=16"),

@@ -31,3 +31,9 @@ def test_anchors_of_atss():
     assert [(level.stride, level.sizes) for level in found] == [
         (stride, ((2.0 * stride, 2.0 * stride),)) for stride in (8, 16, 32, 64)
     ]
+
+
+def test_groups_of_dynamic_heads_divide_the_channels():
+    with pytest.raises(UsageError, match=r"model\.norm_groups: .*24 channels are not divided"):
+        load_recipe("dyhead-r50-soda-d", ["model.channels=24"])
+    assert load_recipe("dyhead-r50-soda-d", ["model.channels=32"]).model.norm_groups == 16

@@ -10,6 +10,7 @@ from sodkit.errors import ModelError
 from sodkit.models.importers import (
     atss_keys,
     centernet_keys,
+    dyhead_keys,
     fcos_keys,
     oriented_keys,
     reppoints_keys,
@@ -27,6 +28,7 @@ FAMILIES: tuple[Callable[[Mapping[str, Tensor]], Recognised | None], ...] = (
     sparse_rcnn_keys.recognise,
     fcos_keys.recognise,
     atss_keys.recognise,
+    dyhead_keys.recognise,
     reppoints_keys.recognise,
 )
 
@@ -42,7 +44,7 @@ def recognise(state: Mapping[str, Tensor]) -> Recognised:
             return found
     raise ModelError(
         "is none of the detectors that are known: CFINet, Faster R-CNN, RetinaNet, FCOS, ATSS, "
-        "RepPoints, Sparse R-CNN, CenterNet of mmdetection, "
+        "DyHead, RepPoints, Sparse R-CNN, CenterNet of mmdetection, "
         "Rotated Faster R-CNN, Oriented R-CNN, Gliding Vertex, "
         "Rotated RetinaNet of mmrotate",
         hint=f"its names begin with {', '.join(sorted({k.split('.')[0] for k in state})[:5])}",
