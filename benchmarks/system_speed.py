@@ -138,8 +138,8 @@ def _read(path: Path) -> dict[tuple[str, ...], list[str]]:
     """Return the rows of a table by system, size and batch."""
     if not path.is_file():
         return {}
-    lines = list(csv.reader(path.read_text("utf-8").splitlines()))[1:]
-    return {tuple(line[:3]): line[3:] for line in lines}
+    text = [line for line in path.read_text("utf-8").splitlines() if not line.startswith("#")]
+    return {tuple(line[:3]): line[3:] for line in list(csv.reader(text))[1:]}
 
 
 def _write(path: Path, rows: dict[tuple[str, ...], list[str]]) -> None:

@@ -30,7 +30,7 @@ def test_rows_are_kept_and_added(
 ) -> None:
     table = tmp_path / "speed.csv"
     table.write_text(
-        ",".join(script.HEAD) + "\nretinanet-r50-soda-d,64,1,1.000,1.000,1.000,1.000\n"
+        "# how\n" + ",".join(script.HEAD) + "\nretinanet-r50-soda-d,64,1,1.000,1.000,1.000,1.000\n"
     )
     names = ["retinanet-r50-soda-d", "rotated-faster-rcnn-r50-soda-a"]
     more = ["--size", "64", "--repeat", "1", "--objects", "3"]

@@ -21,6 +21,7 @@ from sodkit.settings.atss import Atss
 from sodkit.settings.dense import RetinaNet
 from sodkit.settings.detectors import Model
 from sodkit.settings.dodet import Dodet
+from sodkit.settings.dyhead import DyHead
 from sodkit.settings.fcos import Fcos
 from sodkit.settings.proposers import Crpn, Region, Rfla, Rpn
 from sodkit.settings.two_stage import Cfinet, FasterRcnn, OrientedRcnn
@@ -86,7 +87,7 @@ def positives_of(model: Model, objects: Objects) -> IntArray | None:
             return assigners.count_points(
                 objects.boxes, objects.extents, model.strides, model.ranges(), model.radius
             )
-        case Atss():
+        case Atss() | DyHead():
             return assigners.count_adaptive(
                 objects.boxes, objects.extents, model.anchor_levels(), model.candidates
             )

@@ -26,8 +26,8 @@ SMALL = ("model.backbone={name: resnet18, weights: null}", "model.channels=64")
 VARIANTS = {"cfinet-r18-demo", "cfinet-r18-demo-oriented", "cfinet-r50-soda-d-release"}
 """Built-in recipes whose assigner is that of another one, or one that is not released."""
 
-ONE_EACH = {"sparse-rcnn-r50-soda-d", "centernet-r50-soda-d"}
-"""Built-in recipes that give every object one positive: a query, the cell of its middle."""
+ONE_EACH = {"sparse-rcnn-r50-soda-d", "centernet-r50-soda-d", "reppoints-r50-soda-d"}
+"""Built-in recipes that give every object one positive: a query, its middle's cell, a point."""
 
 
 def random_objects(seed: int, count: int = 60) -> Objects:
