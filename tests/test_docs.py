@@ -264,6 +264,15 @@ def oriented(folder: Path) -> None:
         raw = folder / "SODA-A" / "rawData" / subset
         soda_a(raw / "Annotations" / "00001.json", raw / "Images")
     soda_a(folder / "harbour" / "P0706.json", folder / "images")
+    golden = importlib.import_module("system_golden")
+    state = golden.weights("oriented-rcnn")
+    torch.save({"state_dict": state, "meta": {}}, folder / "epoch_12.pth")
+    (folder / "classes.txt").write_text("\n".join(f"class {k}" for k in range(9)))
+
+
+def systems(folder: Path) -> None:
+    coco(folder / "train.json", folder / "images")
+    coco(folder / "patches" / "annotations.json", folder / "patches" / "images")
 
 
 def real_data(folder: Path) -> None:
@@ -275,6 +284,7 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
     "ablations.md": ablations,
     "oriented.md": oriented,
     "real-data.md": real_data,
+    "systems.md": systems,
 }
 """What each page takes for granted."""
 

@@ -56,8 +56,9 @@ def check(
     from sodkit.cli.common import print_json, progress
     from sodkit.data.checking.dataset_check import check_dataset
     from sodkit.data.formats import Reading
+    from sodkit.data.formats.class_lists import classes_named
 
-    names = _names(classes)
+    names = None if classes is None else classes_named(classes)
     with progress("checking") as report_progress:
         report = check_dataset(
             ann, images=images, format=format_, classes=names,
@@ -74,17 +75,6 @@ def check(
                 _print_profile(part.profile, name)
     if report.count("error"):
         raise typer.Exit(BAD_DATA)
-
-
-def _names(text: str | None) -> tuple[str, ...] | None:
-    """Return the names that ``--classes`` gives, by a file or in a row."""
-    from sodkit.data.formats.class_lists import read_class_list
-
-    if text is None:
-        return None
-    if Path(text).is_file():
-        return read_class_list(Path(text))
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _print_findings(report: CheckReport, ann: Path, limit: int) -> None:

@@ -15,7 +15,10 @@ def import_weights(
     out: Annotated[Path, typer.Option(help="Checkpoint to write, .safetensors.")],
     classes: Annotated[
         str | None,
-        typer.Option(metavar="A,B,...", help="Class names, if the file holds none or other ones."),
+        typer.Option(
+            metavar="A,B,...",
+            help="Class names, or a text file of them, if the weights have none or other ones.",
+        ),
     ] = None,
     recipe: Annotated[
         str | None,
@@ -32,6 +35,7 @@ def import_weights(
     from functools import partial
 
     from sodkit.cli.common import note, print_json, print_table
+    from sodkit.data.formats.class_lists import classes_named
     from sodkit.engine.weights_import import import_weights as run
     from sodkit.engine.weights_import import is_checkpoint
     from sodkit.errors import UsageError
@@ -39,14 +43,14 @@ def import_weights(
 
     if out.suffix != ".safetensors":
         raise UsageError("is no name for a checkpoint: it ends in .safetensors", where=out)
-    names = None if classes is None else [name.strip() for name in classes.split(",")]
+    names = None if classes is None else classes_named(classes)
     own = partial(
         check_file, out, overwrite=overwrite, is_own=is_checkpoint, what="checkpoint of sodkit"
     )
     with fill_file(out, own):
         done = run(file, out, names, recipe, overrides or ())
     if done.assumed:
-        note("the file names no classes: SODA-D's nine are assumed; else give --classes")
+        note(f"the file names no classes: {done.assumed}'s nine are assumed; else give --classes")
     if done.also:
         note(
             f"names and shapes are also those of {', '.join(done.also)}: "

@@ -9,7 +9,9 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from sodkit.config import load_recipe
-from sodkit.data.records import Category
+from sodkit.data.formats.reading import is_ignore
+from sodkit.data.formats.soda_a import CLASSES as SODA_A_CLASSES
+from sodkit.data.records import BoxKind, Category
 from sodkit.engine.checkpoint import save_checkpoint
 from sodkit.errors import ModelError, UsageError
 from sodkit.files import StrPath
@@ -31,6 +33,9 @@ SODA_D = (
 )
 """SODA-D's classes in the order of their category ids, 1 to 9."""
 
+SODA_A = tuple(name for name in SODA_A_CLASSES if not is_ignore(name))
+"""SODA-A's, in the order of their category ids, 0 to 8."""
+
 
 @dataclass(frozen=True, slots=True)
 class Imported:
@@ -39,7 +44,8 @@ class Imported:
     Attributes:
         recipe: the recipe in the new checkpoint, with the backbone that was recognised.
         categories: the classes, with category ids from 1.
-        assumed: the file names no classes, nine are taken to be SODA-D's.
+        assumed: the file names no classes: the data set whose nine are taken, SODA-D or, of an
+            oriented detector, SODA-A; else None.
         tensors: how many tensors the file's state dict holds.
         parameters: how many learnable numbers the detector has.
         sizes: settings that the shapes showed, by their keys.
@@ -48,7 +54,7 @@ class Imported:
 
     recipe: Recipe
     categories: tuple[Category, ...]
-    assumed: bool
+    assumed: str | None
     tensors: int
     parameters: int
     sizes: tuple[tuple[str, str], ...] = ()
@@ -113,8 +119,8 @@ def _import(
         raise ModelError(f"holds no state_dict but a {type(content).__name__}")
     state, named = mmdet.unwrap(content)
     found = families.recognise(state)
-    categories, assumed = _categories(found.classes, classes, named)
     recipe = _recipe(found, recipe_name, overrides)
+    categories, assumed = _categories(found.classes, classes, named, recipe.boxes)
     detector = zoo.build(recipe.model, found.classes)
     hint = advice(found, recipe)
     converted = mmdet.convert(state, detector, found.table, found.joins, hint, unused=found.unused)
@@ -148,15 +154,16 @@ def _recipe(found: mmdet.Recognised, name: str | None, overrides: Sequence[str])
 
 
 def _categories(
-    count: int, given: Sequence[str] | None, named: Sequence[str] | None
-) -> tuple[tuple[Category, ...], bool]:
-    """Return the classes, numbered from 1, and whether SODA-D's were assumed."""
+    count: int, given: Sequence[str] | None, named: Sequence[str] | None, boxes: BoxKind
+) -> tuple[tuple[Category, ...], str | None]:
+    """Return the classes, numbered from 1, and the data set whose classes were assumed."""
     if given is not None and len(given) != count:
         raise UsageError(
             f"the model has {count} classes, {len(given)} are named", where="--classes"
         )
-    assumed = given is None and named is None and count == len(SODA_D)
-    names = given or named or (SODA_D if assumed else None)
+    data, known = ("SODA-A", SODA_A) if boxes == "oriented" else ("SODA-D", SODA_D)
+    assumed = data if given is None and named is None and count == len(known) else None
+    names = given or named or (known if assumed else None)
     if names is None:
         raise UsageError(
             f"the file does not name its {count} classes",

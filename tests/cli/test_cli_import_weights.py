@@ -32,6 +32,7 @@ NAMES = ("people", "rider", "bicycle", "motor", "vehicle", "sign", "light", "cam
 
 sys.path.append(str(Path(__file__).parents[1] / "models"))
 golden = importlib.import_module("model_golden")
+system_golden = importlib.import_module("system_golden")
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
@@ -194,6 +195,17 @@ def test_soda_d_is_assumed_aloud(tmp_path: Path) -> None:
     assert code == 0
     assert "SODA-D's nine are assumed" in err
     assert ", ".join(SODA_D[:3]) in out
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_soda_a_is_assumed_of_oriented_detectors(tmp_path: Path, named: bool) -> None:
+    file = save(tmp_path / "x.pth", system_golden.weights("oriented-rcnn"))
+    (tmp_path / "names.txt").write_text("".join(f"class {k}\n" for k in range(9)))
+    words = ["--classes", tmp_path / "names.txt"] if named else []
+    code, out, err = run("import-weights", file, "--out", tmp_path / "x.safetensors", *words)
+    assert code == 0
+    assert ("SODA-A's nine are assumed" in err) != named
+    assert ("class 0, class 1" if named else "airplane, helicopter, small-vehicle") in out
 
 
 def cut(state: dict[str, Any], classes: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import msgspec
 
 from sodkit.data.formats.folders import child, files_below, is_file, is_folder
 from sodkit.data.formats.source import decode_json, read_bytes, read_lines
+from sodkit.data.naming import class_names
 from sodkit.errors import DataError
 
 CLASSES_FILE = "classes.txt"
@@ -60,6 +61,17 @@ def listed_classes(place: Path) -> tuple[str, ...] | None:
     if [item.id for item in items] != list(range(len(items))):
         raise DataError("the ids of the classes leave one out", where=notes, hint=_NOTES_FORM)
     return tuple(item.name for item in items)
+
+
+def classes_named(text: str) -> tuple[str, ...]:
+    """Return the class names of an option: of a text file, one a line, or with commas between.
+
+    Raises:
+        DataError: as ``read_class_list``.
+    """
+    if is_file(Path(text)):
+        return read_class_list(Path(text))
+    return class_names(text)
 
 
 def read_class_list(path: Path) -> tuple[str, ...]:
