@@ -23,7 +23,7 @@ from sodkit.settings.detectors import Model
 from sodkit.settings.dodet import Dodet
 from sodkit.settings.dyhead import DyHead
 from sodkit.settings.fcos import Fcos
-from sodkit.settings.proposers import Crpn, Region, Rfla, Rpn
+from sodkit.settings.proposers import Crpn, Guided, Region, Rfla, Rpn
 from sodkit.settings.two_stage import Cfinet, FasterRcnn, OrientedRcnn
 
 COMPARED = (
@@ -32,6 +32,7 @@ COMPARED = (
     "rpn05-r50-soda-d",
     "cascade-rpn-r50-soda-d",
     "rfla-r50-soda-d",
+    "ga-rpn-r50-soda-d",
     "retinanet-r50-soda-d",
     "fcos-r50-soda-d",
     "atss-r50-soda-d",
@@ -99,6 +100,12 @@ def positives_of(model: Model, objects: Objects) -> IntArray | None:
             return assigners.count_receptive(
                 objects.boxes, objects.extents, model.anchor_levels(), rfla.matching
             )
+        case FasterRcnn(proposals=Guided() as guided):
+            return assigners.count_matched(
+                objects.boxes, objects.extents, guided.shape_levels(model.fpn.strides),
+                guided.shape_matching.positive, guided.shape_matching.low_quality,
+                by_location=True,
+            )  # fmt: skip
         case FasterRcnn(proposals=Rpn() as rpn) | OrientedRcnn(rpn=rpn) | Dodet(rpn=rpn):
             return assigners.count_matched(
                 objects.boxes, objects.extents, model.anchor_levels(),

@@ -1,24 +1,20 @@
 """Faster R-CNN (Ren et al., NeurIPS 2015) on a pyramid: the baseline of the paper's tables.
 
-Proposals come from the ordinary RPN, from CRPN (the paper's Cascade RPN), or from an RPN on
-receptive fields (RFLA). With an oriented box in the head it is Rotated Faster R-CNN or Gliding
-Vertex; with imitation, the row "FI" of Table 5.
+Proposals come from the ordinary RPN, from CRPN (the paper's Cascade RPN), from an RPN on receptive
+fields (RFLA) or on learnt anchors (GA-RPN). With an oriented box in the head it is Rotated Faster
+R-CNN or Gliding Vertex; with imitation, the row "FI" of Table 5.
 """
 
 from __future__ import annotations
 
-from typing import assert_never
-
 from torch import Tensor, nn
 
 from sodkit.data.batches import Batch
-from sodkit.models.parts.crpn import Crpn
 from sodkit.models.parts.graph import ProposalGraph
-from sodkit.models.parts.rfla_rpn import RflaRpn
-from sodkit.models.parts.rpn import IouRpn, Rpn
+from sodkit.models.parts.proposer import Proposer, proposer
 from sodkit.models.parts.sampling import Shuffle
 from sodkit.models.rcnn import Rcnn
-from sodkit.settings import proposers, two_stage
+from sodkit.settings import two_stage
 
 
 class FasterRcnn(Rcnn):
@@ -46,25 +42,10 @@ class FasterRcnn(Rcnn):
         return losses | self.imitate(seen, pyramid, batch, shuffle)
 
     @property
-    def proposer(self) -> Rpn | Crpn:
+    def proposer(self) -> Proposer:
         """The network that makes the proposals."""
         return self.rpn
 
     def graph(self) -> nn.Module:
         """Return everything before the first NMS, for export."""
         return ProposalGraph(self.backbone, self.fpn, self.rpn)
-
-
-def proposer(
-    config: proposers.Rpn | proposers.Crpn | proposers.Rfla, channels: int, strides: tuple[int, ...]
-) -> Rpn | Crpn:
-    """Return the network of these settings on a pyramid of ``channels``, levels of ``strides``."""
-    match config:
-        case proposers.Rpn():
-            return IouRpn(config, channels, strides)
-        case proposers.Crpn():
-            return Crpn(config, channels, strides)
-        case proposers.Rfla():
-            return RflaRpn(config, channels, strides)
-        case _:
-            assert_never(config)

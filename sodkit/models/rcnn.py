@@ -14,11 +14,10 @@ from sodkit.data.batches import Batch, PatchDetections
 from sodkit.models.detector import DetectorModule, ParameterGroup
 from sodkit.models.parts import postprocess
 from sodkit.models.parts.backbone import STRIDES, Backbone
-from sodkit.models.parts.crpn import Crpn
 from sodkit.models.parts.imitation import Imitation, Rows, Truth
+from sodkit.models.parts.proposer import Proposer
 from sodkit.models.parts.pyramid import Fpn
 from sodkit.models.parts.roi_head import HeadOutput, RoiHead, Sampled
-from sodkit.models.parts.rpn import Rpn
 from sodkit.models.parts.sampling import Shuffle
 from sodkit.settings import Keep, dodet, two_stage
 
@@ -57,7 +56,7 @@ class TwoStage(DetectorModule):
 
     @property
     @abstractmethod
-    def proposer(self) -> Crpn | Rpn:
+    def proposer(self) -> Proposer:
         """The network that makes the proposals."""
 
     @torch.no_grad()

@@ -19,6 +19,7 @@ from sodkit.settings.base import (
     Switch,
     TrainTest,
 )
+from sodkit.settings.dense import FocalLoss
 
 
 class Threshold(Settings):
@@ -156,6 +157,54 @@ class ReceptiveMatching(Sampling):
     )
     nearest_shrunk: Count = Field(1, description="priors an object takes in the second round")
     negative: Share = Field(0.8, description="free priors this near to an object are ignored")
+
+
+class ShapeMatching(AnchorMatching):
+    """The same for the locations that shapes are learnt at."""
+
+
+class Guided(Settings):
+    """GA-RPN (Wang et al., CVPR 2019): where anchors stand and how they are shaped is learnt."""
+
+    kind: Literal["guided"] = "guided"
+    scale: Positive = Field(2.0, description="side of the squares that are shaped, in strides")
+    octave: Count = Field(3, description="scales in a doubling of the boxes a shape is matched by")
+    ratios: tuple[float, ...] = Field((0.5, 1.0, 2.0), description="height / width of these boxes")
+    shape_std: Positive = Field(0.14, description="of the anchors' sides")
+    stds: Four = (0.07, 0.07, 0.11, 0.11)
+    region: Region = Field(Region(), description="of an object: centre locations, and ignored ones")
+    location: Literal["centres", "released", "inverted"] = Field(
+        "centres",
+        description="what has a high location score: centres of objects (paper), or all else: "
+        "`released` is trained so and filters as if it were not (mmdetection since 2.0), "
+        "`inverted` is trained so and filters accordingly",
+    )
+    location_threshold: Share = Field(
+        0.01, description="at test time locations with a lower score give no proposals"
+    )
+    location_normalizer: Positive = Field(
+        200.0, description="the location loss is divided by locations / this"
+    )
+    focal: FocalLoss = Field(FocalLoss(), description="of the locations")
+    shape_matching: ShapeMatching = ShapeMatching()
+    matching: AnchorMatching = AnchorMatching()
+    location_weight: float = 1.0
+    shape_weight: float = 1.0
+    regression_weight: float = 1.0
+    classification_weight: float = 1.0
+    nms_pre: TrainTest = TrainTest(train=2000, test=1000)
+    nms_train: Share = 0.7
+    nms_test: Share = 0.7
+    limit: TrainTest = Field(TrainTest(train=300, test=300), description="proposals an image")
+
+    def anchor_levels(self, strides: tuple[int, ...]) -> tuple[AnchorLevel, ...]:
+        """Return one square a location."""
+        return levels(strides, (self.scale,), (1.0,))
+
+    def shape_levels(self, strides: tuple[int, ...]) -> tuple[AnchorLevel, ...]:
+        """Return the boxes whose best IoU with an object is that of a location's anchor."""
+        scales = [self.scale * 2 ** (i / self.octave) for i in range(self.octave)]
+        return levels(strides, scales, self.ratios)
 
 
 class Rfla(RpnParts):

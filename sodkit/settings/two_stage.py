@@ -22,7 +22,7 @@ from sodkit.settings.base import (
     Share,
     Switch,
 )
-from sodkit.settings.proposers import Crpn, OrientedRpn, Rfla, Rpn
+from sodkit.settings.proposers import Crpn, Guided, OrientedRpn, Rfla, Rpn
 
 FIRST_STRIDE = 4
 """Of P2; every level doubles it."""
@@ -191,7 +191,7 @@ class FasterRcnn(Settings):
     kind: Literal["faster-rcnn"] = "faster-rcnn"
     backbone: Backbone = Backbone()
     fpn: Fpn = Fpn()
-    proposals: Annotated[Rpn | Crpn | Rfla, Field(discriminator="kind")] = Rpn()
+    proposals: Annotated[Rpn | Crpn | Rfla | Guided, Field(discriminator="kind")] = Rpn()
     roi: RoiHead = RoiHead()
     imitation: Imitation | None = None
 

@@ -79,6 +79,14 @@ ROTATED = (
     "model.focal.prior=0.1", "model.first_level=3", "model.levels=4", "model.anchor_scale=2.0",
     "model.octave=3",
 )  # fmt: skip
+GUIDED = (  # many positives from the start, and deltas that one step changes by much
+    *RPN, "model.proposals.focal.prior=0.1", "model.proposals.shape_matching.samples=32",
+    "model.proposals.shape_weight=10", "model.proposals.shape_std=0.5",
+    "model.proposals.regression_weight=3", "model.proposals.stds=[0.2, 0.2, 0.3, 0.3]",
+    "model.proposals.matching.positive=0.5", "model.proposals.matching.negative=0.5",
+    "model.roi.box.stds=[0.1, 0.1, 0.2, 0.2]", "model.roi.matching.positive=0.5",
+    "model.roi.matching.negative=0.5",
+)  # fmt: skip
 KINDS = {
     "cfinet": Kind("cfinet-r50-soda-d", IMITATING, CRPN),
     "cfinet-release": Kind("cfinet-r50-soda-d-release", IMITATING, CRPN),
@@ -89,6 +97,7 @@ KINDS = {
     ),
     "cascade-rpn": Kind("cascade-rpn-r50-soda-d", TWO_STAGE, CASCADE),
     "rfla": Kind("rfla-r50-soda-d", TWO_STAGE, RPN),
+    "ga-rpn": Kind("ga-rpn-r50-soda-d", TWO_STAGE, GUIDED),
     "rotated-faster-rcnn": Kind("rotated-faster-rcnn-r50-soda-a", TWO_STAGE, RPN),
     "gliding-vertex": Kind("gliding-vertex-r50-soda-a", TWO_STAGE, RPN),
     "oriented-rcnn": Kind("oriented-rcnn-r50-soda-a", TWO_STAGE, few("rpn")),

@@ -22,8 +22,16 @@ SMALL = (
 )
 CRPN = ["loss_coarse_reg", "loss_fine_cls", "loss_fine_reg"]
 RPN = ["loss_rpn_cls", "loss_rpn_reg"]
+GUIDED = ["loss_location", "loss_shape"]
 HEAD = ["loss_cls", "loss_reg"]
-REGRESSION = ["loss_coarse_reg", "loss_fine_reg", "loss_rpn_reg", "loss_reg", "loss_imitation"]
+REGRESSION = [
+    "loss_shape",
+    "loss_coarse_reg",
+    "loss_fine_reg",
+    "loss_rpn_reg",
+    "loss_reg",
+    "loss_imitation",
+]
 VARIANTS = {
     "cfinet": ("cfinet-r50-soda-d", (), [*CRPN, *HEAD, "loss_imitation"]),
     "release": ("cfinet-r50-soda-d-release", (), [*CRPN, *HEAD, "loss_imitation"]),
@@ -35,6 +43,7 @@ VARIANTS = {
     ),
     "faster-rcnn": ("faster-rcnn-r50-soda-d", (), [*RPN, *HEAD]),
     "rfla": ("rfla-r50-soda-d", (), [*RPN, *HEAD]),
+    "guided": ("ga-rpn-r50-soda-d", (), [*GUIDED, *RPN, *HEAD]),
     "cascade": ("cascade-rpn-r50-soda-d", (), [*CRPN, *HEAD]),
 }
 
@@ -85,13 +94,14 @@ def test_images_without_objects(variant):
         assert torch.isfinite(parameter.grad).all(), name
 
 
-@pytest.mark.parametrize("variant", ["cfinet", "faster-rcnn", "rfla"])
+@pytest.mark.parametrize("variant", ["cfinet", "faster-rcnn", "rfla", "guided"])
 def test_an_image_that_is_all_ignored(variant):
     model = build(variant)
     everything = golden.target([[10, 12, 30, 25]], ignore=[[-100, -100, 300, 300]])
     losses = model(batch(everything), seeded())
     assert all(torch.isfinite(v) for v in losses.values())
-    assert all(losses[k] == 0 for k in losses if k.startswith(("loss_coarse", "loss_rpn")))
+    first = ("loss_coarse", "loss_rpn", "loss_location", "loss_shape")
+    assert all(losses[k] == 0 for k in losses if k.startswith(first))
 
 
 def test_ignore_boxes_reach_the_head():
@@ -154,7 +164,7 @@ def test_images_of_different_size_in_one_batch(variant):
     assert all(torch.isfinite(v) for v in losses.values())
 
 
-@pytest.mark.parametrize("variant", ["cfinet", "faster-rcnn", "rfla"])
+@pytest.mark.parametrize("variant", ["cfinet", "faster-rcnn", "rfla", "guided"])
 def test_proposals(variant):
     model = build(variant).eval()
     few, many = (model.propose(batch(NONE), limit)[0] for limit in (7, 50))

@@ -43,8 +43,8 @@ def recognise(state: Mapping[str, Tensor]) -> Recognised:
         if (found := family(state)) is not None:
             return found
     raise ModelError(
-        "is none of the detectors that are known: CFINet, Faster R-CNN, RetinaNet, FCOS, ATSS, "
-        "DyHead, RepPoints, Sparse R-CNN, CenterNet of mmdetection, "
+        "is none of the detectors that are known: CFINet, Faster R-CNN, GA-RPN, RetinaNet, FCOS, "
+        "ATSS, DyHead, RepPoints, Sparse R-CNN, CenterNet of mmdetection, "
         "Rotated Faster R-CNN, Oriented R-CNN, Gliding Vertex, "
         "Rotated RetinaNet of mmrotate",
         hint=f"its names begin with {', '.join(sorted({k.split('.')[0] for k in state})[:5])}",

@@ -15,6 +15,17 @@ _RELEASE_IMITATION = (
 )
 
 
+_GUIDED: Table = (
+    ("rpn_head.conv_loc.", "rpn.location."),
+    ("rpn_head.conv_shape.", "rpn.shape."),
+    ("rpn_head.feature_adaption.conv_offset.", "rpn.offset."),
+    ("rpn_head.feature_adaption.conv_adaption.", "rpn.adapt."),
+    ("rpn_head.conv_cls.", "rpn.cls."),
+    ("rpn_head.conv_reg.", "rpn.reg."),
+)
+"""Of GA-RPN, in place of the RPN's."""
+
+
 def table(rpn: str) -> Table:
     """Return the names; ``rpn`` is our name of the proposal network."""
     return (
@@ -55,6 +66,12 @@ def recognise(state: Mapping[str, Tensor]) -> Recognised | None:
     crpn = "rpn_head.stages.0.rpn_conv.conv.weight" in state
     imitation = "roi_head.fc_proj.weight" in state
     shown = (*sizes(state), *_agnostic(state, len(head) - 1))
+    if "rpn_head.conv_loc.weight" in state:
+        # mmdetection has trained the location score upside down since version 2.0
+        released = ("model.proposals.location=released", *shown)
+        return Recognised(
+            "ga-rpn-r50-soda-d", "faster-rcnn", released, len(head) - 1, (*_GUIDED, *table("rpn"))
+        )
     if not crpn and not imitation:
         # RFLA changes no tensor, only what they are trained with
         return Recognised(

@@ -18,6 +18,9 @@ RATIO_LIMIT = abs(math.log(16 / 1000))
 """Decoded sides are at most 1000 / 16 times, at least 16 / 1000 of the reference's (release)."""
 
 
+_WIDE = math.log(1e6)
+
+
 def encode(references: Tensor, boxes: Tensor, stds: Sequence[float]) -> Tensor:
     """Return the deltas (..., 4) that lead from ``references`` to ``boxes``, sides > 0."""
     (centre, size), (target_centre, target) = centre_and_size(references), centre_and_size(boxes)
@@ -29,6 +32,16 @@ def decode(references: Tensor, deltas: Tensor, stds: Sequence[float]) -> Tensor:
     """Apply ``deltas`` (..., 4) to ``references`` (..., 4), with the ratio of sizes limited."""
     centre, size = move(references, deltas.float() * constant(stds, references))
     half = size / 2
+    return torch.cat([centre - half, centre + half], -1)
+
+
+def resize(references: Tensor, logs: Tensor) -> Tensor:
+    """Return boxes (..., 4) about the same centres, their sides exp(``logs`` (..., 2)) times.
+
+    The factors are between 1e-6 and 1e6 (GA-RPN's release).
+    """
+    centre, size = centre_and_size(references)
+    half = size * logs.clamp(-_WIDE, _WIDE).exp() / 2
     return torch.cat([centre - half, centre + half], -1)
 
 

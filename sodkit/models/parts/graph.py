@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from sodkit.data.batches import Batch
-from sodkit.models.parts.crpn import Crpn
-from sodkit.models.parts.rpn import Rpn
+from sodkit.models.parts.proposer import Proposer
 
 
 class ProposalGraph(nn.Module):
@@ -19,7 +18,7 @@ class ProposalGraph(nn.Module):
         backbone, fpn, rpn: of a detector in evaluation mode.
     """
 
-    def __init__(self, backbone: nn.Module, fpn: nn.Module, rpn: Crpn | Rpn) -> None:
+    def __init__(self, backbone: nn.Module, fpn: nn.Module, rpn: Proposer) -> None:
         super().__init__()
         self.backbone, self.fpn, self.rpn = backbone, fpn, rpn
 

@@ -6,8 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sodkit.models.parts import coders
 from sodkit.models.parts.box_iou import TINY, paired_iou
 from sodkit.settings.dense import FocalLoss
+
+_BOUNDED = 1e-3
+"""px: what the bounded IoU loss adds to what it divides by (GA-RPN's release)."""
 
 
 def iou_loss(boxes: Tensor, targets: Tensor) -> Tensor:
@@ -30,6 +34,20 @@ def giou_loss(boxes: Tensor, targets: Tensor) -> Tensor:
     )
     around = around.clamp(min=TINY)
     return 1 - inter / union + (around - union) / around
+
+
+def bounded_iou(boxes: Tensor, targets: Tensor) -> Tensor:
+    """Return the summed bounded IoU loss (Tychsen-Smith and Petersson, CVPR 2018) of (N, 4) boxes.
+
+    For each of x, y, width and height 1 - the IoU that a box could have at best if the others were
+    right, through smooth L1 (beta .2).
+    """
+    (centre, size), (place, side) = coders.centre_and_size(boxes), coders.centre_and_size(targets)
+    shift = 2 * (place - centre).abs()
+    apart = 1 - ((side - shift) / (side + shift + _BOUNDED)).clamp(min=0)
+    unlike = 1 - torch.minimum(side / (size + _BOUNDED), size / (side + _BOUNDED))
+    each = torch.cat([apart, unlike], 1)
+    return F.smooth_l1_loss(each, torch.zeros_like(each), beta=0.2, reduction="sum")
 
 
 def objectness(logits: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
@@ -58,12 +76,17 @@ def focal(
     """
     wanted = torch.zeros_like(logits)
     wanted[rows, labels] = 1.0
+    each = focal_each(logits, wanted, config)
+    return each.sum() if left_out is None else each.masked_fill(left_out[:, None], 0).sum()
+
+
+def focal_each(logits: Tensor, wanted: Tensor, config: FocalLoss) -> Tensor:
+    """Return the focal loss of every logit, in their shape; ``wanted`` is 1 or 0 for each."""
     p = logits.sigmoid()
     miss = wanted * (1 - p) + (1 - wanted) * p
     alpha = wanted * config.alpha + (1 - wanted) * (1 - config.alpha)
     each = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-    each = alpha * miss**config.gamma * each
-    return each.sum() if left_out is None else each.masked_fill(left_out[:, None], 0).sum()
+    return alpha * miss**config.gamma * each
 
 
 def contrastive(logits: Tensor, members: Tensor, positives: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -132,6 +133,8 @@ def match_region(
     region: Region,
     scale: float,
     strides: Sequence[int],
+    *,
+    beside: Literal["all", "negatives"] = "all",
 ) -> Matches:
     """Match anchors to objects by where their centres lie (Cascade RPN, its first stage).
 
@@ -147,11 +150,13 @@ def match_region(
         region: the shares of a box's sides that make the two regions.
         scale: the anchors' sides in strides.
         strides: of the levels, each twice the one before.
+        beside: what is ignored in the outer region on the levels beside an object's: all
+            (Cascade RPN), or what no other object claims (GA-RPN).
     """
     ignored = inside(anchors, ignore_boxes)
     best = anchors.new_zeros(len(anchors))
     last = torch.full_like(best, NEGATIVE, dtype=torch.int64)
-    positive, beside = last.clone(), torch.zeros_like(ignored)
+    positive, near_by = last.clone(), torch.zeros_like(ignored)
     stride = (anchors[:, 2] - anchors[:, 0]) / scale
     level = torch.log2(stride / strides[0]).round()
     cell = (centre_and_size(anchors)[0] / stride[:, None]).round()
@@ -167,19 +172,21 @@ def match_region(
         near = inner | (outer & (distance == 0))
         last = torch.maximum(last, torch.where(near, number, NEGATIVE).amax(0))
         positive = torch.maximum(positive, torch.where(inner, number, NEGATIVE).amax(0))
-        beside |= (outer & (distance == 1)).any(0)
+        near_by |= (outer & (distance == 1)).any(0)
     gt = torch.where(last == positive, positive, IGNORED)
-    return Matches(gt.masked_fill(beside | ignored, IGNORED), best)
+    if beside == "negatives":
+        near_by &= gt == NEGATIVE
+    return Matches(gt.masked_fill(near_by | ignored, IGNORED), best)
 
 
 def _in_region(cell: Tensor, stride: Tensor, boxes: Tensor, share: float) -> Tensor:
     """Return (k, N) bool: the location lies in the box shrunk to ``share`` of its sides."""
     inside = torch.ones(len(boxes), len(cell), dtype=torch.bool, device=boxes.device)
+    outer = (1 - share) / 2  # weights of the two sides, in the release's order: halves are common
     for axis in (0, 1):
-        low, high = boxes[:, axis, None], boxes[:, axis + 2, None]
-        margin = (1 - share) / 2 * (high - low)
-        inside &= cell[:, axis] >= ((low + margin) / stride).round()
-        inside &= cell[:, axis] <= ((high - margin) / stride).round()
+        low, high = boxes[:, axis, None] / stride, boxes[:, axis + 2, None] / stride
+        inside &= cell[:, axis] >= ((1 - outer) * low + outer * high).round()
+        inside &= cell[:, axis] <= (outer * low + (1 - outer) * high).round()
     return inside
 
 
@@ -193,6 +200,7 @@ def match_iou(
     low_quality: float | None = None,
     claim_apart: bool = False,
     within: tuple[int, int] | None = None,
+    shapes: Tensor | None = None,
 ) -> Matches:
     """Match anchors or proposals by their best IoU (Faster R-CNN).
 
@@ -207,6 +215,7 @@ def match_iou(
         claim_apart: with ``low_quality`` 0 an object that no box overlaps takes all of them, as
             all overlap it best, by 0 (mmdetection); else it takes none.
         within: (height, width) of the image: boxes that leave it are ``IGNORED``.
+        shapes: (N, M, 4) boxes: the best IoU of the M is taken for that of a box (GA-RPN).
     """
     ignored = inside(boxes, ignore_boxes)
     if within is not None:
@@ -215,7 +224,7 @@ def match_iou(
     best = boxes.new_zeros(len(boxes))
     index = torch.full_like(best, NEGATIVE, dtype=torch.int64)
     low = torch.full_like(index, NEGATIVE)
-    for start, iou in _blocks(boxes, gt_boxes):
+    for start, iou in _blocks(boxes if shapes is None else shapes, gt_boxes):
         top, row = iou.max(0)
         better = top > best
         index = torch.where(better, row + start, index)
@@ -231,9 +240,14 @@ def match_iou(
 
 
 def _blocks(boxes: Tensor, gt_boxes: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """Yield the first row and the IoUs (k, N) of k ground-truth boxes at a time."""
-    for rows in blocks(len(gt_boxes), len(boxes)):
-        yield rows.start, every_iou(gt_boxes[rows], boxes)
+    """Yield the first row and the IoUs (k, N) of k ground-truth boxes at a time.
+
+    Boxes are (N, 4), or (N, M, 4): the best of M counts.
+    """
+    flat = boxes.reshape(-1, 4)
+    for rows in blocks(len(gt_boxes), len(flat)):
+        iou = every_iou(gt_boxes[rows], flat)
+        yield rows.start, iou if boxes.dim() == 2 else iou.unflatten(1, boxes.shape[:2]).amax(2)
 
 
 def _low_quality(iou: Tensor, minimum: float, start: int, *, apart: bool) -> Tensor:

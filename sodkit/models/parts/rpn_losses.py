@@ -65,10 +65,15 @@ def sampled_losses(
 
 
 def match_by_iou(
-    rule: IouMatching, boxes: Tensor, target: Target, *, within: tuple[int, int] | None = None
+    rule: IouMatching,
+    boxes: Tensor,
+    target: Target,
+    *,
+    within: tuple[int, int] | None = None,
+    shapes: Tensor | None = None,
 ) -> Tensor:
     """Return the match (A,) of boxes (A, 4) by their best IoU (``matchers.match_iou``)."""
     return matchers.match_iou(
         boxes, target.boxes, target.ignore_boxes, positive=rule.positive, negative=rule.negative,
-        low_quality=rule.low_quality, within=within,
+        low_quality=rule.low_quality, within=within, shapes=shapes,
     ).gt  # fmt: skip

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sodkit.models.kernels.grouped_nms import Candidates, nms_each
 from sodkit.models.parts import coders
-from sodkit.settings.proposers import Crpn, RpnParts
+from sodkit.settings.proposers import Crpn, Guided, RpnParts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +40,12 @@ class Scored:
     logits: list[Tensor]
     deltas: list[Tensor]
 
+    def only(self, likely: Sequence[Tensor]) -> Scored:
+        """Return the same with a score of 0 where ``likely`` (B, A_l) is false."""
+        pairs = zip(self.logits, likely, strict=True)
+        logits = [each.float().masked_fill(~mask, -torch.inf) for each, mask in pairs]
+        return Scored(self.anchors, logits, self.deltas)
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -50,7 +56,9 @@ class Selection:
     limit: int
 
     @classmethod
-    def of(cls, config: Crpn | RpnParts, *, training: bool, limit: int | None) -> Selection:
+    def of(
+        cls, config: Crpn | Guided | RpnParts, *, training: bool, limit: int | None
+    ) -> Selection:
         """Return the recipe's numbers, with ``limit`` proposals unless it is None."""
         if training:
             number = config.limit.train
@@ -79,6 +87,7 @@ def select(
     how: Selection,
     *,
     keep_empty: bool = False,
+    likely: Sequence[Tensor] | None = None,
 ) -> list[Proposals]:
     """Decode, clip and thin out the proposals of each image.
 
@@ -88,12 +97,17 @@ def select(
         stds: of the deltas.
         how: the numbers kept.
         keep_empty: keep boxes of which clipping leaves nothing.
+        likely: for each level (B, A_l) bool, the anchors that may become proposals; None: all.
     """
     found = []
+    if likely is not None:
+        scored = scored.only(likely)
     for image, size in enumerate(sizes):
         anchors, deltas, score, levels = best_of_levels(scored, image, how.pre)
         box = coders.clip(coders.decode(anchors, deltas, stds), size)
         usable = ((box[:, 2:] - box[:, :2]) > 0).all(1) | keep_empty
+        if likely is not None:
+            usable = usable & (score > 0)
         found.append(Candidates(box, score, levels, usable))
     kept = nms_each(found, how.nms, how.limit)
     return [
