@@ -11,7 +11,7 @@ from torch import Tensor
 from sodkit.arrays import FloatArray, IntArray
 from sodkit.models.kernels.blocks import blocks
 from sodkit.models.kernels.nonzero import rows_each
-from sodkit.models.parts.box_iou import paired_iou
+from sodkit.models.parts.box_iou import paired_iou, touching
 
 NEGATIVE = -1
 
@@ -79,13 +79,13 @@ def _overlaps(
         for own, usable in zip(boxes, free, strict=True)
         for part in blocks(len(own), len(anchors))
     ]
-    counts = [(_touching(part, anchors) & usable).sum(1) for part, usable in parts]
+    counts = [(touching(part, anchors) & usable).sum(1) for part, usable in parts]
     ends = torch.cat(counts).cumsum(0).cpu().numpy()
     pairs, first, done = [], 0, 0
     for part, usable in parts:
         first += len(part)
         size, done = int(ends[first - 1]) - done, int(ends[first - 1])
-        near = _touching(part, anchors) & usable
+        near = touching(part, anchors) & usable
         row, column = torch.nonzero_static(near, size=size).unbind(1)
         iou = paired_iou(part[row], anchors[column])
         pairs.append(torch.stack([column.double(), iou.double()]))
@@ -104,12 +104,6 @@ def _by_image(
         found.append((own - start, anchor[start:stop], iou[start:stop]))
         box, start = box + count, stop
     return found
-
-
-def _touching(a: Tensor, b: Tensor) -> Tensor:
-    """Return (A, B) bool: the upright boxes (A, 4) and (B, 4) overlap."""
-    near = (a[:, 0, None] < b[:, 2]) & (b[:, 0] < a[:, 2, None])
-    return near & (a[:, 1, None] < b[:, 3]) & (b[:, 1] < a[:, 3, None])
 
 
 def _in_turn(ends: IntArray, anchor: IntArray, iou: FloatArray) -> tuple[IntArray, IntArray]:

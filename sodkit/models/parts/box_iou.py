@@ -29,6 +29,12 @@ def intersection(a: Tensor, b: Tensor) -> Tensor:
     return width.clamp_(min=0).mul_(height.clamp_(min=0))
 
 
+def touching(a: Tensor, b: Tensor) -> Tensor:
+    """Return (A, B) bool: the upright boxes (A, 4) and (B, 4) overlap."""
+    near = (a[:, 0, None] < b[:, 2]) & (b[:, 0] < a[:, 2, None])
+    return near & (a[:, 1, None] < b[:, 3]) & (b[:, 1] < a[:, 3, None])
+
+
 def every_iou(a: Tensor, b: Tensor) -> Tensor:
     """Return the IoUs (A, B) of boxes (A, 4) and (B, 4) xyxy."""
     inter = intersection(a, b)

@@ -18,7 +18,7 @@ from sodkit.models.kernels.blocks import blocks
 from sodkit.models.kernels.constants import constant
 from sodkit.models.kernels.nonzero import rows_each
 from sodkit.models.parts.best_left import NEGATIVE, give_best
-from sodkit.models.parts.box_iou import area, every_iou
+from sodkit.models.parts.box_iou import area, every_iou, touching
 from sodkit.models.parts.coders import centre_and_size
 from sodkit.models.parts.ignored import inside
 from sodkit.settings.proposers import Region, Threshold
@@ -115,13 +115,13 @@ def _by_threshold(
     best = anchors.new_zeros(len(anchors))
     reached = anchors.new_zeros(len(anchors))
     gt = torch.full_like(best, NEGATIVE, dtype=torch.int64)
-    for start, iou in _blocks(anchors, boxes):
-        best = torch.maximum(best, iou.amax(0))
+    for start, near, iou in _blocks(anchors, boxes):
+        best[near] = torch.maximum(best[near], iou.amax(0))
         enough = iou * (iou >= thresholds[start : start + len(iou), None])
         top, row = enough.max(0)
-        better = top > reached
-        gt = torch.where(better, row + start, gt)
-        reached = torch.where(better, top, reached)
+        better = top > reached[near]
+        gt[near] = torch.where(better, row + start, gt[near])
+        reached[near] = torch.where(better, top, reached[near])
     gt = gt.masked_fill((gt < 0) & (best >= negative), IGNORED).masked_fill(ignored, IGNORED)
     return Matches(gt, best), (gt < 0) & ~ignored
 
@@ -157,22 +157,26 @@ def match_region(
     best = anchors.new_zeros(len(anchors))
     last = torch.full_like(best, NEGATIVE, dtype=torch.int64)
     positive, near_by = last.clone(), torch.zeros_like(ignored)
-    stride = (anchors[:, 2] - anchors[:, 0]) / scale
-    level = torch.log2(stride / strides[0]).round()
-    cell = (centre_and_size(anchors)[0] / stride[:, None]).round()
+    centre, size = centre_and_size(anchors)
+    stride = size[:, :1] / scale
+    level = torch.log2(stride[:, 0] / strides[0]).round()
+    cell = (centre / stride).round()
+    reach = torch.maximum(size / 2, stride)  # rounding may add half a cell to a region
     side = area(boxes).sqrt()
     own = torch.log2(side / (scale * strides[0])).add(0.5).floor().clamp(0, len(strides) - 1)
-    for start, iou in _blocks(anchors, boxes):
-        best = torch.maximum(best, iou.amax(0))
+    for start, near, iou in _blocks(anchors, boxes, torch.cat([centre - reach, centre + reach], 1)):
+        best[near] = torch.maximum(best[near], iou.amax(0))
         part = slice(start, start + len(iou))
-        distance = (own[part, None] - level).abs()
-        inner = _in_region(cell, stride, boxes[part], region.positive) & (distance == 0)
-        outer = _in_region(cell, stride, boxes[part], region.ignored)
+        distance = (own[part, None] - level[near]).abs()
+        inner = _in_region(cell[near], stride[near, 0], boxes[part], region.positive)
+        outer = _in_region(cell[near], stride[near, 0], boxes[part], region.ignored)
+        inner &= distance == 0
         number = torch.arange(start, start + len(iou), device=boxes.device)[:, None]
-        near = inner | (outer & (distance == 0))
-        last = torch.maximum(last, torch.where(near, number, NEGATIVE).amax(0))
-        positive = torch.maximum(positive, torch.where(inner, number, NEGATIVE).amax(0))
-        near_by |= (outer & (distance == 1)).any(0)
+        claimed = torch.where(inner | (outer & (distance == 0)), number, NEGATIVE).amax(0)
+        last[near] = torch.maximum(last[near], claimed)
+        held = torch.where(inner, number, NEGATIVE).amax(0)
+        positive[near] = torch.maximum(positive[near], held)
+        near_by[near] |= (outer & (distance == 1)).any(0)
     gt = torch.where(last == positive, positive, IGNORED)
     if beside == "negatives":
         near_by &= gt == NEGATIVE
@@ -224,30 +228,56 @@ def match_iou(
     best = boxes.new_zeros(len(boxes))
     index = torch.full_like(best, NEGATIVE, dtype=torch.int64)
     low = torch.full_like(index, NEGATIVE)
-    for start, iou in _blocks(boxes if shapes is None else shapes, gt_boxes):
+    for start, near, iou in _blocks(
+        boxes if shapes is None else shapes, gt_boxes, every=claim_apart
+    ):
         top, row = iou.max(0)
-        better = top > best
-        index = torch.where(better, row + start, index)
-        best = torch.where(better, top, best)
-        if low_quality is not None and len(boxes):
-            usable = iou.masked_fill(ignored, -1.0)
+        better = top > best[near]
+        index[near] = torch.where(better, row + start, index[near])
+        best[near] = torch.where(better, top, best[near])
+        if low_quality is not None and iou.shape[1]:
+            usable = iou.masked_fill(ignored[near], -1.0)
             best_of = _low_quality(usable, low_quality, start, apart=claim_apart)
-            low = torch.maximum(low, best_of)
+            low[near] = torch.maximum(low[near], best_of)
     gt = torch.full_like(index, IGNORED).masked_fill(best < negative, NEGATIVE)
     gt = torch.where((best >= positive) & (index >= 0), index, gt)
     gt = torch.where(low >= 0, low, gt)
     return Matches(gt.masked_fill(ignored, IGNORED), best)
 
 
-def _blocks(boxes: Tensor, gt_boxes: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """Yield the first row and the IoUs (k, N) of k ground-truth boxes at a time.
+def _blocks(
+    boxes: Tensor, gt_boxes: Tensor, around: Tensor | None = None, *, every: bool = False
+) -> Iterator[tuple[int, Tensor | slice, Tensor]]:
+    """Yield the IoUs of k ground-truth boxes at a time with all boxes that they touch.
 
-    Boxes are (N, 4), or (N, M, 4): the best of M counts.
+    An object touches few of a pyramid's anchors. To know which, a device would have to be waited
+    for: there all boxes are taken.
+
+    Args:
+        boxes: (N, 4), or (N, M, 4): the best of M counts.
+        gt_boxes: (G, 4).
+        around: (N, 4) what is to be touched: by default the boxes, what encloses the M.
+        every: take all boxes, touched or not.
+
+    Yields:
+        the first ground-truth box's number, the rows of n boxes, and the IoUs (k, n).
     """
-    flat = boxes.reshape(-1, 4)
-    for rows in blocks(len(gt_boxes), len(flat)):
-        iou = every_iou(gt_boxes[rows], flat)
-        yield rows.start, iou if boxes.dim() == 2 else iou.unflatten(1, boxes.shape[:2]).amax(2)
+    shapes = boxes if boxes.dim() == 3 else boxes[:, None]
+    if every or boxes.device.type != "cpu":
+        for part in blocks(len(gt_boxes), shapes.shape[:2].numel()):
+            yield part.start, slice(None), _best_iou(gt_boxes[part], shapes)
+        return
+    if around is None:
+        around = torch.cat([shapes[..., :2].amin(1), shapes[..., 2:].amax(1)], 1)
+    for part in blocks(len(gt_boxes), len(boxes)):
+        near = torch.nonzero(touching(gt_boxes[part], around).any(0))[:, 0]
+        yield part.start, near, _best_iou(gt_boxes[part], shapes[near])
+
+
+def _best_iou(gt_boxes: Tensor, shapes: Tensor) -> Tensor:
+    """Return the IoUs (k, n) of boxes (k, 4) with the best of M in each of ``shapes`` (n, M, 4)."""
+    iou = every_iou(gt_boxes, shapes.reshape(-1, 4))
+    return iou if shapes.shape[1] == 1 else iou.reshape(len(iou), *shapes.shape[:2]).amax(2)
 
 
 def _low_quality(iou: Tensor, minimum: float, start: int, *, apart: bool) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sodkit.models.kernels.blocks import blocks
 from sodkit.models.parts.best_left import NEGATIVE
+from sodkit.models.parts.box_iou import touching
 from sodkit.models.parts.coders import centre_and_size
 from sodkit.models.parts.ignored import inside
 from sodkit.models.parts.matchers import IGNORED
@@ -42,9 +43,19 @@ def match_receptive(
         (N,) int64 index of an object, ``NEGATIVE`` or ``IGNORED``.
     """
     ignored = inside(priors, ignore_boxes)
-    first, _ = _nearest(priors, boxes, ignored, rule.metric, rule.nearest)
     shrunk = shrink(priors, rule.shrink)
-    second, closest = _nearest(shrunk, boxes, ignored, rule.metric, rule.nearest_shrunk)
+    first = torch.full((len(priors),), NEGATIVE, device=priors.device)
+    second, closest = first.clone(), priors.new_zeros(len(priors))
+    for part in blocks(len(boxes), len(priors)):
+        near = _near(priors, boxes[part], ignored, rule)
+        number = torch.arange(part.start, part.stop, device=boxes.device)[:, None]
+        whole = closeness(rule.metric, priors[near], boxes[part])
+        taken = _nearest(whole.masked_fill_(ignored[near], -1.0), rule.nearest)
+        first[near] = torch.maximum(first[near], torch.where(taken, number, NEGATIVE).amax(0))
+        small = closeness(rule.metric, shrunk[near], boxes[part])
+        closest[near] = torch.maximum(closest[near], small.amax(0))
+        taken = _nearest(small.masked_fill_(ignored[near], -1.0), rule.nearest_shrunk)
+        second[near] = torch.maximum(second[near], torch.where(taken, number, NEGATIVE).amax(0))
     gt = torch.where(first >= 0, first, second)
     gt = gt.masked_fill((gt < 0) & (closest >= rule.negative), IGNORED)
     return gt.masked_fill(ignored, IGNORED)
@@ -95,29 +106,49 @@ def _squared_wasserstein(priors: Tensor, boxes: Tensor) -> Tensor:
     return total
 
 
-def _nearest(
-    priors: Tensor, boxes: Tensor, ignored: Tensor, metric: Metric, count: int
-) -> tuple[Tensor, Tensor]:
-    """Let every object take its ``count`` nearest priors and all that are as near as the last.
+def _nearest(near: Tensor, count: int) -> Tensor:
+    """Return (k, N) bool: the ``count`` nearest priors of each object, and all as near as the last.
 
     Args:
-        priors: (N, 4).
-        boxes: (G, 4).
-        ignored: (N,) bool, priors that are not to be taken.
-        metric: of the closeness.
+        near: (k, N) closeness.
         count: of priors an object.
-
-    Returns:
-        (N,) int64 the last object that takes each prior, else ``NEGATIVE``; and (N,) the greatest
-        closeness to any object, 0 without objects.
     """
-    closest = priors.new_zeros(len(priors))
-    gt = torch.full_like(closest, NEGATIVE, dtype=torch.int64)
-    for rows in blocks(len(boxes), len(priors)):
-        near = closeness(metric, priors, boxes[rows])
-        closest = torch.maximum(closest, near.amax(0))
-        near.masked_fill_(ignored, -1.0)
-        least = near.topk(min(count, len(priors)), 1).values[:, -1:]
-        number = torch.arange(rows.start, rows.stop, device=boxes.device)[:, None]
-        gt = torch.maximum(gt, torch.where(near >= least, number, NEGATIVE).amax(0))
-    return gt, closest
+    return near >= near.topk(min(count, near.shape[1]), 1).values[:, -1:]
+
+
+def _near(
+    priors: Tensor, boxes: Tensor, ignored: Tensor, rule: ReceptiveMatching
+) -> Tensor | slice:
+    """Return the rows of all priors that one of k objects may take, or be too near to.
+
+    The priors that hold an object's centre are near it. How near its nearest are is bounded by
+    them, and how far apart centres may be by that: the others need not be compared. To know which
+    they are, a device would have to be waited for: there all are taken.
+    """
+    if priors.device.type != "cpu":
+        return slice(None)
+    centre, side = centre_and_size(boxes)
+    rows = torch.nonzero(touching(torch.cat([centre, centre], 1), priors).any(0))[:, 0]
+    least = torch.full_like(centre[:, 0], rule.negative)
+    whole = priors[rows]
+    for some, count in ((whole, rule.nearest), (shrink(whole, rule.shrink), rule.nearest_shrunk)):
+        found = closeness(rule.metric, some, boxes).masked_fill_(ignored[rows], -1.0)
+        enough = count <= len(rows)
+        last = found.topk(count, 1).values[:, -1] if enough else torch.zeros_like(least)
+        least = torch.minimum(least, last)
+    # a little more than exact: all that rounding makes equal to the nearest is to be compared
+    reach = 1.001 * _reach(rule.metric, least[:, None].clamp(min=0), side) + 0.001
+    at = centre_and_size(priors)[0]
+    around, points = torch.cat([centre - reach, centre + reach], 1), torch.cat([at, at], 1)
+    return torch.nonzero(touching(around, points).any(0))[:, 0]
+
+
+def _reach(metric: Metric, near: Tensor, side: Tensor) -> Tensor:
+    """Return how far centres are apart at most, in px (k, 2), at a closeness (k, 1) of ``near``.
+
+    Of equal sides the divergence is 2 (dx / w)^2 + 2 (dy / h)^2, of others it is greater.
+    """
+    if metric == "wasserstein":
+        return (1 / near - 1).sqrt().expand_as(side)
+    divergence = 1 / near - 1 if metric == "kld" else -10 * near.log()
+    return (side + _TINY) * (divergence / 2).sqrt()

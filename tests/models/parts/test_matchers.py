@@ -292,3 +292,33 @@ def test_the_best_iou_is_torchvisions():
         ),
     ):
         torch.testing.assert_close(found.iou, best)
+
+
+SHAPES = torch.cat(anchors.grid((256, 256), golden.levels_of(4, 2.0, (0.5, 2.0)))).reshape(-1, 2, 4)
+WAYS = {
+    "iou": lambda *given: matchers.match_iou(*given, **RULE),
+    "no low quality": lambda *given: matchers.match_iou(*given, positive=0.5, negative=0.4),
+    "best of two": lambda *given: matchers.match_iou(*given, **RULE, shapes=SHAPES.to(given[0])),
+    "dynamic": lambda grid, objects, regions: matchers.match_dynamic(
+        grid, objects, regions, torch.full_like(objects[:, 0], 0.3)
+    ),
+    "region": lambda *given: matchers.match_region(*given, Region(), 2.0, STRIDES),
+}
+
+
+@pytest.mark.parametrize(
+    "objects", [3 * crowd(60) - 100, boxes([900, 900, 910, 910])], ids=["near", "far"]
+)
+@pytest.mark.parametrize("way", WAYS)
+def test_what_no_object_touches_need_not_be_compared(way, objects):
+    """On the CPU it is left out; a device compares all."""
+    region = boxes([110, 110, 125, 125])
+    found = WAYS[way](GRID, objects, region)
+    with FakeCuda() as gpu:
+        given = [tensor.to(CUDA) for tensor in (GRID, objects, region)]
+        gpu.reset()
+        every = WAYS[way](*given)
+        assert gpu.waits.total() == 0
+    assert torch.equal(found.gt, every.gt)
+    assert torch.equal(found.iou, every.iou)
+    assert (found.gt >= 0).any() == (objects[0, 0] < 256)

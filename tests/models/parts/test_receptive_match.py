@@ -10,6 +10,7 @@ from sodkit.models.parts.best_left import NEGATIVE
 from sodkit.models.parts.matchers import IGNORED
 from sodkit.models.parts.receptive_match import closeness, match_receptive, shrink
 from sodkit.settings.proposers import ReceptiveMatching, Rfla
+from tests.fake_cuda import CUDA, FakeCuda
 
 LEVELS = Rfla().anchor_levels((4, 8, 16))
 GRID = torch.cat(anchors.grid((96, 128), LEVELS))
@@ -86,6 +87,21 @@ def test_as_loops_assign(metric, count):
     assert found.tolist() == slow_match(GRID, objects, ignored, rule)
     assert (found[ignored] == IGNORED).all()
     assert len(found[found >= 0].unique()) >= 0.6 * count
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_what_is_far_need_not_be_compared(metric):
+    """On the CPU it is left out; a device compares all."""
+    far = boxes([400, 400, 401, 401], [-90, 10, -50, 30], [61.9, 61.9, 62.1, 62.1])
+    objects, region = torch.cat([crowd(60), far]), boxes([20, 20, 50, 60])
+    rule = RULE.model_copy(update={"metric": metric})
+    found = match_receptive(GRID, objects, region, rule)
+    with FakeCuda() as gpu:
+        given = [tensor.to(CUDA) for tensor in (GRID, objects, region)]
+        gpu.reset()
+        every = match_receptive(*given, rule)
+        assert gpu.waits.total() == 0
+    assert torch.equal(found, every)
 
 
 def test_equally_near_priors_are_all_taken():
