@@ -32,7 +32,10 @@ def images(batch: int = 1) -> torch.Tensor:
     return torch.randn(batch, 3, 64, 96, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("recipe", ["cfinet-r50-soda-d", "faster-rcnn-r50-soda-d"])
+PROPOSERS = ["cfinet-r50-soda-d", "faster-rcnn-r50-soda-d", "rfla-r50-soda-d", "ga-rpn-r50-soda-d"]
+
+
+@pytest.mark.parametrize("recipe", PROPOSERS)
 def test_the_graph_gives_what_the_detector_proposes(recipe: str) -> None:
     model, x = build(recipe), images(2)
     with torch.no_grad():
@@ -46,9 +49,10 @@ def test_the_graph_gives_what_the_detector_proposes(recipe: str) -> None:
             assert torch.isclose(proposals.scores[0], scores[number].max())
 
 
-def test_torch_compile_takes_the_whole_graph() -> None:
+@pytest.mark.parametrize("recipe", [PROPOSERS[0], PROPOSERS[-1]])
+def test_torch_compile_takes_the_whole_graph(recipe: str) -> None:
     """``fullgraph``: no part of it falls back to Python."""
-    graph, x = build().graph(), images(2)
+    graph, x = build(recipe).graph(), images(2)
     with torch.no_grad():
         want = graph(x)
         found = torch.compile(graph, fullgraph=True, backend="eager")(x)
@@ -65,11 +69,12 @@ def test_torch_export() -> None:
         torch.testing.assert_close(a, b, atol=1e-3, rtol=0)
 
 
-def test_onnx(tmp_path: Path) -> None:
+@pytest.mark.parametrize("recipe", [PROPOSERS[0], PROPOSERS[-1]])
+def test_onnx(recipe: str, tmp_path: Path) -> None:
     for package in ("onnx", "onnxscript"):
         pytest.importorskip(package)
     runtime = pytest.importorskip("onnxruntime")
-    model, x = build(), images()
+    model, x = build(recipe), images()
     export_onnx(model, tmp_path / "cfinet.onnx", height=64, width=96)
     assert [p.name for p in tmp_path.iterdir()] == ["cfinet.onnx"]
     assert is_export(tmp_path / "cfinet.onnx")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchvision.ops import deform_conv2d
 
 from sodkit.models.kernels.tap_conv import TAPS, at_least_float32, tap_conv
@@ -53,7 +54,9 @@ def deformable_conv(
     Returns:
         (B, O, h, w).
     """
-    if features.device.type == "cpu" and not torch.compiler.is_compiling():
+    if torch.compiler.is_compiling():
+        return deformable_conv_grid(features, offsets, weight, mask, stride)
+    if features.device.type == "cpu":
         return deformable_conv_gather(features, offsets, weight, mask, stride)
     return deformable_conv_vision(features, offsets, weight, mask, stride)
 
@@ -84,6 +87,34 @@ def deformable_conv_gather(
         factors = mask.to(taps.dtype).reshape(-1, groups, TAPS, height * width)
         taps = torch.cat([taps, factors.permute(0, 3, 2, 1)[..., None]], -1)
     return tap_conv(features, taps, weight.to(features.dtype), (height, width))
+
+
+def deformable_conv_grid(
+    features: Tensor, offsets: Tensor, weight: Tensor, mask: Tensor | None, stride: int
+) -> Tensor:
+    """Compute the deformable convolution by grid sampling (see ``deformable_conv``).
+
+    Compilers know it, and every ONNX runtime has it. The taps of a location are sampled side by
+    side, 3 x 3 to a cell, for a convolution of stride 3.
+    """
+    (height, width), (rows, columns) = features.shape[-2:], offsets.shape[-2:]
+    count = len(offsets) * (offsets.shape[1] // (2 * TAPS))  # groups of channels of all images
+
+    def beside(each: Tensor) -> Tensor:
+        table = each.reshape(count, 3, 3, rows, columns).permute(0, 3, 1, 4, 2)
+        return table.reshape(count, 3 * rows, 3 * columns)
+
+    moves = offsets.float().reshape(count, TAPS, 2, rows * columns)
+    plain = _plain(rows, columns, stride)[:, :, 0].permute(1, 2, 0).to(moves.device)
+    y, x = (plain + moves).unbind(2)
+    # -1 and 1 are the outer edges of the first and the last cell
+    places = torch.stack([(2 * beside(x) + 1) / width - 1, (2 * beside(y) + 1) / height - 1], -1)
+    maps = features.float().reshape(count, -1, height, width)
+    samples = F.grid_sample(maps, places, align_corners=False)
+    if mask is not None:
+        samples = samples * beside(mask.float())[:, None]
+    samples = samples.reshape(len(features), -1, 3 * rows, 3 * columns)
+    return F.conv2d(samples, weight, stride=3).to(features.dtype)
 
 
 def _plain(height: int, width: int, stride: int) -> Tensor:

@@ -7,6 +7,7 @@ from sodkit.models.kernels.deformable_conv import (
     DeformableConv,
     deformable_conv,
     deformable_conv_gather,
+    deformable_conv_grid,
     deformable_conv_vision,
 )
 from tests.fake_cuda import CUDA, FakeCuda
@@ -48,6 +49,16 @@ def test_gathering_is_the_operator_of_torchvision(
     assert len(ours) == len(theirs) == 4 + masked
     for have, want in zip(ours, theirs, strict=True):
         torch.testing.assert_close(have, want, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("masked", [False, True])
+def test_grid_sampling_is_the_operator_of_torchvision(groups, stride, masked):
+    """What compiled and exported graphs have; taps beyond the map, too."""
+    args = case(groups=groups, stride=stride, masked=masked, spread=4.0)
+    want = deformable_conv_vision(*args)
+    torch.testing.assert_close(deformable_conv_grid(*args), want, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("constant", [0, 1, 2, 3])
