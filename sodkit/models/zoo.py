@@ -11,6 +11,7 @@ from sodkit.models.atss import Atss
 from sodkit.models.centernet import CenterNet
 from sodkit.models.cfinet import Cfinet
 from sodkit.models.detector import DetectorModule
+from sodkit.models.dhrec import Dhrec
 from sodkit.models.dodet import Dodet
 from sodkit.models.dyhead import DyHead
 from sodkit.models.faster_rcnn import FasterRcnn
@@ -24,6 +25,7 @@ from sodkit.models.sparse_rcnn import SparseRcnn
 from sodkit.settings import (
     atss,
     dense,
+    dhrec,
     dodet,
     dyhead,
     fcos,
@@ -49,7 +51,7 @@ def build(model: Model, classes: int) -> DetectorModule:
     """
     detector: (
         Cfinet | Dodet | FasterRcnn | OrientedRcnn | RetinaNet | RotatedRetinaNet | Fcos | Atss
-        | RepPoints | SparseRcnn | CenterNet
+        | RepPoints | SparseRcnn | CenterNet | Dhrec
     )  # fmt: skip
     match model:
         case two_stage.Cfinet():
@@ -76,6 +78,8 @@ def build(model: Model, classes: int) -> DetectorModule:
             detector = RotatedRetinaNet(model, classes)
         case keypoints.CenterNet():
             detector = CenterNet(model, classes)
+        case dhrec.Dhrec():
+            detector = Dhrec(model, classes)
         case outside.Outside():
             raise UsageError(
                 "a detector from outside is made by its factory", where=f"{model.factory}"

@@ -6,7 +6,7 @@
 ``proposers.py``  what makes their proposals
 ``dense.py``      RetinaNet, and what dense detectors share
 ``fcos.py``, ``atss.py``, ``dyhead.py``, ``reppoints.py``  a dense detector each
-``dodet.py``      DODet
+``dodet.py``, ``dhrec.py``  a detector of oriented boxes each
 ``keypoints.py``  CenterNet
 ``queries.py``    Sparse R-CNN, matching of queries
 ``outside.py``    a detector of the user's own

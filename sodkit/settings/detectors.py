@@ -11,6 +11,7 @@ from pydantic import Field
 
 from sodkit.settings.atss import Atss
 from sodkit.settings.dense import RetinaNet
+from sodkit.settings.dhrec import Dhrec
 from sodkit.settings.dodet import Dodet
 from sodkit.settings.dyhead import DyHead
 from sodkit.settings.fcos import Fcos
@@ -34,6 +35,7 @@ Model = Annotated[
     | RepPoints
     | SparseRcnn
     | CenterNet
+    | Dhrec
     | Outside,
     Field(discriminator="kind"),
 ]

@@ -128,6 +128,7 @@ KINDS = {
     ),
     "reppoints": Kind("reppoints-r50-soda-d", DENSE, ("model.focal.prior=0.1",), steps=72),
     "rotated-retinanet": Kind("rotated-retinanet-r50-soda-a", DENSE, ROTATED),
+    "dhrec": Kind("dhrec-r50-soda-a", DENSE, ("model.focal.prior=0.1",)),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 LOW = Keep(score=0.001)

@@ -40,9 +40,9 @@ def _clip(a: Tensor, b: Tensor) -> Tensor:
         for sign in (-1.0, 1.0):
             limit = a[:, 2 + axis, None] / 2
             if axis == 0:
-                x, y = _cut(x, y, sign, limit)
+                x, y = cut(x, y, sign, limit)
             else:
-                y, x = _cut(y, x, sign, limit)
+                y, x = cut(y, x, sign, limit)
     x, y = x - x[:, :1], y - y[:, :1]
     doubled = x[:, 1:-1] * y[:, 2:] - x[:, 2:] * y[:, 1:-1]
     return doubled.sum(1).abs() / 2
@@ -61,7 +61,7 @@ def _corners_in_frame(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     )
 
 
-def _cut(along: Tensor, other: Tensor, sign: float, limit: Tensor) -> tuple[Tensor, Tensor]:
+def cut(along: Tensor, other: Tensor, sign: float, limit: Tensor) -> tuple[Tensor, Tensor]:
     """Cut convex polygons by a line across the first axis.
 
     Args:

@@ -17,6 +17,7 @@ from sodkit.models.parts.coders import centre_and_size
 from sodkit.models.parts.ignored import inside
 from sodkit.models.parts.matchers import IGNORED
 from sodkit.models.parts.points import distances
+from sodkit.models.parts.rotated_coders import upright
 
 _MARGIN = 0.01
 """px: a positive anchor's centre is inside its object by more than this."""
@@ -29,6 +30,7 @@ def match_adaptive(
     ignore_boxes: Tensor,
     count: int,
     absent: Tensor,
+    oriented: Tensor | None = None,
 ) -> Tensor:
     """Match anchors to objects.
 
@@ -45,6 +47,8 @@ def match_adaptive(
             in them are ``IGNORED``.
         count: candidates of a level.
         absent: (N,) bool: these are ``IGNORED``, too. Neither is a candidate.
+        oriented: (G, 5) oriented objects that ``boxes`` enclose: the IoUs are theirs; None: the
+            objects are upright.
 
     Returns:
         (N,) int64 index of an object, ``NEGATIVE`` or ``IGNORED``.
@@ -53,7 +57,12 @@ def match_adaptive(
     candidate, usable = _candidates(anchors, levels, boxes, count, out)
     each = boxes[:, None].expand(-1, candidate.shape[1], -1).flatten(0, 1)
     chosen = anchors[candidate.flatten()]
-    iou = paired_iou(each, chosen).reshape(candidate.shape)
+    if oriented is None:
+        iou = paired_iou(each, chosen)
+    else:
+        turned = oriented[:, None].expand(-1, candidate.shape[1], -1).flatten(0, 1)
+        iou = paired_iou(turned, upright(chosen))
+    iou = iou.reshape(candidate.shape)
     inner = distances(centre_and_size(chosen)[0], each).amin(1) > _MARGIN
     positive = usable & (iou >= _threshold(iou, usable)[:, None]) & inner.reshape(iou.shape)
     gt = _best(candidate.flatten(), torch.where(positive, iou, -1.0), len(anchors))

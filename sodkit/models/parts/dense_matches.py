@@ -11,6 +11,7 @@ from torch import Tensor
 from sodkit.data.batches import Batch
 from sodkit.models.kernels.nonzero import rows_each
 from sodkit.models.parts.best_left import NEGATIVE
+from sodkit.models.parts.regression import Boxes, upright_truth
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,7 +23,7 @@ class DenseMatches:
         rows: (P,) rows of the positives.
         place: (P,) where the positives are among ``used``.
         anchors: (P,) which of an image's anchors they are.
-        boxes: (P, 4) xyxy, their objects.
+        boxes: (P, 4) xyxy, or (P, 5) oriented: their objects.
         labels: (P,) int64, their objects' classes.
         counts: number of positives of each image.
     """
@@ -36,12 +37,13 @@ class DenseMatches:
     counts: tuple[int, ...]
 
 
-def of_batch(batch: Batch, matches: Sequence[Tensor]) -> DenseMatches:
+def of_batch(batch: Batch, matches: Sequence[Tensor], truth: Boxes = upright_truth) -> DenseMatches:
     """Return the matches of a batch, and report them; a device is waited for once.
 
     Args:
         batch: with the targets of all its images.
         matches: (A,) of each image: index of an object, negative or ignored.
+        truth: what the objects' boxes are.
     """
     for match in matches:
         batch.on_match(match)
@@ -57,7 +59,7 @@ def of_batch(batch: Batch, matches: Sequence[Tensor]) -> DenseMatches:
         rows=positive,
         place=(together >= NEGATIVE).cumsum(0)[positive] - 1,
         anchors=torch.cat(rows),
-        boxes=torch.cat([target.boxes[own] for target, own in each]),
+        boxes=torch.cat([truth(target)[own] for target, own in each]),
         labels=torch.cat([target.labels[own] for target, own in each]),
         counts=tuple(map(len, rows)),
     )

@@ -17,13 +17,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from sodkit.data.batches import Target
-from sodkit.geometry.rotated import corners_to_obb
-from sodkit.models.kernels.least_rectangle import least_rectangles
 from sodkit.models.parts import area_coders, coders, rotated_coders
 from sodkit.settings.dodet import GuidedHead
 from sodkit.settings.two_stage import GlidingBox, OrientedBox, OrientedRoiHead, RoiHead
@@ -142,13 +139,7 @@ class Gliding:
         quads = rotated_coders.decode_gliding(around, deltas[..., 4:].float().sigmoid())
         if by_edges:
             return rotated_coders.from_edges(quads)
-        points = quads.detach().reshape(-1, 4, 2).double()
-        if points.device.type == "cpu":
-            boxes = torch.from_numpy(corners_to_obb(points.numpy()))
-        else:
-            boxes = rotated_coders.canonical(least_rectangles(points))
-        boxes = boxes.to(around.dtype)
-        return boxes.reshape(*around.shape[:-1], 5)
+        return rotated_coders.least_around(quads)
 
 
 def regression(config: RoiHead | OrientedRoiHead) -> Regression:

@@ -15,7 +15,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from sodkit.geometry.rotated import corners_to_obb
 from sodkit.models.kernels.constants import constant
+from sodkit.models.kernels.least_rectangle import least_rectangles
 from sodkit.models.parts import coders
 
 _TIE = 0.1
@@ -240,6 +242,22 @@ def decode_gliding(around: Tensor, glides: Tensor) -> Tensor:
     x = torch.stack([top, one, 1 - bottom, zero], -1)
     y = torch.stack([zero, right, one, 1 - left], -1)
     return low[..., None, :] + torch.stack([x, y], -1) * size[..., None, :]
+
+
+def least_around(quads: Tensor) -> Tensor:
+    """Return the rectangles of least area (..., 5), canonical, around (..., 4, 2); no gradient.
+
+    Of a quadrilateral that is not finite all numbers are NaN.
+    """
+    points = quads.detach().reshape(-1, 4, 2).double()
+    broken = ~points.isfinite().flatten(1).all(1, keepdim=True)
+    points = points.masked_fill(broken[..., None], 0.0)
+    if points.device.type == "cpu":
+        boxes = torch.from_numpy(corners_to_obb(points.numpy()))
+    else:
+        boxes = canonical(least_rectangles(points))
+    boxes = boxes.masked_fill(broken, torch.nan)
+    return boxes.to(quads.dtype).reshape(*quads.shape[:-2], 5)
 
 
 def from_edges(quads: Tensor) -> Tensor:

@@ -1,12 +1,15 @@
 """Which anchor learns which object, against ATSS' algorithm written as loops, and by hand."""
 
+import math
+
 import numpy as np
 import pytest
+import shapely
 import torch
 from torchvision.ops import box_iou
 
 from sodkit.models.kernels import blocks
-from sodkit.models.parts import anchors
+from sodkit.models.parts import anchors, rotated_coders
 from sodkit.models.parts.adaptive_matcher import _smallest, match_adaptive
 from sodkit.models.parts.matchers import IGNORED
 from sodkit.settings.anchor_levels import levels
@@ -19,16 +22,17 @@ def grids(size=(96, 128)):
     return anchors.grid(size, LEVELS)
 
 
-def matched(grid, boxes, ignore=NONE, count=9, absent=None):
+def matched(grid, boxes, ignore=NONE, count=9, absent=None, oriented=None):
     every = torch.cat(grid)
     absent = torch.zeros(len(every), dtype=torch.bool) if absent is None else absent
-    return match_adaptive(every, [len(g) for g in grid], boxes, ignore, count, absent)
+    sizes = [len(g) for g in grid]
+    return match_adaptive(every, sizes, boxes, ignore, count, absent, oriented)
 
 
-def by_loops(grid, boxes, count):
-    """Return the match of each anchor, by Algorithm 1 of the paper."""
+def by_loops(grid, boxes, count, iou=None):
+    """Return the match of each anchor, by Algorithm 1 of the paper; ``iou`` (G, N) if given."""
     every = torch.cat(grid).double()
-    iou = box_iou(boxes.double(), every).numpy()
+    iou = box_iou(boxes.double(), every).numpy() if iou is None else iou
     centre = ((every[:, :2] + every[:, 2:]) / 2).numpy()
     best, gt = np.full(len(every), -1.0), np.full(len(every), -1)
     for number, box in enumerate(boxes.double().numpy()):
@@ -61,6 +65,39 @@ def test_as_the_algorithm_has_it(count, cells, monkeypatch):
     want = by_loops(grids(), some(), count)
     assert len(set(want)) > 10
     assert matched(grids(), some(), count=count).tolist() == want
+
+
+@pytest.mark.parametrize("count", [3, 9])
+def test_oriented_objects_by_the_iou_of_polygons(count):
+    rng = np.random.default_rng(1)
+    boxes = np.c_[
+        rng.uniform(10, 90, (40, 2)), rng.uniform(14, 50, 40), rng.uniform(4, 14, 40),
+        rng.uniform(-1.5, 1.5, 40),
+    ]  # fmt: skip
+    oriented = torch.tensor(boxes, dtype=torch.float32)
+    things = shapely.polygons(rotated_coders.corners(oriented.double()).numpy())
+    squares = shapely.box(*torch.cat(grids()).double().numpy().T)
+    shared = shapely.area(shapely.intersection(things[:, None], squares))
+    iou = shared / (shapely.area(things)[:, None] + shapely.area(squares) - shared)
+    around = rotated_coders.enclosing(oriented)
+    wanted = by_loops(grids(), around, count, iou)
+    assert matched(grids(), around, count=count, oriented=oriented).tolist() == wanted
+    assert matched(grids(), around, count=count).tolist() != wanted
+
+
+def test_a_tilted_region_hides_no_anchors_beside_it():
+    region = torch.tensor([[64.0, 48.0, 120.0, 20.0, 0.7]])
+    centre = torch.cat(grids()[:1])[:, :2] + 8
+    across = (centre[:, 1] - 48) * math.cos(0.7) - (centre[:, 0] - 64) * math.sin(0.7)
+    along = (centre[:, 0] - 64) * math.cos(0.7) + (centre[:, 1] - 48) * math.sin(0.7)
+    oriented = torch.tensor([[64.0, 48.0, 30.0, 12.0, 0.2]])
+    found = matched(grids(), rotated_coders.enclosing(oriented), region, oriented=oriented)[
+        : len(centre)
+    ]
+    assert (found[(across.abs() < 6) & (along.abs() < 50)] == IGNORED).all()
+    beside = (across.abs() > 20) & (along.abs() < 30)
+    assert beside.sum() > 10
+    assert (found[beside] != IGNORED).all()
 
 
 def test_an_object_that_holds_no_centre_stays_without_an_anchor():
