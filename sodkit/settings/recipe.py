@@ -13,6 +13,22 @@ from sodkit.settings.two_stage import Cfinet
 MergeMethod = Literal["nms", "wbf", "nmm", "border"]
 
 
+class RandomCrop(Settings):
+    """A square window of a training image, drawn around objects (CornerNet, CenterNet)."""
+
+    side: Count = Field(512, description="px of the patch; the window is resized to side * scale")
+    factors: Annotated[tuple[Positive, ...], Field(min_length=1)] = Field(
+        (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3),
+        description="the window's side is a number of these times `side`: objects become larger "
+        "or smaller by it",
+    )
+    border: Annotated[int, Field(ge=0)] = Field(
+        128,
+        description="px from the patch's border that the window's centre stays away from; halved "
+        "where the patch is not larger than twice that",
+    )
+
+
 class Input(Settings):
     """From a patch to the network's input."""
 
@@ -37,6 +53,9 @@ class Input(Settings):
     scale_range: tuple[Positive, Positive] = Field(
         (1.0, 1.0),
         description="in training `scale` is multiplied by a factor drawn from this range",
+    )
+    crop: RandomCrop | None = Field(
+        None, description="train on a window of each image, black beyond it, in place of all of it"
     )
 
     @field_validator("scale_range")

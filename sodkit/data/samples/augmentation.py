@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sodkit.arrays import FloatArray
+from sodkit.arrays import BoolArray, FloatArray
 from sodkit.data.images.decoding import RgbImage
 from sodkit.data.samples import transforms
+from sodkit.data.samples.cropping import Window
 from sodkit.geometry import rotated
 from sodkit.settings import Input
 
@@ -20,6 +21,27 @@ class Placed:
     size: tuple[int, int]
     xyxy: FloatArray
     obb: FloatArray | None
+
+    @property
+    def centres(self) -> FloatArray:
+        """Centres (N, 2) of the boxes."""
+        if self.obb is not None:
+            return self.obb[:, :2]
+        return np.asarray((self.xyxy[:, :2] + self.xyxy[:, 2:]) / 2)
+
+    def take(self, kept: BoolArray) -> Placed:
+        """Return some of the boxes."""
+        return Placed(self.size, self.xyxy[kept], None if self.obb is None else self.obb[kept])
+
+    def cut(self, window: Window) -> Placed:
+        """Return the boxes in a window, upright ones clipped to it."""
+        obb = None if self.obb is None else window.oriented(self.obb)
+        return Placed((window.side, window.side), window.boxes(self.xyxy), obb)
+
+    def scaled(self, size: tuple[int, int], scale: transforms.Scale) -> Placed:
+        """Return the boxes of the image resized to ``size`` by ``scale`` (x, y)."""
+        obb = None if self.obb is None else rotated.scale(self.obb, scale)
+        return Placed(size, transforms.scale_boxes(self.xyxy, scale), obb)
 
     def flipped_across(self) -> Placed:
         """Mirror left to right."""

@@ -22,7 +22,7 @@ from sodkit.data.checking.oddities import MIN_SIDE
 from sodkit.data.formats.source import advised
 from sodkit.data.images.decoding import RgbImage, read_image
 from sodkit.data.records import Annotations, ImageRecord
-from sodkit.data.samples import transforms
+from sodkit.data.samples import cropping, transforms
 from sodkit.data.samples.augmentation import Augmentation, Placed
 from sodkit.data.samples.repeats import repeats
 from sodkit.errors import ImageError
@@ -172,15 +172,23 @@ class TrainingSet(Dataset[Sample]):
         """Return what is known of a sample before its image is read."""
         index = self._kept[key[1]]
         record, rows = self._annotations.images[index], self._rows[index]
-        drawn = Augmentation.draw(self._settings, np.random.default_rng((self._seed, *key)))
-        size, scale = transforms.resized(
-            (record.height, record.width), self._settings.scale * drawn.factor
+        rng = np.random.default_rng((self._seed, *key))
+        drawn = Augmentation.draw(self._settings, rng)
+        xyxy, obb = self._annotations.xyxy, self._annotations.obb
+        whole = Placed(
+            (record.height, record.width), xyxy[rows], None if obb is None else obb[rows]
         )
-        xyxy = transforms.scale_boxes(self._annotations.xyxy[rows], scale)
-        obb = self._annotations.obb
-        placed = Placed(size, xyxy, None if obb is None else rotated.scale(obb[rows], scale))
+        factor, window = self._settings.scale * drawn.factor, None
+        if self._settings.crop is not None:
+            crop, learn = self._settings.crop, self._learnable[rows]
+            window = cropping.draw(whole.size, whole.centres[learn], crop, rng)
+            kept = np.where(learn, window.holds(whole.centres), window.touches(whole.xyxy))
+            rows, whole = rows[kept], whole.take(kept).cut(window)
+            factor *= crop.side / window.side
+        size, scale = transforms.resized(whole.size, factor)
+        placed = drawn.moved(whole.scaled(size, scale))
         scale = scale if drawn.turns % 2 == 0 else (scale[1], scale[0])
-        return _Plan(record, rows, drawn, drawn.moved(placed), scale)
+        return _Plan(record, rows, window, drawn, placed, scale)
 
     def _sample(self, plan: _Plan, into: RgbImage, decoded: RgbImage | None) -> Sample:
         """Read an image into its place, and divide its annotations into learnt and ignored ones.
@@ -198,7 +206,7 @@ class TrainingSet(Dataset[Sample]):
             )  # fmt: skip
         except ImageError as error:
             raise advised(error) from error
-        plan.drawn.render(image, into)
+        plan.drawn.render(image if plan.window is None else plan.window.cut(image), into)
         xyxy, obb = plan.placed.xyxy, plan.placed.obb
         labels = self._annotations.labels[plan.rows][learn]
         if obb is None:
@@ -215,6 +223,7 @@ class _Plan:
     Attributes:
         record: the image.
         rows: its annotations.
+        window: what is cut from it, None: it is taken whole.
         drawn: how it is changed.
         placed: its size after that, and all of its boxes.
         scale: resize factors (x, y) of the sides as they are then.
@@ -222,6 +231,7 @@ class _Plan:
 
     record: ImageRecord
     rows: IntArray
+    window: cropping.Window | None
     drawn: Augmentation
     placed: Placed
     scale: transforms.Scale
