@@ -106,7 +106,7 @@ KINDS = {
     "retinanet": Kind("retinanet-r50-soda-d", DENSE, ("model.focal.prior=0.1",)),
     "centernet": Kind(
         "centernet-r50-soda-d",
-        (*SMALL, "model.channels=32", "model.hidden=32"),
+        (*SMALL, "model.channels=32", "model.hidden=32", "input.crop.side=64"),
         ("model.size_weight=0.5",),
         steps=72,
     ),
