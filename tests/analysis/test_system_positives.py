@@ -18,11 +18,14 @@ from sodkit.config import builtin_names, load_recipe
 from sodkit.data.batches import Batch, Target
 from sodkit.models import zoo
 from sodkit.models.atss import Atss
+from sodkit.models.faster_rcnn import FasterRcnn
 from sodkit.models.fcos import Fcos
 from sodkit.models.parts import anchors
+from sodkit.models.parts.guided_rpn import GuidedRpn
 from sodkit.models.retinanet import RetinaNet
 
 SMALL = ("model.backbone={name: resnet18, weights: null}", "model.channels=64")
+TINY = (SMALL[0], "model.fpn.channels=64", "model.roi.hidden=64")
 VARIANTS = {"cfinet-r18-demo", "cfinet-r18-demo-oriented", "cfinet-r50-soda-d-release"}
 """Built-in recipes whose assigner is that of another one, or one that is not released."""
 
@@ -61,6 +64,23 @@ def test_the_detector_assigns_as_many(name: str) -> None:
     counts = positives_of(load_recipe(name).model, given)
     assert counts is not None
     assert counts.tolist() == alone(name, given)
+
+
+def test_ga_rpn_learns_shapes_at_as_many_locations() -> None:
+    given, model = random_objects(5), load_recipe("ga-rpn-r50-soda-d", TINY).model
+    made = zoo.build(model, 3)
+    assert isinstance(made, FasterRcnn)
+    assert isinstance(made.rpn, GuidedRpn)
+    size = (HEIGHT, WIDTH)
+    squares = torch.cat(anchors.grid(size, made.rpn.levels))
+    shapes = torch.cat(anchors.grid(size, made.rpn.shape_levels)).reshape(len(squares), -1, 4)
+    wanted = []
+    for box in given.boxes:
+        target = Target(torch.tensor(box[None]).float(), torch.zeros(1).long(), torch.zeros(0, 4))
+        wanted.append(int((made.rpn.match_shape(squares, shapes, target) >= 0).sum()))
+    counts = positives_of(model, given)
+    assert counts is not None
+    assert counts.tolist() == wanted
 
 
 @pytest.mark.parametrize("name", builtin_names())

@@ -37,6 +37,9 @@ FOLDERS = {
     "fcos": "fcos",
     "atss": "atss",
     "sparse-rcnn": "sparse-rcnn",
+    "ga-rpn": "ga-rpn",
+    "reppoints": "reppoints",
+    "dyhead": "dyhead",
 }
 """RFLA has the names and shapes of Faster R-CNN."""
 
@@ -124,6 +127,18 @@ CASES: dict[str, tuple[str, Callable[[State], None], tuple[str, ...], str]] = {
     ),
     "depth of Sparse R-CNN": (
         "sparse-rcnn", lambda state: None, ("--recipe", "sparse-rcnn-r50-soda-d"),
+        "backbone.layer1.0.conv1.weight (64, 64, 3, 3) instead of (64, 64, 1, 1)",
+    ),
+    "depth of GA-RPN": (
+        "ga-rpn", lambda state: None, ("--recipe", "ga-rpn-r50-soda-d"),
+        "backbone.layer1.0.conv1.weight (64, 64, 3, 3) instead of (64, 64, 1, 1)",
+    ),
+    "depth of RepPoints": (
+        "reppoints", lambda state: None, ("--recipe", "reppoints-r50-soda-d"),
+        "backbone.layer1.0.conv1.weight (64, 64, 3, 3) instead of (64, 64, 1, 1)",
+    ),
+    "depth and blocks of DyHead": (
+        "dyhead", lambda state: None, ("--recipe", "dyhead-r50-soda-d"),
         "backbone.layer1.0.conv1.weight (64, 64, 3, 3) instead of (64, 64, 1, 1)",
     ),
     "width of Faster R-CNN": (
