@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -71,10 +72,14 @@ class FakeCuda:
         # The weak references keep the addresses from being used again.
         self._storages: dict[int, StorageWeakRef] = {}
         self._modes = (_Operations(self), _Calls(self))
+        self._grouping = patch(
+            "torch.nn.utils.clip_grad._group_tensors_by_device_and_dtype", self._grouped
+        )
 
     def __enter__(self) -> Self:
         for mode in self._modes:
             mode.__enter__()
+        self._grouping.start()
         return self
 
     def __exit__(
@@ -83,8 +88,17 @@ class FakeCuda:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._grouping.stop()
         for mode in reversed(self._modes):
             mode.__exit__(kind, error, trace)
+
+    def _grouped(self, lists: list[list[Tensor]], with_indices: bool = False) -> Any:
+        """Group tensors for clipping by where they are: torch does it in C++, which sees memory."""
+        found = torch._C._group_tensors_by_device_and_dtype(lists, with_indices)
+        return {
+            (CUDA if self.holds(group[0][0]) else device, dtype): (group, indices)
+            for (device, dtype), (group, indices) in found.items()
+        }
 
     def reset(self) -> None:
         """Count from 0 again."""

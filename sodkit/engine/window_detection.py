@@ -95,7 +95,7 @@ def detect(
             found = detector.propose(tensors, options.proposals)
         else:
             found = detector.detect(tensors, options.keep)
-        check_detections(
+        found = check_detections(
             detector, found, [(w.image.file_name, w.extent) for w in batch], classes=classes
         )
         return [

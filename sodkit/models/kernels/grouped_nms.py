@@ -20,9 +20,9 @@ class Candidates:
     """Boxes of one image that suppress each other within groups.
 
     Attributes:
-        boxes: (N, 4) xyxy, float32.
+        boxes: (N, 4) xyxy, or (N, 5) oriented, float32.
         scores: (N,).
-        groups: (N,) integers >= 0.
+        groups: (N,) integers >= 0: levels, or labels.
         usable: (N,) bool: others suppress nothing and are not kept.
     """
 
@@ -35,7 +35,7 @@ class Candidates:
 def nms_each(images: Sequence[Candidates], threshold: float, limit: int) -> list[Tensor]:
     """Return the rows of the ``limit`` best boxes that are kept of each image, best first.
 
-    On a device it is waited for twice, however many images: see ``nms_together``.
+    Boxes are upright. A device is waited for twice, however many images: see ``nms_together``.
     """
     if images and images[0].boxes.device.type != "cpu":
         return nms_together(images, threshold, limit)

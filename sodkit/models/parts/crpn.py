@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from sodkit.models.kernels.adaptive_conv import AdaptiveConv
 from sodkit.models.kernels.constants import constant
 from sodkit.models.kernels.kept import Kept
 from sodkit.models.parts import anchors, coders, losses, matchers, selection
+from sodkit.models.parts.ignored import settled
 from sodkit.models.parts.rpn_losses import match_by_iou, sampled_losses
 from sodkit.models.parts.sampling import Shuffle
 from sodkit.models.parts.selection import Proposals, Scored, Selection, by_location
@@ -111,15 +112,27 @@ class Crpn(nn.Module):
     def losses(self, output: CrpnOutput, batch: Batch, shuffle: Shuffle) -> dict[str, Tensor]:
         """Return ``loss_coarse_reg, loss_fine_cls, loss_fine_reg``, weighted (paper Eq. 2)."""
         c = self.config
-        coarse = self.coarse_loss(output.coarse, batch)
+        first, second = self._settled(output, batch)
+        coarse = self.coarse_loss(output.coarse, first)
         cls, reg = sampled_losses(
-            output.fine, batch, self.match_fine, c.fine, shuffle, self._fine_regression
+            output.fine, second, self.match_fine, c.fine, shuffle, self._fine_regression
         )
         return {
             "loss_coarse_reg": coarse,
             "loss_fine_cls": cls * c.classification_weight,
             "loss_fine_reg": reg * c.regression_weight,
         }
+
+    def _settled(self, output: CrpnOutput, batch: Batch) -> tuple[Batch, Batch]:
+        """Return the batch as the coarse and as the fine stage match it, see ``settled``.
+
+        Found out for both at once, so that a device is waited for once.
+        """
+        count = len(batch.targets)
+        grid, refined = torch.cat(output.coarse.anchors), torch.cat(output.coarse.refined, 1)
+        found = settled([*[grid] * count, *refined[:count]], batch.targets * 2)
+        first, second = tuple(found[:count]), tuple(found[count:])
+        return replace(batch, targets=first), replace(batch, targets=second)
 
     def _fine_regression(self, anchor: Tensor, deltas: Tensor, truth: Tensor) -> Tensor:
         return losses.iou_loss(coders.decode(anchor, deltas, self.config.fine_stds), truth)
@@ -130,7 +143,8 @@ class Crpn(nn.Module):
 
     def match_coarse(self, grid: Tensor, batch: Batch) -> list[tuple[matchers.Matches, Tensor]]:
         """Return the matches of all anchors (A, 4) and the rows of positives, image by image."""
-        rule, targets = self.config.assignment, batch.targets
+        rule = self.config.assignment
+        targets = settled([grid] * len(batch.targets), batch.targets)
         if isinstance(rule, proposers.Region):
             by_region = [
                 matchers.match_region(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sodkit.data.batches import Batch, PatchDetections
+from sodkit.models.kernels.grouped_nms import Candidates
 from sodkit.models.parts import postprocess
 from sodkit.models.parts.dense_head import DenseOutput
 from sodkit.settings import Keep
@@ -40,35 +41,36 @@ def detect(
         choose: which pairs are kept a level before NMS; None: ``best_pairs``.
         outside: what becomes of oriented boxes centred beyond the image.
     """
-    found = []
-    for image, (size, scale) in enumerate(zip(batch.sizes, batch.scales, strict=True)):
-        boxes, scores, labels = candidates(output, image, keep.score, pre, decode, choose)
-        kept = postprocess.thin(boxes, scores, labels, size, keep, outside)
-        found.append(postprocess.in_patch(*kept, scale))
-    return found
+    images = range(len(batch.sizes))
+    found = [candidates(output, image, keep.score, pre, decode, choose) for image in images]
+    return postprocess.detections(found, batch, keep, outside)
 
 
 def candidates(
     output: DenseOutput, image: int, score: float, pre: int, decode: Decode,
     choose: Choose | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Return boxes (N, 4 or 5), scores (N,) and labels (N,) of an image before NMS, level by level.
+) -> Candidates:  # fmt: skip
+    """Return the boxes of an image before NMS, level by level, with their labels as groups.
 
     Args: see ``detect``.
     """
     parts = []
     for level, logits in enumerate(output.logits):
         scores, rows, labels = (choose or best_pairs)(logits[image], score, pre)
+        usable = scores > score
         boxes = decode(level, rows, output.deltas[level][image, rows])
         if output.centerness is not None:
             scores = scores * output.centerness[level][image, rows].float().sigmoid()
-        parts.append((boxes, scores, labels))
-    boxes, scores, labels = (torch.cat(part) for part in zip(*parts, strict=True))
-    return boxes, scores, labels
+        parts.append((boxes, scores, labels, usable))
+    return Candidates(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
 def best_pairs(logits: Tensor, score: float, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return the ``count`` best pairs of anchor and class of one level of an image.
+
+    On a device all pairs are sorted, and those below the score that are among the best come last,
+    with a score of -1: how many there are would have to be waited for. On the CPU they are left
+    out first, which is faster there.
 
     Args:
         logits: (A, classes).
@@ -76,13 +78,24 @@ def best_pairs(logits: Tensor, score: float, count: int) -> tuple[Tensor, Tensor
         count: pairs kept.
 
     Returns:
-        scores (N,) in [0, 1], anchors (N,) and classes (N,), best first.
+        scores (N,), anchors (N,) and classes (N,), best first.
     """
     scores = logits.float().sigmoid()
+    if scores.device.type != "cpu":
+        return best_of_all_pairs(scores, score, count)
     anchor, label = torch.nonzero(scores > score, as_tuple=True)
     found, rows = scores[anchor, label].sort(descending=True, stable=True)
     rows = rows[:count]
     return found[:count], anchor[rows], label[rows]
+
+
+def best_of_all_pairs(scores: Tensor, least: float, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Do what ``best_pairs`` does as on a device: those not above ``least`` come last, as -1."""
+    each = torch.where(scores > least, scores, -1.0).flatten()
+    found, place = each.sort(descending=True, stable=True)
+    found, place = found[:count], place[:count]
+    classes = scores.shape[1]
+    return found, place.div(classes, rounding_mode="floor"), place % classes
 
 
 def of_best_anchors(logits: Tensor, score: float, count: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -92,6 +105,19 @@ def of_best_anchors(logits: Tensor, score: float, count: int) -> tuple[Tensor, T
     """
     scores = logits.float().sigmoid()
     best = scores.amax(1).sort(descending=True, stable=True).indices[:count]
-    row, label = torch.nonzero(scores[best] > score, as_tuple=True)
-    anchor = best[row]
-    return scores[anchor, label], anchor, label
+    found = scores[best]
+    if found.device.type != "cpu":
+        return all_of_anchors(found, best, score)
+    row, label = torch.nonzero(found > score, as_tuple=True)
+    return found[row, label], best[row], label
+
+
+def all_of_anchors(scores: Tensor, anchors: Tensor, least: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Return all pairs of anchors (N,) with scores (N, classes); -1 if not above ``least``."""
+    count, classes = scores.shape
+    labels = torch.arange(classes, device=scores.device)
+    return (
+        torch.where(scores > least, scores, -1.0).flatten(),
+        anchors[:, None].expand(count, classes).flatten(),
+        labels.expand(count, classes).flatten(),
+    )

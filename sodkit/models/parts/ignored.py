@@ -5,14 +5,18 @@ Those in ignore regions, and those in padding that only a larger image of the ba
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
+from sodkit.data.batches import Target
 from sodkit.geometry.overlap import rotated_iou_pairs
 from sodkit.models.kernels.blocks import blocks
 from sodkit.models.kernels.constants import constant
 from sodkit.models.kernels.nonzero import nonzero_each
-from sodkit.models.kernels.rotated_iou import rotated_iou
+from sodkit.models.kernels.rotated_iou import PAIRS, rotated_iou
 from sodkit.models.parts.box_iou import area, intersection
 from sodkit.models.parts.rotated_coders import enclosing, upright
 
@@ -30,21 +34,21 @@ def inside(boxes: Tensor, regions: Tensor) -> Tensor:
 
     Args:
         boxes: (N, 4) xyxy, or (N, 5) oriented.
-        regions: (I, 4) xyxy, or (I, 5) oriented.
+        regions: (I, 4) xyxy, or (I, 5) oriented; or the result (N,) bool, where ``inside_each``
+            has found it already.
 
     Returns:
         (N,) bool.
     """
-    result = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
-    around, region_around = _around(boxes), _around(regions)
-    half = area(boxes) / 2
+    if regions.dtype == torch.bool:
+        return regions
     if boxes.shape[1] == 4 and regions.shape[1] == 4:
-        for part in blocks(len(regions), len(boxes)):
-            result |= (intersection(regions[part], boxes) > half).any(0)
-        return result
-    plain = (area(regions) >= (1 - _UPRIGHT) * area(region_around)) & (boxes.shape[1] == 4)
+        return _upright_inside(boxes, regions)
     if boxes.device.type != "cpu":
-        return _inside_together(boxes, regions, plain)
+        return inside_together([boxes], [regions])[0]
+    around, region_around = _around(boxes), _around(regions)
+    half, plain = area(boxes) / 2, _is_plain(boxes, regions)
+    result = torch.zeros(len(boxes), dtype=torch.bool)
     for part in blocks(len(regions), len(boxes)):
         near = intersection(region_around[part], around) > half
         result |= (near & plain[part, None]).any(0)
@@ -56,26 +60,72 @@ def inside(boxes: Tensor, regions: Tensor) -> Tensor:
     return result
 
 
-def _inside_together(boxes: Tensor, regions: Tensor, plain: Tensor) -> Tensor:
-    """Do what ``inside`` does as on a device, which is waited for once.
+def inside_each(boxes: Sequence[Tensor], regions: Sequence[Tensor]) -> list[Tensor]:
+    """Return ``inside`` of the boxes and regions of each image; a device is waited for once."""
+    pairs = list(zip(boxes, regions, strict=True))
+    tilted = any(5 in (one.shape[-1], other.shape[-1]) for one, other in pairs)
+    known = all(one.dtype == torch.bool for one in regions)
+    if tilted and not known and boxes[0].device.type != "cpu":
+        return inside_together(boxes, regions)
+    return [inside(one, other) for one, other in pairs]
 
-    Args:
-        boxes: as of ``inside``, all that could lie in a region are clipped.
-        regions: as of ``inside``.
-        plain: (I,) bool: the region and all boxes are upright.
+
+def settled(boxes: Sequence[Tensor], targets: Sequence[Target]) -> list[Target]:
+    """Return targets for matching the boxes of each image: what is ignored is found out for all.
+
+    In place of their ignore regions they have (N,) bool, the result of ``inside_each``.
     """
-    around, region_around, half = _around(boxes), _around(regions), area(boxes) / 2
-    parts = blocks(len(regions), len(boxes))
-    near = [intersection(region_around[part], around) > half for part in parts]
-    result = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
-    for part, mask in zip(parts, near, strict=True):
-        result |= (mask & plain[part, None]).any(0)
-    tilted = [mask & ~plain[part, None] for part, mask in zip(parts, near, strict=True)]
-    for part, pairs in zip(parts, nonzero_each(tilted), strict=True):
-        region, box = pairs.unbind(1)
-        shared = _intersection_of_pairs(regions[part][region], boxes[box])
-        result |= torch.zeros_like(half).index_add(0, box, (shared > half[box]).to(half)) > 0
+    found = inside_each(boxes, [target.ignore_boxes for target in targets])
+    return [replace(one, ignore_boxes=rows) for one, rows in zip(targets, found, strict=True)]
+
+
+def inside_together(boxes: Sequence[Tensor], regions: Sequence[Tensor]) -> list[Tensor]:
+    """Do what ``inside_each`` does as on a device: all that could lie in a region are clipped.
+
+    Where boxes and regions are few, all pairs are: then it is not waited for.
+    """
+    if sum(len(box) * len(region) for box, region in zip(boxes, regions, strict=True)) <= PAIRS:
+        return [_inside_any(*image) for image in zip(boxes, regions, strict=True)]
+    results, tilted, places = [], [], []
+    for image, (box, region) in enumerate(zip(boxes, regions, strict=True)):
+        around, region_around, half = _around(box), _around(region), area(box) / 2
+        plain = _is_plain(box, region)
+        result = torch.zeros(len(box), dtype=torch.bool, device=box.device)
+        for part in blocks(len(region), len(box)):
+            near = intersection(region_around[part], around) > half
+            result |= (near & plain[part, None]).any(0)
+            tilted.append(near & ~plain[part, None])
+            places.append((image, part))
+        results.append(result)
+    for (image, part), pairs in zip(places, nonzero_each(tilted), strict=True):
+        (row, column), box = pairs.unbind(1), boxes[image]
+        shared = _intersection_of_pairs(regions[image][part][row], box[column])
+        covered = (shared > area(box)[column] / 2).to(shared)
+        results[image] |= torch.zeros_like(area(box)).index_add(0, column, covered) > 0
+    return results
+
+
+def _inside_any(boxes: Tensor, regions: Tensor) -> Tensor:
+    """Return ``inside`` of one image by all of its pairs."""
+    plain = _is_plain(boxes, regions)
+    shared = _intersection_of_pairs(
+        regions.repeat_interleave(len(boxes), 0), boxes.repeat(len(regions), 1)
+    ).reshape(len(regions), len(boxes))
+    exact = intersection(_around(regions), _around(boxes))
+    return (torch.where(plain[:, None], exact, shared) > area(boxes) / 2).any(0)
+
+
+def _upright_inside(boxes: Tensor, regions: Tensor) -> Tensor:
+    half, result = area(boxes) / 2, torch.zeros_like(boxes[:, 0], dtype=torch.bool)
+    for part in blocks(len(regions), len(boxes)):
+        result |= (intersection(regions[part], boxes) > half).any(0)
     return result
+
+
+def _is_plain(boxes: Tensor, regions: Tensor) -> Tensor:
+    """Return (I,) bool: the region and all boxes are upright."""
+    whole = area(regions) >= (1 - _UPRIGHT) * area(_around(regions))
+    return whole & (boxes.shape[1] == 4)
 
 
 def points_inside(points: Tensor, regions: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ def match_dynamic(
     Args:
         anchors: (N, 4) xyxy.
         boxes: (G, 4) xyxy, sides > 0.
-        ignore_boxes: (I, 4) xyxy, or (I, 5) oriented.
+        ignore_boxes: (I, 4) xyxy, (I, 5) oriented, or (N,) bool, see ``inside``.
         thresholds: (G,) from ``dynamic_threshold``.
         negative: anchors whose best IoU is below are ``NEGATIVE`` (release: .15), those between
             it and the threshold ``IGNORED``; the coarse stage uses neither.
@@ -146,7 +146,7 @@ def match_region(
     Args:
         anchors: (N, 4) xyxy, square, one a location, of all levels.
         boxes: (G, 4) xyxy, sides > 0.
-        ignore_boxes: (I, 4) xyxy, or (I, 5) oriented.
+        ignore_boxes: (I, 4) xyxy, (I, 5) oriented, or (N,) bool, see ``inside``.
         region: the shares of a box's sides that make the two regions.
         scale: the anchors' sides in strides.
         strides: of the levels, each twice the one before.
@@ -211,7 +211,7 @@ def match_iou(
     Args:
         boxes: (N, 4) xyxy anchors or proposals.
         gt_boxes: (G, 4) xyxy.
-        ignore_boxes: (I, 4) xyxy, or (I, 5) oriented.
+        ignore_boxes: (I, 4) xyxy, (I, 5) oriented, or (N,) bool, see ``inside``.
         positive: least IoU of a positive.
         negative: boxes whose best IoU is below are ``NEGATIVE``; between the two ``IGNORED``.
         low_quality: an object also takes the boxes that overlap it best, from this IoU on (None:

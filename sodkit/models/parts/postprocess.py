@@ -2,16 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
 import torch
 from torch import Tensor
 
-from sodkit.data.batches import PatchDetections
+from sodkit.data.batches import Batch, PatchDetections
 from sodkit.models.kernels.constants import constant
-from sodkit.models.kernels.grouped_nms import grouped_nms
+from sodkit.models.kernels.grouped_nms import Candidates, nms_each
 from sodkit.models.parts import coders, rotated_coders
-from sodkit.models.parts.rotated_nms import grouped_nms_rotated
+from sodkit.models.parts.rotated_nms import nms_rotated_each
 from sodkit.settings.base import Beyond
 from sodkit.settings.recipe import Keep
+
+
+def detections(
+    images: Sequence[Candidates], batch: Batch, keep: Keep, outside: Beyond = "drop"
+) -> list[PatchDetections]:
+    """Return the detections of each image, best first, in pixels of its patch before resizing.
+
+    Args:
+        images: the boxes of each image with their labels as groups, see ``thin_each``.
+        batch: the images.
+        keep: NMS and limit.
+        outside: what becomes of oriented boxes whose centre is not in the image.
+    """
+    kept = thin_each(images, batch.sizes, keep, outside)
+    return [in_patch(*one, scale) for one, scale in zip(kept, batch.scales, strict=True)]
+
+
+def thin_each(
+    images: Sequence[Candidates],
+    sizes: Sequence[tuple[int, int]],
+    keep: Keep,
+    outside: Beyond = "drop",
+) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Suppress boxes of a class that overlap a better one; keep the best of each image.
+
+    A device is waited for as often for many images as for one.
+
+    Args:
+        images: boxes (N, 4) xyxy, which are clipped to the image, or (N, 5) oriented, which stay
+            whole; px of the network's input. The groups are labels.
+        sizes: (height, width) of each image without its padding.
+        keep: NMS and limit.
+        outside: what becomes of oriented boxes whose centre is not in the image.
+
+    Returns:
+        boxes, scores, labels of those kept, best first.
+    """
+    oriented = any(one.boxes.shape[1] == 5 for one in images)
+    place = partial(_whole, outside=outside) if oriented else _clipped
+    placed = [place(one, size) for one, size in zip(images, sizes, strict=True)]
+    suppress = nms_rotated_each if oriented else nms_each
+    kept = suppress(placed, keep.nms, keep.max_per_patch)
+    return [
+        (one.boxes[rows], one.scores[rows], one.groups[rows])
+        for one, rows in zip(placed, kept, strict=True)
+    ]
 
 
 def thin(
@@ -22,34 +72,23 @@ def thin(
     keep: Keep,
     outside: Beyond = "drop",
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Suppress boxes of a class that overlap a better one; keep the best of the patch.
+    """Do what ``thin_each`` does for one image of boxes (N, 4 or 5), all usable."""
+    every = Candidates(boxes, scores, labels, torch.ones_like(scores, dtype=torch.bool))
+    return thin_each([every], [size], keep, outside)[0]
 
-    Args:
-        boxes: (N, 4) xyxy, which are clipped to the image, or (N, 5) oriented, which stay whole;
-            px of the network's input.
-        scores: (N,), all above ``keep.score``.
-        labels: (N,) int64.
-        size: (height, width) of the image without its padding.
-        keep: NMS and limit.
-        outside: what becomes of oriented boxes whose centre is not in the image.
 
-    Returns:
-        boxes, scores, labels of those kept, best first.
-    """
-    if boxes.shape[1] == 5:
-        if outside == "clamp":
-            boxes = rotated_coders.clamp_centres(boxes, size)
-        sound = boxes.isfinite().all(1)
-        if outside == "drop":
-            sound = sound & rotated_coders.centred_inside(boxes, size)
-        inside = torch.nonzero(sound)[:, 0]
-        boxes, scores, labels = boxes[inside], scores[inside], labels[inside]
-        rows = grouped_nms_rotated(boxes, scores, labels, keep.nms)
-    else:
-        boxes = coders.clip(boxes, size)
-        rows = grouped_nms(boxes, scores, labels, keep.nms)
-    rows = rows[: keep.max_per_patch]
-    return boxes[rows], scores[rows], labels[rows]
+def _clipped(image: Candidates, size: tuple[int, int]) -> Candidates:
+    return replace(image, boxes=coders.clip(image.boxes, size))
+
+
+def _whole(image: Candidates, size: tuple[int, int], outside: Beyond) -> Candidates:
+    boxes = image.boxes
+    if outside == "clamp":
+        boxes = rotated_coders.clamp_centres(boxes, size)
+    usable = image.usable & boxes.isfinite().all(1)
+    if outside == "drop":
+        usable = usable & rotated_coders.centred_inside(boxes, size)
+    return replace(image, boxes=boxes, usable=usable)
 
 
 def in_patch(

@@ -17,8 +17,11 @@ from torch.nn import functional as F
 
 from sodkit.data.batches import Batch, PatchDetections, Target
 from sodkit.models.kernels import roi_pool, rotated_pool
+from sodkit.models.kernels.grouped_nms import Candidates
+from sodkit.models.kernels.nonzero import nonzero_each
 from sodkit.models.parts import matchers, postprocess, sampling
 from sodkit.models.parts.box_iou import paired_iou
+from sodkit.models.parts.ignored import settled
 from sodkit.models.parts.regression import Regression, regression
 from sodkit.models.parts.rotated_match import match_rotated
 from sodkit.models.parts.sampling import Shuffle
@@ -144,7 +147,8 @@ class ProposalHead(nn.Module):
     ) -> Sampled:
         """Match the proposals of each image and choose those to train on, positives first."""
         pairs = list(zip(proposals, targets, strict=True))
-        gts = [self._match(proposal.boxes, target) for proposal, target in pairs]
+        own = [proposal.boxes for proposal in proposals]
+        gts = [self._match(*one) for one in zip(own, settled(own, targets), strict=True)]
         chosen = sampling.sample(gts, self.config.matching, shuffle)
         parts: list[Sampled] = []
         first = done = 0
@@ -200,35 +204,31 @@ class ProposalHead(nn.Module):
         boxes = torch.cat([p.boxes for p in proposals])
         image = torch.cat([torch.full((n,), i, device=boxes.device) for i, n in enumerate(counts)])
         output = see(boxes, image)
-        scores = output.logits.softmax(1)[:, :-1]
-        return [
-            postprocess.in_patch(*self._thin(box, deltas, score, size, keep), scale)
-            for box, deltas, score, size, scale in zip(
-                torch.split(boxes, counts),
-                torch.split(output.deltas, counts),
-                torch.split(scores, counts),
-                batch.sizes,
-                batch.scales,
-                strict=True,
-            )
-        ]
+        scores = torch.split(output.logits.softmax(1)[:, :-1], counts)
+        parts = zip(
+            torch.split(boxes, counts), torch.split(output.deltas, counts), scores,
+            nonzero_each([score > keep.score for score in scores]), batch.sizes, strict=True,
+        )  # fmt: skip
+        found = [self._candidates(*part) for part in parts]
+        return postprocess.detections(found, batch, keep, self.outside)
 
-    def _thin(
-        self, rois: Tensor, deltas: Tensor, scores: Tensor, size: tuple[int, int], keep: Keep
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Keep the best of the boxes that RoIs (N, 4 or 5) of an image become.
+    def _candidates(
+        self, rois: Tensor, deltas: Tensor, scores: Tensor, pairs: Tensor, size: tuple[int, int]
+    ) -> Candidates:
+        """Return the boxes that RoIs (N, 4 or 5) of an image become.
 
         Args:
             rois: of an image of ``size``.
             deltas: (N, classes or 1, columns).
             scores: (N, classes).
+            pairs: (P, 2) the RoI and the class of each box.
             size: (height, width) of the image.
-            keep: score threshold, NMS and limit.
         """
         boxes = self.regression.decode(rois[:, None], deltas, size)
-        row, label = torch.nonzero(scores > keep.score, as_tuple=True)
+        row, label = pairs.unbind(1)
         box = boxes[row, 0 if self.class_agnostic else label]
-        return postprocess.thin(box, scores[row, label], label, size, keep, self.outside)
+        usable = torch.ones_like(row, dtype=torch.bool)
+        return Candidates(box, scores[row, label], label, usable)
 
 
 class RoiHead(ProposalHead):

@@ -27,7 +27,7 @@ def match_rotated(
         boxes: (N, 5) proposals.
         gt_boxes: (G, 5) objects.
         ignore_boxes: (I, 4) xyxy or (I, 5) oriented; proposals with more than half of their area
-            inside one are ignored.
+            inside one are ignored. Or (N,) bool, see ``inside``.
         positive: least IoU of a positive.
         negative: proposals whose best IoU is below are negative; between the two ignored.
     """

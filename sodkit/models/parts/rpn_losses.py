@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sodkit.data.batches import Batch, Target
 from sodkit.models.parts import losses, matchers, sampling
+from sodkit.models.parts.ignored import settled
 from sodkit.models.parts.regression import Boxes, upright_truth
 from sodkit.models.parts.sampling import Shuffle
 from sodkit.models.parts.selection import Scored
@@ -50,8 +51,8 @@ def sampled_losses(
     deltas = torch.cat(scored.deltas, 1)
     cls = reg = logits.new_zeros(())
     count = 0
-    images = enumerate(zip(batch.targets, batch.sizes, strict=True))
-    gts = [match(boxes[image], target, size) for image, (target, size) in images]
+    images = zip(boxes, settled(list(boxes), batch.targets), batch.sizes, strict=True)
+    gts = [match(*image) for image in images]
     chosen = sampling.sample(gts, rule, shuffle)
     for image, (target, gt) in enumerate(zip(batch.targets, gts, strict=True)):
         batch.on_match(gt)

@@ -1,9 +1,10 @@
 """What every dense detector does with its head's output, on numbers that can be checked by eye."""
 
+import pytest
 import torch
 
 from sodkit.data.batches import Batch
-from sodkit.models.parts.dense_detect import candidates, detect
+from sodkit.models.parts.dense_detect import best_of_all_pairs, best_pairs, candidates, detect
 from sodkit.models.parts.dense_head import DenseOutput
 from sodkit.settings import Keep
 
@@ -31,18 +32,35 @@ def rounded(tensor):
 
 
 def test_pairs_above_the_threshold_the_best_of_each_level_first():
-    boxes, scores, labels = candidates(output(), 0, 0.05, 3, decode)
-    assert rounded(scores) == [0.9, 0.8, 0.7, 0.6]
-    assert labels.tolist() == [0, 0, 1, 1]
-    assert torch.equal(boxes, torch.stack([*BOXES[0][[0, 1, 1]], BOXES[1][0]]))
-    assert rounded(candidates(output(), 0, 0.05, 100, decode)[1]) == [0.9, 0.8, 0.7, 0.3, 0.1, 0.6]
+    found = candidates(output(), 0, 0.05, 3, decode)
+    assert rounded(found.scores) == [0.9, 0.8, 0.7, 0.6]
+    assert found.groups.tolist() == [0, 0, 1, 1]
+    assert torch.equal(found.boxes, torch.stack([*BOXES[0][[0, 1, 1]], BOXES[1][0]]))
+    assert found.usable.all()
+    every = candidates(output(), 0, 0.05, 100, decode)
+    assert rounded(every.scores) == [0.9, 0.8, 0.7, 0.3, 0.1, 0.6]
+
+
+@pytest.mark.parametrize("count", [1, 3, 6, 100])
+def test_the_best_of_all_pairs_as_on_a_gpu_are_those_above_the_threshold(count):
+    """The others among them come last; those that are no numbers are among them."""
+    rng = torch.Generator().manual_seed(0)
+    logits = torch.randint(-30, 30, (40, 3), generator=rng) / 10  # many are equal
+    logits[3, 1] = torch.nan
+    wanted = best_pairs(logits, 0.7, count)
+    found = best_of_all_pairs(logits.sigmoid(), 0.7, count)
+    above = found[0] > 0.7
+    assert 0 < above.sum() == len(wanted[0]) <= count
+    assert above[: len(wanted[0])].all()
+    for one, other in zip(found, wanted, strict=True):
+        assert torch.equal(one[above], other)
 
 
 def test_centerness_changes_the_score_but_not_what_is_taken():
     factors = [torch.tensor([0.5, 0.01, 0.5]), torch.tensor([0.9])]
-    _, scores, labels = candidates(output(factors), 0, 0.05, 3, decode)
-    assert rounded(scores) == [0.45, 0.008, 0.007, 0.54]
-    assert labels.tolist() == [0, 0, 1, 1]
+    found = candidates(output(factors), 0, 0.05, 3, decode)
+    assert rounded(found.scores) == [0.45, 0.008, 0.007, 0.54]
+    assert found.groups.tolist() == [0, 0, 1, 1]
 
 
 def test_boxes_of_a_class_suppress_each_other_and_are_clipped_and_brought_back():
