@@ -89,12 +89,16 @@ def _say_once(error: BaseException, store: Store) -> None:
 
 
 def _for_summary(error: BaseException) -> BaseException:
-    """Leave the error's text where torchrun looks for it: its summary ends with it."""
+    """Leave the error's text where torchrun looks for it: its summary ends with it.
+
+    In the form of ``torch.distributed.elastic``'s own ``record``, which would leave a traceback.
+    """
     path = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if path is not None:
         text = str(error) or type(error).__name__
+        found = {"message": text, "extraInfo": {"timestamp": str(int(time.time()))}}
         with suppress(OSError):  # the message itself is printed all the same
-            Path(path).write_text(json.dumps({"message": text, "timestamp": int(time.time())}))
+            Path(path).write_text(json.dumps({"message": found}))
     return error
 
 

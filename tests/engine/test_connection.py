@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from torch.distributed.elastic.multiprocessing.errors import (
+    ChildFailedError,
+    ProcessFailure,
+    get_error_handler,
+)
 
 from sodkit.engine.connection import _has_said, _say_once, joined
 from sodkit.engine.world import World
@@ -19,23 +24,33 @@ from tests.engine.processes import in_processes
 LOST = RuntimeError("[gloo/transport/tcp/pair.cc:561] Connection closed by peer [127.0.0.1]:49353")
 
 
+def summary(file: Path) -> str:
+    """Return what torchrun's summary says of a process that left an error in a file."""
+    get_error_handler().dump_error_file(str(file), 3)  # as it does
+    failure = ProcessFailure(local_rank=1, pid=7, exitcode=3, error_file=str(file))
+    assert abs(failure.timestamp - time.time()) < 60
+    text = str(ChildFailedError("sodkit", {1: failure}))
+    assert "exitcode  : 3 (pid: 7)" in text
+    return text.partition("traceback : ")[2].partition("\n====")[0]
+
+
 def test_the_first_process_that_fails_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "error.json"
     monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(file))
     store = dist.HashStore()
-    wrong = DataError("is bad", where="1.png")
+    wrong = DataError("is bad", where="1.png", hint="copy it again")
     with pytest.raises(DataError) as error:
         _say_once(wrong, store)
     assert error.value is wrong
-    assert json.loads(file.read_text())["message"] == "1.png: is bad"
+    assert summary(file) == "1.png: is bad\n  copy it again"
     _has_said(store)  # as it ends
     for also, code in ((DataError("too"), 3), (KeyboardInterrupt(), 130), (LOST, 1)):
         with pytest.raises(ReportedError) as reported:
             _say_once(also, store)
         assert reported.value.exit_code == code
-    assert json.loads(file.read_text())["message"] == "1.png: is bad"
+    assert summary(file) == "1.png: is bad\n  copy it again"
 
 
 def test_a_lost_connection_is_said_by_who_misses_it_first() -> None:
