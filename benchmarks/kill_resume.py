@@ -10,8 +10,9 @@ files, whether a copy of the state, cut at a random multiple of 4 kB, was refuse
 step from which the resumed run went on (empty: nothing had begun, or all was done), and the files
 that differ in the end: none. Half a row is appended to ``losses.csv`` before a run is resumed. Runs
 take turns at 0, 1 and 2 workers, with and without validation; ``--set`` adds settings to their
-recipe. With several processes, as torchrun starts them, all are killed, or one at random: then the
-others must end by themselves. Ends with 1 if anything differs.
+recipe. With several processes, as torchrun starts them, all are killed, or one at random. Then the
+others mostly end by themselves; one that still waits for the killed one to join is ended as
+torchrun would, by SIGTERM and later SIGKILL (``ended``). Ends with 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from sodkit import (
@@ -54,8 +56,8 @@ RECIPE = (
 )  # fmt: skip
 BLOCK = 4096
 FOREVER = 3600.0
-ALONE_SECONDS = 60.0
-"""How long a process may live on after another one was killed."""
+ALONE_SECONDS = 30.0
+"""How long a process may live on after another one was killed, and after SIGTERM."""
 FIRST = "first_step"
 """A file in which a resumed run notes where it went on."""
 
@@ -65,17 +67,24 @@ def main() -> None:
     options = _options()
     with tempfile.TemporaryDirectory() as name:
         recipe = load_recipe("cfinet-r18-demo", [*RECIPE, *options.set])
-        rows = _kills(
+        rows = []
+        for row in _kills(
             options.kills, random.Random(options.seed), Path(name), recipe, options.processes
-        )
-    if options.csv is not None:
-        with options.csv.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        ):
+            rows.append(row)
+            print(row, flush=True)
+            if options.csv is not None:
+                _write(options.csv, rows)
     equal = sum(not row["different"] for row in rows)
     print(f"{equal} of {len(rows)} runs that were killed ended with the bytes of the whole run")
     sys.exit(equal < len(rows))
+
+
+def _write(path: Path, rows: list[dict[str, object]]) -> None:
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _options() -> argparse.Namespace:
@@ -90,22 +99,22 @@ def _options() -> argparse.Namespace:
 
 def _kills(
     count: int, chance: random.Random, home: Path, recipe: Recipe, processes: int
-) -> list[dict[str, object]]:
+) -> Iterator[dict[str, object]]:
+    """Yield a row for each kill."""
     data = make_dataset(home, images=5, seed=0, width=128, height=128)
     whole = {val: home / f"whole-{val}" for val in (False, True)}
     lasted = {
-        val: _live(partial(_train, data, run, val, 0, recipe), FOREVER, processes)
+        val: _live(partial(_train, data, run, val, 0, recipe), FOREVER, processes)[0]
         for val, run in whole.items()
     }
-    rows = []
     for number in range(count):
         val, workers, run = number % 2 == 1, number % 3, home / str(number)
         train = partial(_train, data, run, val, workers, recipe)
         victims = chance.choice([range(processes), (chance.randrange(processes),)])
-        lived = _live(train, chance.uniform(0, lasted[val]), processes, victims)
+        lived, ended = _live(train, chance.uniform(0, lasted[val]), processes, victims)
         row: dict[str, object] = {"kill": number, "validation": val, "workers": workers}
         row |= {"processes": processes, "victims": " ".join(map(str, victims))}
-        row["seconds"] = round(lived, 2)
+        row |= {"seconds": round(lived, 2), "ended": ended}
         row |= _at_the_kill(run, chance)
         begun = (run / RUN).is_file()
         _live(partial(_resume, run, workers) if begun else train, FOREVER, processes)
@@ -115,27 +124,25 @@ def _kills(
         wanted, found = _left(whole[val]), _left(run)
         different = [n for n in {**wanted, **found} if wanted.get(n) != found.get(n)]
         row["different"] = " ".join(different)
-        rows.append(row)
-        print(row, flush=True)
+        yield row
         shutil.rmtree(run)
-    return rows
 
 
 def _live(
     work: partial[None], seconds: float, processes: int, victims: Sequence[int] = ()
-) -> float:
+) -> tuple[float, str]:
     """Let processes of their own do the work and kill some after a while.
 
     They are forked, so that their time is the training's and not that of importing torch.
 
     Args:
         work: what each process does.
-        seconds: after these the victims are killed; the others must end by themselves.
+        seconds: after these the victims are killed.
         processes: how many.
         victims: which of them.
 
     Returns:
-        how long they lived.
+        how long they lived, and how those that were not killed ended: alone, by SIGTERM or SIGKILL.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -154,13 +161,24 @@ def _live(
     killed = [all_[rank] for rank in victims if all_[rank].is_alive()]
     for process in killed:
         process.kill()
-    for process in all_:
-        process.join(ALONE_SECONDS)
-        if process.is_alive():
-            sys.exit("a process did not end after another one was killed")
+    ended = _end(all_)
     if not killed and any(process.exitcode for process in all_):
         sys.exit(f"a training ended with {[process.exitcode for process in all_]}")
-    return lived
+    return lived, ended
+
+
+def _end(processes: Sequence[BaseProcess]) -> str:
+    """Wait for processes; end those that do not end by themselves as torchrun does."""
+    ways = {"alone": lambda _: None, "SIGTERM": BaseProcess.terminate, "SIGKILL": BaseProcess.kill}
+    needed = "alone"
+    for name, end in ways.items():
+        for process in processes:
+            if process.is_alive():
+                end(process)
+                needed = name
+        for process in processes:
+            process.join(ALONE_SECONDS)
+    return needed
 
 
 def _one(work: partial[None], rank: int, processes: int, port: int) -> None:
