@@ -20,6 +20,10 @@ FIFTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 COLOURS = 8
 """How many line colours the style sheet has."""
 LEFT, RIGHT, TOP, BOTTOM = 58.0, 8.0, 10.0, 42.0
+DIGIT = 7.0
+"""Width of a character of a tick's text, about: no fonts are measured."""
+BESIDE = 26.0
+"""What the axis and its name take beside the ticks' texts."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,10 +60,11 @@ def line_chart(
         label: what the chart shows, for those who cannot see it.
     """
     (low, high), (bottom, top) = x_range, y_range
-    across, down = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+    left = max(LEFT, BESIDE + DIGIT * max((len(f"{tick:g}") for tick in y_ticks), default=0))
+    across, down = WIDTH - left - RIGHT, HEIGHT - TOP - BOTTOM
 
     def place(x: float, y: float) -> tuple[float, float]:
-        return LEFT + (x - low) / (high - low) * across, TOP + (top - y) / (top - bottom) * down
+        return left + (x - low) / (high - low) * across, TOP + (top - y) / (top - bottom) * down
 
     parts = [
         f'<svg class="chart" viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img"'
@@ -72,8 +77,10 @@ def line_chart(
     for tick in x_ticks:
         x, y = place(tick, bottom)
         parts.append(f'<path class="grid" d="M{x:.1f} {TOP:g}V{y:g}"/>')
-        parts.append(f'<text class="tick mid" x="{x:.1f}" y="{y + 16:g}">{tick:g}</text>')
-    middle = LEFT + across / 2
+        text = f"{tick:g}"
+        x = min(x, WIDTH - DIGIT * len(text) / 2)  # the last one would leave the picture
+        parts.append(f'<text class="tick mid" x="{x:.1f}" y="{y + 16:g}">{text}</text>')
+    middle = left + across / 2
     parts.append(
         f'<text class="axis mid" x="{middle:g}" y="{HEIGHT - 6:g}">{escape(x_label)}</text>'
     )

@@ -47,6 +47,26 @@ def test_another_range():
     assert points(line)[1] == ((LEFT + WIDTH - RIGHT) / 2, (TOP + HEIGHT - BOTTOM) / 2)
 
 
+def texts(text, kind):
+    root = ElementTree.fromstring(str(text))
+    return [one for one in root.iter("text") if one.get("class") == kind]
+
+
+def test_ticks_have_room_beside_the_name_of_the_axis_and_in_the_picture():
+    """At some 7 units a character, as a browser shows them."""
+    series = [Series("lr", np.array([0.0, 12000]), np.array([0.0, 0.0008]), 0)]
+    text = chart(
+        series, x_range=(0, 12000), x_ticks=(0, 12000), y_range=(0, 8e-4), y_ticks=(0, 2e-4, 8e-4)
+    )
+    for tick in texts(text, "tick end"):
+        assert float(tick.get("x")) - 7 * len(tick.text) > 12 + 6  # the turned name
+    for tick in texts(text, "tick mid"):
+        assert float(tick.get("x")) + 3.5 * len(tick.text) <= WIDTH
+    (line,) = lines(text)
+    assert points(line)[-1] == (WIDTH - RIGHT, TOP)
+    assert points(line)[0][0] == float(texts(text, "tick end")[0].get("x")) + 6
+
+
 def test_the_first_series_is_on_top_and_colours_repeat():
     x = np.array([0.0, 1])
     drawn = lines(chart([Series(str(k), x, x, k) for k in (0, 9)]))
