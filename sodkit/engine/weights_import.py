@@ -16,7 +16,7 @@ from sodkit.engine.checkpoint import save_checkpoint
 from sodkit.errors import ModelError, UsageError
 from sodkit.files import StrPath
 from sodkit.models import zoo
-from sodkit.models.importers import families, mmdet, torch_file
+from sodkit.models.importers import angles, families, mmdet, torch_file
 from sodkit.models.importers.advice import advice
 from sodkit.settings import Recipe
 
@@ -43,7 +43,7 @@ class Imported:
 
     Attributes:
         recipe: the recipe in the new checkpoint, with the backbone that was recognised.
-        categories: the classes, with category ids from 1.
+        categories: the classes, with category ids from 1, of SODA-A from 0.
         assumed: the file names no classes: the data set whose nine are taken, SODA-D or, of an
             oriented detector, SODA-A; else None.
         tensors: how many tensors the file's state dict holds.
@@ -118,7 +118,7 @@ def _import(
     if not isinstance(content, Mapping):
         raise ModelError(f"holds no state_dict but a {type(content).__name__}")
     state, named = mmdet.unwrap(content)
-    found = families.recognise(state)
+    found = angles.heeded(families.recognise(state), content.get("meta"))
     recipe = _recipe(found, recipe_name, overrides)
     categories, assumed = _categories(found.classes, classes, named, recipe.boxes)
     detector = zoo.build(recipe.model, found.classes)
@@ -156,7 +156,7 @@ def _recipe(found: mmdet.Recognised, name: str | None, overrides: Sequence[str])
 def _categories(
     count: int, given: Sequence[str] | None, named: Sequence[str] | None, boxes: BoxKind
 ) -> tuple[tuple[Category, ...], str | None]:
-    """Return the classes, numbered from 1, and the data set whose classes were assumed."""
+    """Return the classes, SODA-A's from 0, others from 1, and the data set that was assumed."""
     if given is not None and len(given) != count:
         raise UsageError(
             f"the model has {count} classes, {len(given)} are named", where="--classes"
@@ -174,4 +174,5 @@ def _categories(
         raise ModelError(f"the model has {count} classes, the file names {len(names)}")
     if len(set(names)) != count or not all(names):
         raise UsageError("class names must differ and not be empty", where="--classes")
-    return tuple(Category(k, name) for k, name in enumerate(names, 1)), assumed
+    first = 0 if tuple(names) == SODA_A else 1
+    return tuple(Category(k, name) for k, name in enumerate(names, first)), assumed

@@ -22,7 +22,7 @@ from sodkit.config import dump_recipe, load_recipe
 from sodkit.data.batches import Batch, PatchDetections
 from sodkit.data.samples import transforms
 from sodkit.engine.checkpoint import load_checkpoint
-from sodkit.engine.weights_import import SODA_D
+from sodkit.engine.weights_import import SODA_A, SODA_D
 from sodkit.models.cfinet import Cfinet
 from sodkit.models.parts.box_iou import paired_iou
 from sodkit.settings import Keep
@@ -370,3 +370,31 @@ def test_weights_of_two_recipes(tmp_path: Path) -> None:
     assert "also those" not in err
     loaded = load_checkpoint(out, torch.device("cpu"))
     assert loaded.recipe.model.proposals.kind == "rfla"
+
+
+def test_oriented_weights_from_file_to_prediction(tmp_path: Path) -> None:
+    """mmrotate's Rotated RetinaNet without class names: SODA-A's, numbered as there, from 0."""
+    file = save(tmp_path / "r.pth", system_golden.weights("rotated-retinanet"))
+    out = tmp_path / "r.safetensors"
+    code, stdout, err = run("import-weights", file, "--out", out, "--json")
+    assert code == 0, err
+    assert "SODA-A's nine are assumed" in err
+    report = json.loads(stdout)
+    assert report["recipe"] == "rotated-retinanet-r50-soda-a"
+    assert report["classes"] == {str(k): name for k, name in enumerate(SODA_A)}
+    noise = np.random.default_rng(0).integers(0, 255, (60, 70, 3)).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "noise.png"), noise)
+    found = predict(out, tmp_path / "noise.png", tmp_path / "found.json", "--score", 0.001)
+    assert found
+    assert all(len(one["obb"]) == 5 for one in found)
+    assert {one["category_id"] for one in found} <= set(range(9))
+
+
+@pytest.mark.parametrize("convention", ["oc", "le135"])
+def test_oriented_rcnn_of_another_angle_convention(tmp_path: Path, convention: str) -> None:
+    recipe = f"angle_version = '{convention}'\nmodel = dict(type='OrientedRCNN')"
+    file = save(tmp_path / "o.pth", system_golden.weights("oriented-rcnn"), config=recipe)
+    code, _, err = run("import-weights", file, "--out", tmp_path / "o.safetensors")
+    assert code != 0
+    assert f"angles of {convention}" in err
+    assert not (tmp_path / "o.safetensors").exists()

@@ -1,0 +1,55 @@
+"""What mmrotate's recipe in a checkpoint says of angles: weights alone do not show it.
+
+mmrotate has three conventions (docs/conventions.md). A box is the same rectangle in each, so what a
+detector finds does not depend on them where anchors and RoIs are upright: Rotated Faster R-CNN,
+Gliding Vertex, Rotated RetinaNet. Oriented R-CNN pools features that turn with its proposals: by
+another convention they would come in turned by 90 or 180 degrees.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from sodkit.errors import ModelError
+from sodkit.models.importers.mmdet import Recognised
+
+_STD = 0.1
+"""The angle's deviation in all of mmrotate's recipes for Rotated Faster R-CNN."""
+
+
+def heeded(found: Recognised, meta: object) -> Recognised:
+    """Return what was recognised with the settings that the stored recipe's angles need.
+
+    Args:
+        found: from names and shapes.
+        meta: of the checkpoint; its recipe is read as text, and nothing in it is run.
+
+    Raises:
+        ModelError: Oriented R-CNN of another convention than le90.
+    """
+    text = _recipe_text(meta)
+    other = set(re.findall(r"angle_(?:range|version)\s*=\s*['\"](\w+)['\"]", text)) - {"le90"}
+    if found.kind == "oriented-rcnn" and other:
+        raise ModelError(
+            f"Oriented R-CNN was trained with angles of {', '.join(sorted(other))}: its RoI "
+            "features turn with them, and here with those of le90",
+            hint="weights of le90 can be imported: mmrotate's own recipe has that convention",
+        )
+    factor = re.search(r"norm_factor\s*=\s*(None|[0-9.]+)", text)
+    if found.recipe != "rotated-faster-rcnn-r50-soda-a" or factor is None:
+        return found
+    # theirs is in radians / (factor * pi), ours in turns
+    unit = 1 / math.pi if factor[1] == "None" else float(factor[1])
+    setting = f"model.roi.box.angle_std={_STD * unit / 2}"
+    return replace(found, overrides=(*found.overrides, setting))
+
+
+def _recipe_text(meta: object) -> str:
+    """Return the recipe in the ``meta`` of mmcv (``config``) or mmengine (``cfg``), or nothing."""
+    if not isinstance(meta, Mapping):
+        return ""
+    texts = (meta.get(key) for key in ("config", "cfg"))
+    return next((text for text in texts if isinstance(text, str)), "")
