@@ -14,6 +14,7 @@ from torch import Tensor
 from sodkit.data.batches import Batch, PatchDetections
 from sodkit.models.detector import DetectorModule
 from sodkit.models.kernels.constants import constant
+from sodkit.models.kernels.grouped_nms import Candidates
 from sodkit.models.kernels.kept import Kept
 from sodkit.models.parts import coders, heatmap, ignored, points, postprocess
 from sodkit.models.parts.backbone import Backbone
@@ -156,16 +157,16 @@ class CenterNet(DetectorModule):
         (grid,) = self.grid(batch.padded, (STRIDE,), batch.images.device, offset=0)
         logits = heatmap.peaks(output.logits).flatten(2).transpose(1, 2)
         found = []
-        for image, (size, scale) in enumerate(zip(batch.sizes, batch.scales, strict=True)):
+        for image, size in enumerate(batch.sizes):
             beyond = (grid >= constant(size[::-1], grid)).any(1)
             inside = logits[image].masked_fill(beyond[:, None], -torch.inf)
             scores, rows, labels = best_pairs(inside, keep.score, keep.max_per_patch)
             place = rows + image * len(grid)
             middle = grid[rows] + _at(output.offset, place) * STRIDE
             half = _at(output.size, place).clamp(min=0) * STRIDE / 2
-            boxes = coders.clip(torch.cat([middle - half, middle + half], 1), size)
-            found.append(postprocess.in_patch(boxes, scores, labels, scale))
-        return found
+            boxes = torch.cat([middle - half, middle + half], 1)
+            found.append(Candidates(boxes, scores, labels, scores > keep.score))
+        return postprocess.all_usable(found, batch)
 
 
 def _at(maps: Tensor, place: Tensor) -> Tensor:

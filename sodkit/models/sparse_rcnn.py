@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from sodkit.data.batches import Batch, PatchDetections
 from sodkit.models.detector import DetectorModule
 from sodkit.models.kernels import roi_pool
-from sodkit.models.parts import coders, hungarian, postprocess
+from sodkit.models.kernels.grouped_nms import Candidates
+from sodkit.models.parts import hungarian, postprocess
 from sodkit.models.parts.backbone import STRIDES, Backbone
 from sodkit.models.parts.dense_detect import best_pairs
 from sodkit.models.parts.dynamic_head import DynamicStage, Refined
@@ -95,10 +96,7 @@ class SparseRcnn(DetectorModule):
         """
         last = self.refine(batch)[-1]
         found = []
-        for logits, boxes, size, scale in zip(
-            last.logits, last.boxes, batch.sizes, batch.scales, strict=True
-        ):
+        for logits, boxes in zip(last.logits, last.boxes, strict=True):
             scores, rows, labels = best_pairs(logits, keep.score, keep.max_per_patch)
-            kept = coders.clip(boxes[rows], size)
-            found.append(postprocess.in_patch(kept, scores, labels, scale))
-        return found
+            found.append(Candidates(boxes[rows], scores, labels, scores > keep.score))
+        return postprocess.all_usable(found, batch)

@@ -12,6 +12,7 @@ from torch import Tensor
 from sodkit.data.batches import Batch, PatchDetections
 from sodkit.models.kernels.constants import constant
 from sodkit.models.kernels.grouped_nms import Candidates, nms_each
+from sodkit.models.kernels.nonzero import rows_each
 from sodkit.models.parts import coders, rotated_coders
 from sodkit.models.parts.rotated_nms import nms_rotated_each
 from sodkit.settings.base import Beyond
@@ -31,6 +32,23 @@ def detections(
     """
     kept = thin_each(images, batch.sizes, keep, outside)
     return [in_patch(*one, scale) for one, scale in zip(kept, batch.scales, strict=True)]
+
+
+def all_usable(images: Sequence[Candidates], batch: Batch) -> list[PatchDetections]:
+    """Return the usable boxes of each image without suppressing any, in their order.
+
+    For detectors that have no NMS. A device is waited for once.
+
+    Args:
+        images: upright boxes, which are clipped to the image, with their labels as groups, best
+            first and no more than are kept.
+        batch: the images.
+    """
+    rows = rows_each([one.usable for one in images])
+    return [
+        in_patch(coders.clip(one.boxes[kept], size), one.scores[kept], one.groups[kept], scale)
+        for one, kept, size, scale in zip(images, rows, batch.sizes, batch.scales, strict=True)
+    ]
 
 
 def thin_each(
