@@ -40,6 +40,7 @@ FOLDERS = {
     "ga-rpn": "ga-rpn",
     "reppoints": "reppoints",
     "dyhead": "dyhead",
+    "centernet": "centernet",
 }
 """RFLA has the names and shapes of Faster R-CNN."""
 
@@ -140,6 +141,11 @@ CASES: dict[str, tuple[str, Callable[[State], None], tuple[str, ...], str]] = {
     "depth and blocks of DyHead": (
         "dyhead", lambda state: None, ("--recipe", "dyhead-r50-soda-d"),
         "backbone.layer1.0.conv1.weight (64, 64, 3, 3) instead of (64, 64, 1, 1)",
+    ),
+    "width of CenterNet": (
+        "centernet", lambda state: None,
+        ("--recipe", "centernet-r50-soda-d", "--set", "model.backbone.name=resnet18"),
+        "neck.deconv_layers.0.conv.weight (256, 512, 3, 3) instead of (1024, 512, 3, 3)",
     ),
     "width of Faster R-CNN": (
         "faster-rcnn", narrow,

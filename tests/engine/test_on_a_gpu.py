@@ -135,6 +135,19 @@ def test_synchronisations_of_proposing(kind):
         assert gpu.waits.total() <= 3, gpu.waits
 
 
+def test_all_stages_wait_for_their_matches_once():
+    with FakeCuda() as gpu:
+        kind = KINDS["sparse-rcnn"]
+        detector = build(kind, "model.stages=6").to(CUDA)
+        given = crowd(kind, 6, 30).to(CUDA)
+        gpu.reset()
+        sum(detector(given, shuffle()).values()).backward()
+    assert not gpu.copies
+    matching = [count for line, count in gpu.waits.items() if "hungarian" in line]
+    assert matching == [1]
+    assert gpu.waits.total() == 1 + 6  # and once a stage, to pool by level
+
+
 @every_kind
 def test_detections_on_a_gpu_are_those_of_the_cpu(kind):
     images = batch(some(kind), none(kind), sizes=((96, 128), (50, 64)))
