@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from sodkit.data.batches import Batch, PatchDetections, Target
 from sodkit.models.detector import DetectorModule
@@ -70,22 +69,18 @@ class Atss(DetectorModule):
         matched = dense_matches.of_batch(batch, [
             self.match(grid, *one) for one in zip(batch.targets, batch.sizes, strict=True)
         ])  # fmt: skip
-        rows, own = matched.rows, torch.cat(grid)[matched.anchors]
-        share = points.centerness(points.distances(coders.centre_and_size(own)[0], matched.boxes))
-        logits = torch.cat(output.logits, 1).flatten(0, 1)[matched.used].float()
-        deltas = torch.cat(output.deltas, 1).flatten(0, 1)[rows]
-        assert output.centerness is not None
-        centred = torch.cat(output.centerness, 1).flatten()[rows].float()
-        giou = losses.giou_loss(coders.decode(own, deltas, self.config.stds), matched.boxes)
+        own = dense_matches.outputs(output, matched)
+        anchor = torch.cat(grid)[matched.anchors]
+        centre, _ = coders.centre_and_size(anchor)
+        share = points.centerness(points.distances(centre, matched.boxes))
+        giou = losses.giou_loss(coders.decode(anchor, own.deltas, self.config.stds), matched.boxes)
+        cls = losses.focal(own.logits, matched.place, matched.labels, self.config.focal)
+        reg = (giou * share).sum() * self.config.regression_weight
         count = batch.step.total(sum(max(1, number) for number in matched.counts))
         return {
-            "loss_cls": losses.focal(logits, matched.place, matched.labels, self.config.focal)
-            / count,
-            "loss_reg": (giou * share).sum()
-            / batch.step.total(share.sum())
-            * self.config.regression_weight,
-            "loss_centerness": F.binary_cross_entropy_with_logits(centred, share, reduction="sum")
-            / count,
+            "loss_cls": cls / count,
+            "loss_reg": reg / batch.step.total(share.sum()),
+            "loss_centerness": losses.cross_entropy(own.centerness, share) / count,
         }
 
     def match(self, grid: list[Tensor], target: Target, size: tuple[int, int]) -> Tensor:

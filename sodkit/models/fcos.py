@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from sodkit.data.batches import Batch, PatchDetections, Target
 from sodkit.models.detector import DetectorModule, ParameterGroup
@@ -62,24 +61,19 @@ class Fcos(DetectorModule):
         matched = dense_matches.of_batch(batch, [
             self.match(grid, *one) for one in zip(batch.targets, batch.sizes, strict=True)
         ])  # fmt: skip
-        rows, at = matched.rows, matched.anchors
-        wanted = points.distances(grid.at[at], matched.boxes) / grid.stride[at, None]
+        own = dense_matches.outputs(output, matched)
+        at, stride = grid.at[matched.anchors], grid.stride[matched.anchors, None]
+        wanted = points.distances(at, matched.boxes) / stride
         share = points.centerness(wanted)
-        logits = torch.cat(output.logits, 1).flatten(0, 1)[matched.used].float()
-        sides = _distances(torch.cat(output.deltas, 1).flatten(0, 1)[rows])
-        assert output.centerness is not None
-        centred = torch.cat(output.centerness, 1).flatten()[rows].float()
-        middle = torch.zeros_like(wanted[:, :2])  # GIoU does not depend on where the point is
-        giou = losses.giou_loss(
-            points.boxes_around(middle, sides), points.boxes_around(middle, wanted)
-        )
-        count = batch.step.total(len(rows))
+        middle = torch.zeros_like(at)  # GIoU does not depend on where the point is
+        found = points.boxes_around(middle, _distances(own.deltas))
+        giou = losses.giou_loss(found, points.boxes_around(middle, wanted))
+        cls = losses.focal(own.logits, matched.place, matched.labels, self.config.focal)
+        count = batch.step.total(len(share))
         return {
-            "loss_cls": losses.focal(logits, matched.place, matched.labels, self.config.focal)
-            / count,
+            "loss_cls": cls / count,
             "loss_reg": (giou * share).sum() / batch.step.total(share.sum(), least=1e-6),
-            "loss_centerness": F.binary_cross_entropy_with_logits(centred, share, reduction="sum")
-            / count,
+            "loss_centerness": losses.cross_entropy(own.centerness, share) / count,
         }
 
     def points(self, batch: Batch) -> RangedPoints:

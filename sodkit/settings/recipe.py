@@ -131,7 +131,11 @@ class Schedule(Settings):
 class Keep(Settings):
     """What is kept of a patch's detections at test time; it holds for every kind of detector."""
 
-    score: Share = Field(0.05, description="detections below are dropped")
+    score: Share = Field(
+        0.05,
+        description="detections below are dropped; FCOS and ATSS: before their class score is "
+        "multiplied by the centerness",
+    )
     nms: Share = Field(0.5, description="IoU above which the lower of two boxes of a class goes")
     max_per_patch: Count = 100
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from sodkit.data.batches import Batch
 from sodkit.models.kernels.nonzero import rows_each
 from sodkit.models.parts.best_left import NEGATIVE
+from sodkit.models.parts.dense_head import DenseOutput
 from sodkit.models.parts.regression import Boxes, upright_truth
 
 
@@ -35,6 +36,32 @@ class DenseMatches:
     boxes: Tensor
     labels: Tensor
     counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outputs:
+    """What a head with centerness gives for the anchors or points that are trained on, in float32.
+
+    Attributes:
+        logits: (U, classes) of ``DenseMatches.used``.
+        deltas: (P, 4) of the positives.
+        centerness: (P,) logits of the positives.
+    """
+
+    logits: Tensor
+    deltas: Tensor
+    centerness: Tensor
+
+
+def outputs(output: DenseOutput, matched: DenseMatches) -> Outputs:
+    """Return what a head with centerness gives for the anchors of a batch that are trained on."""
+    assert output.centerness is not None
+    rows = matched.rows
+    return Outputs(
+        torch.cat(output.logits, 1).flatten(0, 1)[matched.used].float(),
+        torch.cat(output.deltas, 1).flatten(0, 1)[rows].float(),
+        torch.cat(output.centerness, 1).flatten()[rows].float(),
+    )
 
 
 def of_batch(batch: Batch, matches: Sequence[Tensor], truth: Boxes = upright_truth) -> DenseMatches:

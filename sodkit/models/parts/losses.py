@@ -61,6 +61,11 @@ def objectness(logits: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
     return F.softplus(-logits[positives]).sum() + F.softplus(logits[negatives]).sum()
 
 
+def cross_entropy(logits: Tensor, shares: Tensor) -> Tensor:
+    """Return the summed binary cross-entropy of logits (N,) against shares (N,) in [0, 1]."""
+    return F.binary_cross_entropy_with_logits(logits, shares, reduction="sum")
+
+
 def focal(
     logits: Tensor, rows: Tensor, labels: Tensor, config: FocalLoss, *,
     left_out: Tensor | None = None,
