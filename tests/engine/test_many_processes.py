@@ -36,7 +36,10 @@ SMALL = (
 KINDS = {
     "cfinet-r50-soda-d": (
         *SMALL, "model.roi.hidden=32", "model.fpn.channels=32", "model.crpn.coarse_normalizer=20",
-        "model.roi.matching.samples=64", "model.crpn.fine.samples=32",
+        # All proposals are trained on: of those drawn from a list sorted by score, others would be
+        # drawn where two scores differ by less than the rounding of one batch and of two.
+        "model.roi.matching.samples=4000", "model.crpn.limit={train: 1000, test: 300}",
+        "model.crpn.fine.samples=32",
         # objects with a positive proposal are exemplars, from the first step on
         "model.imitation.low_quality=0.0", "model.imitation.high_quality=0.0",
         "model.imitation.min_predictions=1", "model.imitation.queue=8",
