@@ -115,10 +115,12 @@ def _plot_positives(axes: Any, means: dict[str, dict[str, float | None]], label:
     names = list(next(iter(means.values())))
     thickness = 0.8 / len(means)
     for index, ((size, by_name), colour) in enumerate(zip(means.items(), COLOURS, strict=True)):
-        values = [by_name[name] or 0.0 for name in names]
+        found = [by_name[name] for name in names]
+        values = [value or 0.0 for value in found]
         places = np.arange(len(names)) + (index - (len(means) - 1) / 2) * thickness
         bars = axes.barh(places, values, height=thickness, color=colour, label=size)
-        axes.bar_label(bars, fmt="%.1f", fontsize=6, padding=2)
+        texts = ["no objects" if value is None else f"{value:.1f}" for value in found]
+        axes.bar_label(bars, texts, fontsize=6, padding=2)
     axes.set_yticks(np.arange(len(names)), names, fontsize=9)
     axes.invert_yaxis()
     axes.set(xlabel=label)

@@ -3,12 +3,13 @@
 import cv2
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from sodkit.analysis.anchor_study import analyze_anchors
 from sodkit.errors import UsageError
 from sodkit.settings import Recipe
 from sodkit.synthetic import make_scene
-from sodkit.viz.plots import plot_anchor_quality, plot_sizes, save_anchor_report
+from sodkit.viz.plots import _plot_positives, plot_anchor_quality, plot_sizes, save_anchor_report
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +32,13 @@ def test_one_size_class_alone(annotations, tmp_path):
     some = annotations.take((annotations.area < 144) & ~annotations.ignore)
     plot_anchor_quality(analyze_anchors(some, Recipe(name="r")), tmp_path / "a.png")
     assert cv2.imread(str(tmp_path / "a.png")) is not None
+
+
+def test_a_size_class_without_objects_has_no_mean():
+    axes = Figure().subplots()
+    means = {"eS": {"IoU": None}, "rS": {"IoU": 0.0}, "gS": {"IoU": 2.0}, "N": {"IoU": 1.25}}
+    _plot_positives(axes, means, "positives")
+    assert [text.get_text() for text in axes.texts] == ["no objects", "0.0", "2.0", "1.2"]
 
 
 def test_sizes_of_nothing(annotations, tmp_path):
