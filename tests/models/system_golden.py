@@ -19,6 +19,7 @@ from sodkit.data.batches import Target
 from sodkit.models import zoo
 from sodkit.models.detector import DetectorModule
 from sodkit.models.importers import families, mmdet
+from sodkit.models.kernels.grouped_nms import Candidates
 from sodkit.settings import Keep
 
 FOLDER = Path(__file__).parents[1] / "golden" / "systems"
@@ -131,10 +132,10 @@ def check_features(detector: DetectorModule, golden: dict[str, np.ndarray]) -> N
         check_map(f"P{number}", level, golden, 500)
 
 
-def check_candidates(
-    boxes: Tensor, scores: Tensor, labels: Tensor, golden: dict[str, np.ndarray]
-) -> None:
+def check_candidates(found: Candidates, golden: dict[str, np.ndarray]) -> None:
     """Compare what is left before NMS, boxes clipped: their number, sums, and the best of them."""
+    assert found.usable.all()
+    boxes, scores, labels = found.boxes, found.scores, found.groups
     assert len(scores) == golden["pre_n"]
     sums = [scores.double().sum(), boxes.double().sum(), labels.sum()]
     np.testing.assert_allclose(sums, golden["pre_sums"], rtol=1e-4)

@@ -67,7 +67,7 @@ def test_candidates(atss, output, want):
     def decode(level, rows, deltas):
         return decoded(atss, output, level)[1][rows]
 
-    system.check_candidates(*dense_detect.candidates(output, 0, 0.05, 1000, decode), want)
+    system.check_candidates(dense_detect.candidates(output, 0, 0.05, 1000, decode), want)
 
 
 def test_detections(atss, want):

@@ -69,7 +69,7 @@ def test_candidates(fcos, output, want):
     def decode(level, rows, deltas):
         return decoded(fcos, output, level)[1][rows]
 
-    system.check_candidates(*dense_detect.candidates(output, 0, 0.05, 1000, decode), want)
+    system.check_candidates(dense_detect.candidates(output, 0, 0.05, 1000, decode), want)
 
 
 def test_detections(fcos, want):

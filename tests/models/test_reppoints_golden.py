@@ -70,7 +70,7 @@ def test_candidates(reppoints, output, want):
         return decoded(reppoints, output, level)[1][rows]
 
     found = DenseOutput(output.logits, output.refined)
-    system.check_candidates(*dense_detect.candidates(found, 0, 0.05, 1000, decode), want)
+    system.check_candidates(dense_detect.candidates(found, 0, 0.05, 1000, decode), want)
 
 
 def test_detections(reppoints, want):
