@@ -103,7 +103,9 @@ KINDS = {
     "gliding-vertex": Kind("gliding-vertex-r50-soda-a", TWO_STAGE, RPN),
     "oriented-rcnn": Kind("oriented-rcnn-r50-soda-a", TWO_STAGE, few("rpn")),
     # its box branch ends in a mean over places, and has batch norms: it learns more slowly
-    "dodet": Kind("dodet-r50-soda-a", TWO_STAGE, (*few("rpn"), "model.roi.loss=l1"), steps=96),
+    "dodet": Kind(
+        "dodet-r50-soda-a", TWO_STAGE, (*few("rpn"), "model.roi.loss=l1"), steps=120, rate=1e-3
+    ),
     "retinanet": Kind("retinanet-r50-soda-d", DENSE, ("model.focal.prior=0.1",)),
     "centernet": Kind(
         "centernet-r50-soda-d",
