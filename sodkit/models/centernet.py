@@ -16,6 +16,7 @@ from sodkit.models.detector import DetectorModule
 from sodkit.models.kernels.constants import constant
 from sodkit.models.kernels.grouped_nms import Candidates
 from sodkit.models.kernels.kept import Kept
+from sodkit.models.kernels.nonzero import rows_each
 from sodkit.models.parts import coders, heatmap, ignored, points, postprocess
 from sodkit.models.parts.backbone import Backbone
 from sodkit.models.parts.best_left import NEGATIVE
@@ -32,7 +33,7 @@ STRIDE = 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Centres:
-    """The middles of the G objects of a batch, and what is learnt there.
+    """The middles of the G objects of a batch that lie in their images, and what is learnt there.
 
     Attributes:
         image: (G,) int64.
@@ -103,15 +104,22 @@ class CenterNet(DetectorModule):
         }
 
     def centres(self, batch: Batch, shape: torch.Size) -> Centres:
-        """Return the middles of the objects on maps of ``shape`` (B, classes, H, W)."""
+        """Return the middles of the objects on maps of ``shape`` (B, classes, H, W).
+
+        Of an object that reaches out of its image the part inside counts, as in the original, whose
+        images come with boxes clipped: the middle of the whole may have no cell.
+        """
         images, _, rows, columns = shape
         counts = [len(target.boxes) for target in batch.targets]
         if len(counts) != images:
             raise ValueError(f"{len(counts)} targets for {images} images")
-        boxes = torch.cat([target.boxes for target in batch.targets])
+        pairs = zip(batch.targets, batch.sizes, strict=True)
+        boxes = torch.cat([coders.clip(target.boxes, size) for target, size in pairs])
         label = torch.cat([target.labels for target in batch.targets])
         number = constant([k for count in counts for k in range(count)], label)
         image = constant([i for i, count in enumerate(counts) for _ in range(count)], label)
+        (seen,) = rows_each([(boxes[:, 2:] > boxes[:, :2]).all(1)])
+        boxes, label, number, image = (one[seen] for one in (boxes, label, number, image))
         middle, size = (each / STRIDE for each in coders.centre_and_size(boxes))
         cell = middle.long()
         place = (image * rows + cell[:, 1]) * columns + cell[:, 0]

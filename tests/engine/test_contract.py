@@ -195,6 +195,10 @@ GIVEN = {
     "smaller than a patch": lambda kind: batch(
         target(kind, (3, 3, 12, 10, 1)), none(kind), size=(32, 32), sizes=((20, 24), (32, 9))
     ),
+    "objects that reach out of the image": lambda kind: batch(
+        target(kind, (-30, -30, 6, 6, 0), (120, 90, 160, 130, 1), (-500, -500, 700, 700, 0)),
+        target(kind, (200, 200, 220, 220, 0), (120, 88, 136, 104, 1)),
+    ),
     "unequal sizes": lambda kind: batch(
         some(kind), target(kind, (5, 5, 15, 20, 1)), sizes=((96, 128), (50, 64))
     ),

@@ -40,6 +40,17 @@ def test_of_two_objects_in_a_cell_the_last_is_learnt():
     assert (heat == 1).nonzero().tolist() == [[0, 0, 2, 2], [0, 1, 2, 2], [0, 2, 11, 11]]
 
 
+def test_of_an_object_the_part_in_its_image_is_learnt():
+    rows = [[60, -20, 90, 8], [70, 0, 90, 8], [-30, 10, -2, 20], [8, 8, 16, 16]]
+    given = batch(golden.target(rows, [0, 1, 1, 2]))
+    centres = build().centres(given, SHAPE)
+    # of the first 60..64 x 0..8 is seen, of the second and the third nothing
+    assert centres.cell.tolist() == [[15, 1], [3, 3]]
+    torch.testing.assert_close(centres.size, torch.tensor([[1.0, 2.0], [2.0, 2.0]]))
+    assert (centres.match >= 0).nonzero()[:, 1].tolist() == [16 + 15, 3 * 16 + 3]
+    assert centres.match.max() == 3
+
+
 def test_a_cell_in_an_ignore_region_is_neither_positive_nor_negative():
     rows, labels = [[4, 4, 14, 14], [40, 40, 50, 50]], [0, 2]
     detector = build()
