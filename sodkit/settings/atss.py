@@ -6,36 +6,21 @@ from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from sodkit.settings.anchor_levels import AnchorLevel, levels, strides
-from sodkit.settings.base import Backbone, BoxKind, Count, Four, Positive, Settings
-from sodkit.settings.dense import FocalLoss, whole_groups
+from sodkit.settings.anchor_levels import AnchorLevel, levels
+from sodkit.settings.base import Count, Four, Positive
+from sodkit.settings.dense import DenseParts, whole_groups
 
 
-class AtssParts(Settings):
+class AtssParts(DenseParts):
     """What ATSS and detectors with another head on its matcher and losses have."""
 
-    backbone: Backbone = Backbone()
-    channels: Count = 256
-    levels: Literal[4, 5] = Field(4, description="P3..P6, or up to P7")
     anchor_scale: Positive = Field(2.0, description="side of the anchors in strides")
     stds: Four = (0.1, 0.1, 0.2, 0.2)
     candidates: Count = Field(
         9, description="anchors of each level, nearest to an object, among which positives are "
         "chosen",
     )  # fmt: skip
-    focal: FocalLoss = FocalLoss()
     regression_weight: float = 2.0
-    pre: Count = Field(1000, description="pairs of anchor and class kept a level before NMS")
-
-    @property
-    def boxes(self) -> BoxKind:
-        """The kind of box it learns."""
-        return "horizontal"
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """Strides of the levels in px."""
-        return strides(8, self.levels)
 
     def anchor_levels(self) -> tuple[AnchorLevel, ...]:
         """Return the anchors: one a location, square."""

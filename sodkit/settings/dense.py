@@ -49,22 +49,16 @@ class DenseMatching(IouMatching):
     low_quality: Share | None = 0.0
 
 
-class RetinaNet(Settings):
-    """RetinaNet (Lin et al., ICCV 2017) as the SODA-D benchmark sets it."""
+class DenseParts(Settings):
+    """What the dense detectors of upright boxes have in common: levels from P3 on."""
 
-    kind: Literal["retinanet"] = "retinanet"
     backbone: Backbone = Backbone()
     channels: Count = 256
     levels: Literal[4, 5] = Field(4, description="P3..P6, or up to P7")
-    convs: Count = Field(4, description="convolutions of each tower")
-    anchor_scale: Positive = Field(2.0, description="side of the smallest anchor in strides")
-    octave: Count = Field(3, description="scales of anchors within a doubling")
-    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
-    stds: Four = (1.0, 1.0, 1.0, 1.0)
-    matching: DenseMatching = DenseMatching()
     focal: FocalLoss = FocalLoss()
-    regression_weight: float = 1.0
-    pre: Count = Field(1000, description="pairs of anchor and class kept a level before NMS")
+    pre: Count = Field(
+        1000, description="pairs of anchor (or location) and class kept a level before NMS"
+    )
 
     @property
     def boxes(self) -> BoxKind:
@@ -75,6 +69,19 @@ class RetinaNet(Settings):
     def strides(self) -> tuple[int, ...]:
         """Strides of the levels in px."""
         return strides(8, self.levels)
+
+
+class RetinaNet(DenseParts):
+    """RetinaNet (Lin et al., ICCV 2017) as the SODA-D benchmark sets it."""
+
+    kind: Literal["retinanet"] = "retinanet"
+    convs: Count = Field(4, description="convolutions of each tower")
+    anchor_scale: Positive = Field(2.0, description="side of the smallest anchor in strides")
+    octave: Count = Field(3, description="scales of anchors within a doubling")
+    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    stds: Four = (1.0, 1.0, 1.0, 1.0)
+    matching: DenseMatching = DenseMatching()
+    regression_weight: float = 1.0
 
     def anchor_levels(self) -> tuple[AnchorLevel, ...]:
         """Return the anchors, all scales of a ratio together."""

@@ -7,12 +7,11 @@ from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from sodkit.settings.anchor_levels import strides
-from sodkit.settings.base import Backbone, BoxKind, Count, Positive, Settings, Share
-from sodkit.settings.dense import FocalLoss, whole_groups
+from sodkit.settings.base import Backbone, Count, Positive, Share
+from sodkit.settings.dense import DenseParts, whole_groups
 
 
-class Fcos(Settings):
+class Fcos(DenseParts):
     """FCOS (Tian et al., ICCV 2019) as the SODA-D benchmark sets it.
 
     With what the authors added later: centre sampling, GIoU, centerness on the box tower, distances
@@ -21,8 +20,6 @@ class Fcos(Settings):
 
     kind: Literal["fcos"] = "fcos"
     backbone: Backbone = Backbone(norm="fixed")
-    channels: Count = 256
-    levels: Literal[4, 5] = Field(4, description="P3..P6, or up to P7")
     convs: Count = Field(4, description="convolutions of each tower")
     groups: Count = Field(32, description="of the towers' group norm")
     finest_range: Positive = Field(
@@ -34,8 +31,6 @@ class Fcos(Settings):
         1.5, description="positive are points at most so many strides from the box's centre, on "
         "each axis",
     )  # fmt: skip
-    focal: FocalLoss = FocalLoss()
-    pre: Count = Field(1000, description="pairs of point and class kept a level before NMS")
     bias_rate: Positive = Field(2.0, description="factor on the convolutions' biases' lr")
     bias_decay: Share = Field(0.0, description="factor on their weight decay")
 
@@ -43,16 +38,6 @@ class Fcos(Settings):
     @classmethod
     def _whole(cls, value: int, info: ValidationInfo) -> int:
         return whole_groups(value, info)
-
-    @property
-    def boxes(self) -> BoxKind:
-        """The kind of box it learns."""
-        return "horizontal"
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """Strides of the levels in px."""
-        return strides(8, self.levels)
 
     def ranges(self) -> tuple[tuple[float, float], ...]:
         """Return the least and the greatest farthest side of each level, px, both included.
