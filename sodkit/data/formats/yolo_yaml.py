@@ -27,10 +27,10 @@ from sodkit.yaml_text import YamlError, parse_yaml
 YAML = "data.yaml"
 DARKNET = ".data"
 YAML_SUFFIXES = (".yaml", ".yml", DARKNET)
-_KEYPOINTS = 10_000
-
 SUBSETS = ("train", "val", "test")
 _SUBSETS = (*SUBSETS, "valid", "")
+_KEYPOINTS = 10_000
+"""Points of an object, or numbers of a point, that are taken for a slip from here on."""
 
 _DEEPEST = 32
 """So many parts of a path of another machine are looked at: a folder is listed for each."""
@@ -124,7 +124,7 @@ def _keypoints(content: dict[Any, Any], path: Path) -> int:
     if shape is None:
         return 0
     sound = isinstance(shape, list) and len(shape) == 2
-    if not sound or not all(isinstance(n, int) and 1 <= n <= _KEYPOINTS for n in shape):
+    if not sound or not all(isinstance(n, int) and 1 <= n < _KEYPOINTS for n in shape):
         raise DataError("must be [points, numbers each]", where=f"{path}: kpt_shape")
     return int(shape[0] * shape[1])
 

@@ -35,7 +35,7 @@ def recognise(state: Mapping[str, Tensor]) -> Recognised | None:
 
 
 def _anchor_settings(number: int) -> str:
-    """Return what gives so many anchors: shapes do not tell scales from ratios."""
+    """Return what gives so many anchors; shapes do not show how many scales and ratios."""
     ways = [f"--set model.octave={number} --set model.ratios=[1.0]"]
     if number % 3 == 0:
         ways.insert(0, f"--set model.octave={number // 3}")

@@ -39,7 +39,7 @@ def detect(
             anchors.
         decode: how deltas become boxes.
         choose: which pairs are kept a level before NMS; None: ``best_pairs``.
-        outside: what becomes of oriented boxes centred beyond the image.
+        outside: what happens to oriented boxes centred beyond the image.
     """
     images = range(len(batch.sizes))
     found = [candidates(output, image, keep.score, pre, decode, choose) for image in images]

@@ -10,10 +10,10 @@ y1 <= y2 <= y3 <= y4::
     y3                right        top is at x2 or at x3, bottom at the other one;
     y4              bottom         left is at y2 or at y3, right at the other one
 
-The sorted coordinates change continuously when an object turns. Which corner is where is told by
-two factors, and a third one, the obliquity, says how much of its enclosing box the object fills.
-They are .5 where both answers are the same object, so they change continuously, too: unlike
-targets of sides and angle, nothing here jumps.
+The sorted coordinates change continuously when an object turns. Two factors say which corner is
+where, and a third one, the obliquity, how much of its enclosing box the object fills. The first two
+are .5 where both answers are the same object, so they change continuously, too: unlike targets of
+sides and angle, nothing here jumps.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def detections(
         images: the boxes of each image with their labels as groups, see ``thin_each``.
         batch: the images.
         keep: NMS and limit.
-        outside: what becomes of oriented boxes whose centre is not in the image.
+        outside: what happens to oriented boxes whose centre is not in the image.
     """
     kept = thin_each(images, batch.sizes, keep, outside)
     return [in_patch(*one, scale) for one, scale in zip(kept, batch.scales, strict=True)]
@@ -66,7 +66,7 @@ def thin_each(
             whole; px of the network's input. The groups are labels.
         sizes: (height, width) of each image without its padding.
         keep: NMS and limit.
-        outside: what becomes of oriented boxes whose centre is not in the image.
+        outside: what happens to oriented boxes whose centre is not in the image.
 
     Returns:
         boxes, scores, labels of those kept, best first.
