@@ -112,3 +112,10 @@ def test_broken_recipe_files(text: str, tmp_path: Path) -> None:
 def test_missing_recipe_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         load_recipe(str(tmp_path / "absent.yaml"))
+
+
+def test_what_our_own_rules_say_stands_alone() -> None:
+    with pytest.raises(UsageError) as caught:
+        load_recipe("fcos-r50-soda-d", ["model.groups=5"])
+    text = "model.groups: 256 channels cannot be 5 groups of two or more each"
+    assert str(caught.value).splitlines()[0].endswith(text)

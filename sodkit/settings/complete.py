@@ -155,7 +155,7 @@ def shortened(text: str) -> str:
 def _line(items: list[ErrorDetails]) -> str:
     """Return one key's faults: of a value of alternative types each type has its own."""
     key, what = _fault(items[0])
-    return ", or ".join([f"{key}: {what}", *(item["msg"] for item in items[1:])])
+    return ", or ".join([f"{key}: {what}", *map(_text, items[1:])])
 
 
 def _fault(item: ErrorDetails) -> tuple[str, str]:
@@ -171,7 +171,12 @@ def _fault(item: ErrorDetails) -> tuple[str, str]:
     if item["type"] == "union_tag_invalid":
         context = item["ctx"]
         return f"{key}.kind", f"{context['tag']!r} is none of {context['expected_tags']}"
-    return key, item["msg"]
+    return key, _text(item)
+
+
+def _text(item: ErrorDetails) -> str:
+    """Return what pydantic says, of our own validators without its prefix."""
+    return item["msg"].removeprefix("Value error, ")
 
 
 def _walk(loc: tuple[int | str, ...]) -> tuple[list[str], type[Settings] | None]:

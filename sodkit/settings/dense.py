@@ -37,7 +37,7 @@ def whole_groups(groups: int, info: ValidationInfo) -> int:
     """
     channels = info.data.get("channels")
     if channels is not None and (channels % groups or channels < 2 * groups):
-        raise ValueError(f"{channels} channels are not divided into groups of two or more by it")
+        raise ValueError(f"{channels} channels cannot be {groups} groups of two or more each")
     return groups
 
 

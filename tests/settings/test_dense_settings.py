@@ -12,7 +12,7 @@ from sodkit.errors import UsageError
 @pytest.mark.parametrize(("channels", "groups"), [(48, 32), (32, 32), (16, 32)])
 def test_groups_of_one_channel_or_of_a_part_are_refused(name, channels, groups):
     """A group norm of single values has nothing to normalise."""
-    with pytest.raises(UsageError, match=rf"model\.groups: .*{channels} channels are not divided"):
+    with pytest.raises(UsageError, match=rf"model\.groups: .*{channels} channels cannot be"):
         load_recipe(name, [f"model.channels={channels}", f"model.groups={groups}"])
     assert load_recipe(name, ["model.channels=64"]).model.groups == 32
 
@@ -34,6 +34,6 @@ def test_anchors_of_atss():
 
 
 def test_groups_of_dynamic_heads_divide_the_channels():
-    with pytest.raises(UsageError, match=r"model\.norm_groups: .*24 channels are not divided"):
+    with pytest.raises(UsageError, match=r"model\.norm_groups: .*24 channels cannot be"):
         load_recipe("dyhead-r50-soda-d", ["model.channels=24"])
     assert load_recipe("dyhead-r50-soda-d", ["model.channels=32"]).model.norm_groups == 16

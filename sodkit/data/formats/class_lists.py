@@ -67,10 +67,11 @@ def classes_named(text: str) -> tuple[str, ...]:
     """Return the class names of an option: of a text file, one a line, or with commas between.
 
     Raises:
-        DataError: as ``read_class_list``.
+        DataError: as ``read_class_list``, also if a name that ends in .txt is no file.
     """
-    if is_file(Path(text)):
-        return read_class_list(Path(text))
+    path = Path(text)
+    if is_file(path) or path.suffix.lower() == ".txt":
+        return read_class_list(path)
     return class_names(text)
 
 

@@ -94,7 +94,9 @@ def read_header(path: Path) -> Header | None:
             count = os.fstat(file.fileno()).st_size
     except FileNotFoundError as error:
         raise ImageError(
-            "no such image", where=path, hint="--images DIR says where file names start"
+            "no such image",
+            where=path,
+            hint="is the path right? --images DIR says where the file names of annotations start",
         ) from error
     except (OSError, ValueError, OverflowError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)

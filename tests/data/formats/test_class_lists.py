@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sodkit.data.formats import read_annotations
-from sodkit.data.formats.class_lists import listed_classes, read_class_list
+from sodkit.data.formats.class_lists import classes_named, listed_classes, read_class_list
 from sodkit.errors import DataError
 
 BOX = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
@@ -58,3 +58,12 @@ def test_numbers_are_never_shifted(tmp_path: Path) -> None:
     notes.write_text(json.dumps({"categories": ["car"]}))
     with pytest.raises(DataError, match=r"expected an object \{...\}, found the text 'car'"):
         listed_classes(tmp_path)
+
+
+def test_classes_of_an_option(tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    with pytest.raises(DataError, match="no such file"):
+        classes_named(str(path))
+    path.write_text("car\nlarge vehicle\n")
+    assert classes_named(str(path)) == ("car", "large vehicle")
+    assert classes_named("car, bus,") == ("car", "bus")
