@@ -103,3 +103,50 @@ def test_no_two_modules_share_a_name() -> None:
     names = [path.name for path in MODULES if path.parent.name not in ("cli", "settings")]
     twice = {n for n in names if names.count(n) > 1} - {"__init__.py"}
     assert not twice
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_when_loaded(path: Path, known: set[str]) -> set[str]:
+    """Return the modules of ours that loading ``path`` loads first, packages around them too."""
+    module, found = module_of(path), set()
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found |= {node.module, *(f"{node.module}.{a.name}" for a in node.names)} & known
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names} & known
+    around = {p for name in found for p in known if name.startswith(f"{p}.")}
+    return {name for name in found | around if not f"{module}.".startswith(f"{name}.")}
+
+
+def first_circle(graph: dict[str, set[str]]) -> list[str]:
+    """Return the names along a circle, else none."""
+    done: set[str] = set()
+
+    def walk(name: str, way: list[str]) -> list[str]:
+        if name in way:
+            return way[way.index(name) :]
+        if name in done:
+            return []
+        for other in sorted(graph[name]):
+            if circle := walk(other, [*way, name]):
+                return circle
+        done.add(name)
+        return []
+
+    return next((circle for name in sorted(graph) if (circle := walk(name, []))), [])
+
+
+def test_any_module_can_be_the_first_that_is_imported() -> None:
+    known = {module_of(path) for path in MODULES}
+    graph = {module_of(path): imports_when_loaded(path, known) for path in MODULES}
+    assert sum(map(len, graph.values())) > 500
+    assert first_circle(graph) == []
+
+
+def test_a_circle_is_found() -> None:
+    assert first_circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["b", "c"]
+    assert first_circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []

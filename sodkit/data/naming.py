@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
-from sodkit.data.formats.folders import IMAGE_SUFFIXES
+LOWER_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (*LOWER_SUFFIXES, *(suffix.upper() for suffix in LOWER_SUFFIXES))
+"""Suffixes of image files, likeliest first."""
 
 SEVERAL = -1
 """Stands for a name that several images or classes have."""

@@ -14,7 +14,8 @@ import numpy as np
 from sodkit.arrays import BoolArray
 from sodkit.data.formats import coco_write, dota, soda_a, voc, yolo, yolo_write
 from sodkit.data.formats.dota import four_corners
-from sodkit.data.formats.folders import IMAGE_SUFFIXES, LONGEST_NAME, numbers, stem_of
+from sodkit.data.formats.folders import LONGEST_NAME, numbers, stem_of
+from sodkit.data.naming import IMAGE_SUFFIXES
 from sodkit.data.records import Annotations
 from sodkit.errors import DataError, UsageError
 from sodkit.files import StrPath

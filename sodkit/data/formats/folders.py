@@ -8,11 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from sodkit.data.formats.subset_names import subset_of
+from sodkit.data.naming import LOWER_SUFFIXES
 from sodkit.data.records import Annotations
-
-LOWER_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-IMAGE_SUFFIXES = (*LOWER_SUFFIXES, *(suffix.upper() for suffix in LOWER_SUFFIXES))
-"""Suffixes of image files, likeliest first."""
 
 IMAGE_FOLDERS = (
     "images", "JPEGImages", "AllImages", "image_2", "train_images", "JPEGImages-trainval",

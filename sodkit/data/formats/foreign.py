@@ -11,8 +11,9 @@ from pathlib import Path
 import msgspec
 
 from sodkit.data.formats.class_lists import is_class_list
-from sodkit.data.formats.folders import LOWER_SUFFIXES, files_below
+from sodkit.data.formats.folders import files_below
 from sodkit.data.formats.source import read_bytes
+from sodkit.data.naming import LOWER_SUFFIXES
 from sodkit.errors import DataError
 from sodkit.json_text import encoding_fault
 

@@ -19,8 +19,6 @@ from sodkit.data.formats.assemble import DIFFICULT, Collected, box_corners, poly
 from sodkit.data.formats.class_lists import is_class_list, listed_classes
 from sodkit.data.formats.folders import (
     IMAGE_FOLDERS,
-    IMAGE_SUFFIXES,
-    LOWER_SUFFIXES,
     files_below,
     image_folders,
     images_and_twins,
@@ -36,6 +34,7 @@ from sodkit.data.formats.source import (
     closest,
 )
 from sodkit.data.images.decoding import image_size
+from sodkit.data.naming import IMAGE_SUFFIXES, LOWER_SUFFIXES
 from sodkit.data.records import CROWD, IGNORED, Category, ImageRecord
 from sodkit.errors import DataError
 from sodkit.geometry.rotated import obb_to_corners

@@ -12,7 +12,6 @@ from pathlib import Path, PurePosixPath
 
 from sodkit.data.formats.assemble import Collected
 from sodkit.data.formats.folders import (
-    LOWER_SUFFIXES,
     files_below,
     image_folders,
     is_file,
@@ -20,6 +19,7 @@ from sodkit.data.formats.folders import (
     stem_of,
 )
 from sodkit.data.formats.source import Oddity, Report, leads_elsewhere, lost_name
+from sodkit.data.naming import LOWER_SUFFIXES
 from sodkit.data.records import ImageRecord
 
 _PROBED = 100

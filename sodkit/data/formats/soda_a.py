@@ -20,7 +20,7 @@ import numpy as np
 from sodkit.arrays import BoolArray, IntArray
 from sodkit.data.formats.assemble import IGNORE_NAME, Collected, box_corners, polygons_from_lists
 from sodkit.data.formats.coco import Coordinate, Side
-from sodkit.data.formats.folders import IMAGE_SUFFIXES, image_folders, is_file, numbers, stem_of
+from sodkit.data.formats.folders import image_folders, is_file, numbers, stem_of
 from sodkit.data.formats.labels import guessed_image, label_files
 from sodkit.data.formats.resolve import note_renamed
 from sodkit.data.formats.source import (
@@ -34,6 +34,7 @@ from sodkit.data.formats.source import (
     stop,
 )
 from sodkit.data.images.decoding import image_size
+from sodkit.data.naming import IMAGE_SUFFIXES
 from sodkit.data.records import IGNORED, REGION, Annotations, Category, ImageRecord, Polygons
 from sodkit.errors import DataError
 from sodkit.files import write_bytes

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sodkit.data.formats.folders import LOWER_SUFFIXES, files_below, is_folder, is_hidden
+from sodkit.data.formats.folders import files_below, is_folder, is_hidden
 from sodkit.data.images.pixel_source import file_size
 from sodkit.data.images.video import Frame, frame_path, is_video, video_size
+from sodkit.data.naming import LOWER_SUFFIXES
 from sodkit.data.records import ImageRecord
 from sodkit.errors import DataError
 from sodkit.outputs import OUTPUT_MARKS
