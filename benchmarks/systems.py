@@ -50,6 +50,9 @@ DEMO = "cfinet-r18-demo"
 WIDTHS = ("channels", "hidden")
 """Numbers of the model that are divided by the same, wherever its settings have them."""
 
+FACTORS = ("width",)
+"""Factors on such numbers, which are divided likewise."""
+
 SIZES = ("eS", "rS", "gS", "N")
 QUALITY = ("AP", "AP50", "AP75", *(f"AP_{size}" for size in SIZES))
 PROPOSALS = (
@@ -124,16 +127,16 @@ def same_for_all(recipe: Recipe, divisor: int = 2) -> list[str]:
         recipe: the built-in one.
         divisor: of the widths.
     """
-    demo = load_recipe(DEMO).model_dump(mode="json")
-    parts = {
-        "model.backbone": demo["model"]["backbone"],
+    demo, model = load_recipe(DEMO).model_dump(mode="json"), recipe.model.model_dump(mode="json")
+    own = {"model.backbone": demo["model"]["backbone"]} if "backbone" in model else {}
+    parts = own | {
         "input": demo["input"],
         "schedule": demo["schedule"] | {"precision": "float32"},
     }
     widths = {
-        path: value // divisor
-        for path, value in _leaves(recipe.model.model_dump(mode="json"), "model")
-        if path.rpartition(".")[2] in WIDTHS
+        path: value / divisor if path.rpartition(".")[2] in FACTORS else value // divisor
+        for path, value in _leaves(model, "model")
+        if path.rpartition(".")[2] in (*WIDTHS, *FACTORS)
     }
     return [f"{path}={json.dumps(value)}" for path, value in (parts | widths).items()]
 

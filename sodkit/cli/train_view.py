@@ -196,10 +196,11 @@ def start_lines(report: StartReport) -> list[str]:
     """Return lines on what is trained, where, on what, how long and into which folder."""
     from sodkit.engine.device import describe
     from sodkit.settings.outside import Outside
+    from sodkit.settings.yolox import Yolox
 
     recipe = report.recipe
     device = describe(report.device, recipe.schedule.precision)
-    if report.device.type == "cpu" and not isinstance(recipe.model, Outside):
+    if report.device.type == "cpu" and not isinstance(recipe.model, Outside | Yolox):
         backbone = recipe.model.backbone.name
         if int(backbone.removeprefix("resnet")) >= GPU_LAYERS:
             device += f"; a recipe with {backbone} is made for a GPU, and slow without one"

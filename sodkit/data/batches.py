@@ -90,6 +90,7 @@ class Batch:
         targets: ground truth of each image; empty at prediction.
         image_ids: ids of the images, to name them in messages.
         step: the training step that the images belong to.
+        plain: the images are of the last epochs of a run, which are trained on images as they are.
         on_match: called by a detector that trains on anchors with each image's match (A,) int64:
             the object of each anchor, negative: none; of several stages the first comes first.
     """
@@ -100,6 +101,7 @@ class Batch:
     targets: tuple[Target, ...] = ()
     image_ids: tuple[int, ...] = ()
     step: Step = field(default_factory=_whole)
+    plain: bool = False
     on_match: Callable[[Tensor], None] = _unseen
 
     @property

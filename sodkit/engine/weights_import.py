@@ -12,6 +12,7 @@ from sodkit.config import load_recipe
 from sodkit.data.formats.reading import is_ignore
 from sodkit.data.formats.soda_a import CLASSES as SODA_A_CLASSES
 from sodkit.data.records import BoxKind, Category
+from sodkit.engine.build import without_weights
 from sodkit.engine.checkpoint import save_checkpoint
 from sodkit.errors import ModelError, UsageError
 from sodkit.files import StrPath
@@ -72,8 +73,8 @@ def import_weights(
 
     CFINet as released, with one of its two parts or both, Faster R-CNN, also with the proposals of
     RFLA and GA-RPN, RetinaNet, FCOS, ATSS, DyHead, RepPoints, CenterNet and Sparse R-CNN, on
-    ResNet 18 to 152: family and sizes follow from names and shapes. Nothing in the file is run. The
-    release keeps no exemplars in it: they start empty.
+    ResNet 18 to 152, and YOLOX: family and sizes follow from names and shapes. Nothing in the file
+    is run. The release keeps no exemplars in it: they start empty.
 
     Args:
         file: saved by ``torch.save``: a state dict, alone or under ``state_dict``.
@@ -123,7 +124,9 @@ def _import(
     categories, assumed = _categories(found.classes, classes, named, recipe.boxes)
     detector = zoo.build(recipe.model, found.classes)
     hint = advice(found, recipe)
-    converted = mmdet.convert(state, detector, found.table, found.joins, hint, unused=found.unused)
+    converted = mmdet.convert(
+        state, detector, found.table, found.joins, hint, unused=found.unused, bgr=found.bgr
+    )
     detector.load_state_dict(converted)
     save_checkpoint(out, detector, recipe, categories)
     parameters = sum(p.numel() for p in detector.parameters())
@@ -144,13 +147,13 @@ def _recipe(found: mmdet.Recognised, name: str | None, overrides: Sequence[str])
     """
     if name is None:
         return load_recipe(found.recipe, (*found.overrides, *overrides))
-    recipe = load_recipe(name, ("model.backbone.weights=null", *overrides))
+    recipe = load_recipe(name, overrides)
     if recipe.model.kind != found.kind:
         raise UsageError(
             f"the weights are of {found.kind}, the recipe is of {recipe.model.kind}",
             where=f"--recipe {name}", hint=f"leave it away, or give one of {found.kind}",
         )  # fmt: skip
-    return recipe
+    return recipe.model_copy(update={"model": without_weights(recipe.model)})
 
 
 def _categories(

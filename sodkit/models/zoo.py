@@ -22,6 +22,7 @@ from sodkit.models.reppoints import RepPoints
 from sodkit.models.retinanet import RetinaNet
 from sodkit.models.rotated_retinanet import RotatedRetinaNet
 from sodkit.models.sparse_rcnn import SparseRcnn
+from sodkit.models.yolox import Yolox
 from sodkit.settings import (
     atss,
     dense,
@@ -35,6 +36,7 @@ from sodkit.settings import (
     reppoints,
     rotated_dense,
     two_stage,
+    yolox,
 )
 from sodkit.settings.detectors import Model
 
@@ -80,6 +82,8 @@ def build(model: Model, classes: int) -> DetectorModule:
             detector = CenterNet(model, classes)
         case dhrec.Dhrec():
             detector = Dhrec(model, classes)
+        case yolox.Yolox():
+            return Yolox(model, classes).to(memory_format=torch.channels_last)
         case outside.Outside():
             raise UsageError(
                 "a detector from outside is made by its factory", where=f"{model.factory}"

@@ -21,6 +21,7 @@ from sodkit.settings.queries import SparseRcnn
 from sodkit.settings.reppoints import RepPoints
 from sodkit.settings.rotated_dense import RotatedRetinaNet
 from sodkit.settings.two_stage import Cfinet, FasterRcnn, OrientedRcnn
+from sodkit.settings.yolox import Yolox
 
 Model = Annotated[
     Cfinet
@@ -35,6 +36,7 @@ Model = Annotated[
     | RepPoints
     | SparseRcnn
     | CenterNet
+    | Yolox
     | Dhrec
     | Outside,
     Field(discriminator="kind"),

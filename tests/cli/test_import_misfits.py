@@ -41,6 +41,7 @@ FOLDERS = {
     "reppoints": "reppoints",
     "dyhead": "dyhead",
     "centernet": "centernet",
+    "yolox": "yolox",
 }
 """RFLA has the names and shapes of Faster R-CNN."""
 
@@ -146,6 +147,10 @@ CASES: dict[str, tuple[str, Callable[[State], None], tuple[str, ...], str]] = {
         "centernet", lambda state: None,
         ("--recipe", "centernet-r50-soda-d", "--set", "model.backbone.name=resnet18"),
         "neck.deconv_layers.0.conv.weight (256, 512, 3, 3) instead of (1024, 512, 3, 3)",
+    ),
+    "width of YOLOX": (
+        "yolox", lambda state: None, ("--recipe", "yolox-s-soda-d"),
+        "backbone.stem.conv.conv.weight (16, 12, 3, 3) instead of (32, 12, 3, 3)",
     ),
     "width of Faster R-CNN": (
         "faster-rcnn", narrow,

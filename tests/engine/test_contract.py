@@ -122,6 +122,15 @@ KINDS = {
         rate=1e-3,
         by_prediction=True,
     ),
+    # cells learn what they predict best, which takes a while to settle
+    "yolox": Kind(
+        "yolox-s-soda-d",
+        ("model.width=0.125",),
+        ("model.prior=0.1",),
+        steps=144,
+        rate=5e-3,
+        by_prediction=True,
+    ),
     "fcos": Kind("fcos-r50-soda-d", NORMED, ("model.focal.prior=0.1",), steps=54),
     "atss": Kind("atss-r50-soda-d", NORMED, ("model.focal.prior=0.1",)),
     "dyhead": Kind(

@@ -71,12 +71,12 @@ def test_nothing_is_known_without_matches() -> None:
         ("rotated-retinanet-r50-soda-a", "model.channels=16"),
         ("sparse-rcnn-r50-soda-d", "model.channels=16"),
         ("centernet-r50-soda-d", "model.channels=16"),
+        ("yolox-s-soda-d", "model.width=0.125"),
     ],
 )
 def test_detectors_tell_the_matches_of_each_image(name: str, channels: str) -> None:
-    recipe = load_recipe(
-        name, ["model.backbone.name=resnet18", "model.backbone.weights=null", channels]
-    )
+    resnet = ["model.backbone.name=resnet18", "model.backbone.weights=null"]
+    recipe = load_recipe(name, [channels, *([] if name.startswith("yolox") else resnet)])
     detector = build(recipe.model, 1)
     matches: list[torch.Tensor] = []
     batch = Batch(

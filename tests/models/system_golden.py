@@ -83,7 +83,9 @@ def build(state: dict[str, Tensor]) -> tuple[DetectorModule, mmdet.Recognised]:
     """Return the detector with these weights, put through the importer."""
     found = families.recognise(state)
     detector = zoo.build(load_recipe(found.recipe, found.overrides).model, found.classes)
-    converted = mmdet.convert(state, detector, found.table, found.joins, unused=found.unused)
+    converted = mmdet.convert(
+        state, detector, found.table, found.joins, unused=found.unused, bgr=found.bgr
+    )
     detector.load_state_dict(converted)
     return detector, found
 

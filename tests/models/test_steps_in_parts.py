@@ -15,6 +15,7 @@ KINDS = {
         *SMALL, "model.stages=2", "model.proposals=8", "model.dynamic=8", "model.hidden=32",
     ),
     "centernet-r50-soda-d": (*SMALL, "model.hidden=16"),
+    "yolox-s-soda-d": ("model.width=0.125",),
 }  # fmt: skip
 
 

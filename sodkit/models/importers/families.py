@@ -17,6 +17,7 @@ from sodkit.models.importers import (
     retinanet_keys,
     sparse_rcnn_keys,
     two_stage_keys,
+    yolox_keys,
 )
 from sodkit.models.importers.mmdet import Recognised
 
@@ -30,6 +31,7 @@ FAMILIES: tuple[Callable[[Mapping[str, Tensor]], Recognised | None], ...] = (
     atss_keys.recognise,
     dyhead_keys.recognise,
     reppoints_keys.recognise,
+    yolox_keys.recognise,
 )
 
 
@@ -44,7 +46,7 @@ def recognise(state: Mapping[str, Tensor]) -> Recognised:
             return found
     raise ModelError(
         "is none of the detectors that are known: CFINet, Faster R-CNN, GA-RPN, RetinaNet, FCOS, "
-        "ATSS, DyHead, RepPoints, Sparse R-CNN, CenterNet of mmdetection, "
+        "ATSS, DyHead, RepPoints, Sparse R-CNN, CenterNet, YOLOX of mmdetection, "
         "Rotated Faster R-CNN, Oriented R-CNN, Gliding Vertex, "
         "Rotated RetinaNet of mmrotate",
         hint=f"its names begin with {', '.join(sorted({k.split('.')[0] for k in state})[:5])}",

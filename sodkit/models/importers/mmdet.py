@@ -71,6 +71,7 @@ class Recognised:
         also: other recipes whose weights have the same names and shapes.
         anchors: of each location, None where the shapes do not show them.
         unused: beginnings of names that their detector has, but does not use.
+        bgr: convolutions whose inputs are colours as blue, green, red; ours are red, green, blue.
     """
 
     recipe: str
@@ -82,6 +83,7 @@ class Recognised:
     also: tuple[str, ...] = ()
     anchors: Anchors | None = None
     unused: tuple[str, ...] = ()
+    bgr: tuple[str, ...] = ()
 
 
 def unwrap(checkpoint: Mapping[str, Any]) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
@@ -149,6 +151,7 @@ def convert(
     hint: str = "is the checkpoint complete? --recipe names another detector",
     *,
     unused: tuple[str, ...] = (),
+    bgr: tuple[str, ...] = (),
 ) -> dict[str, Tensor]:
     """Rename a state dict for ``detector`` and check it against it.
 
@@ -161,6 +164,7 @@ def convert(
         joins: layers that are joined first.
         hint: of the error.
         unused: beginnings of names that are left out.
+        bgr: weights whose inputs are reversed, colour by colour.
 
     Returns:
         a complete state dict for ``detector.load_state_dict``.
@@ -188,7 +192,16 @@ def convert(
         problems.append(f"wrong shape: {_some(shapes)}")
     if problems:
         raise ModelError("the weights do not fit: " + "; ".join(problems), hint=hint)
+    for name in bgr:
+        state[name] = _reversed_colours(state[name])
     return {new: state[old] for new, old in renamed.items()} | kept
+
+
+def _reversed_colours(weight: Tensor) -> Tensor:
+    """Reverse the inputs of a convolution (O, 3 n, H, W) within each of the n triples."""
+    outputs, inputs, *kernel = weight.shape
+    triples = weight.reshape(outputs, inputs // 3, 3, *kernel)
+    return triples.flip(2).reshape(weight.shape)
 
 
 def rename(key: str, table: Table) -> str:

@@ -62,7 +62,7 @@ def objectness(logits: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, shares: Tensor) -> Tensor:
-    """Return the summed binary cross-entropy of logits (N,) against shares (N,) in [0, 1]."""
+    """Return the summed binary cross-entropy of logits against shares in [0, 1], of one shape."""
     return F.binary_cross_entropy_with_logits(logits, shares, reduction="sum")
 
 
