@@ -289,7 +289,7 @@ def note_twins(folder: Path, twins: Sequence[str], report: Report) -> None:
         report: called with it.
     """
     if twins:
-        what = f"{len(twins)} images are left out: others differ from them by their suffix only"
+        what = f"images left out, since others differ from them by their suffix only: {len(twins)}"
         hint = f"first: {twins[0]}; their labels would be the same file"
         report(Oddity(what, where=folder, hint=hint), "twins")
 

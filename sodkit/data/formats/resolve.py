@@ -78,7 +78,7 @@ def note_renamed(changed: Sequence[tuple[str, str]], path: Path, report: Report)
     """Report an ``Oddity`` on image names (as stated, as taken) that are taken otherwise."""
     if changed:
         first, new = changed[0]
-        what = f"{len(changed)} image names are taken as the one file that fits"
+        what = f"image names taken as the one file that fits: {len(changed)}"
         report(Oddity(what, where=path, hint=f"first: {first} is {new}"), "renamed")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -150,15 +151,16 @@ class Batches:
         if workers > 0:
             marks.share_memory_()  # type: ignore[no-untyped-call]
         self._returns = Returns(marks)
-        self._loader = DataLoader(
-            _Carrying(dataset, marks),
-            batch_size=None,  # the sampler's keys are those of a whole batch
-            sampler=self._sampler,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_start_worker,
-        )
+        with _any_number_of_workers():
+            self._loader = DataLoader(
+                _Carrying(dataset, marks),
+                batch_size=None,  # the sampler's keys are those of a whole batch
+                sampler=self._sampler,
+                num_workers=workers,
+                persistent_workers=workers > 0,
+                pin_memory=torch.cuda.is_available(),
+                worker_init_fn=_start_worker,
+            )
 
     def __len__(self) -> int:
         return len(self._sampler)
@@ -175,7 +177,7 @@ class Batches:
             WorkerGoneError: a worker process was killed.
         """
         self._sampler.epoch, self._sampler.start = epoch, start
-        with _signals_kept():
+        with _signals_kept(), _any_number_of_workers():
             iterator = self._received(lambda: iter(self._loader))
         while (item := self._received(lambda: next(iterator, None))) is not None:
             if isinstance(item, SodkitError):
@@ -269,6 +271,14 @@ def _check_socket_name() -> None:
             where=folder,
             hint="set TMPDIR to a folder with a shorter name, /tmp say; --workers 0 needs none",
         )
+
+
+@contextmanager
+def _any_number_of_workers() -> Iterator[None]:
+    """Keep PyTorch from warning of more workers than cores: the user's choice, slow at worst."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
+        yield
 
 
 @contextmanager
