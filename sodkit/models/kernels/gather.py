@@ -108,3 +108,21 @@ def cells(position: Tensor, size: int) -> tuple[Tensor, Tensor]:
     share = torch.stack([1 - after, after], -1) * inside[..., None]
     cell = torch.stack([low, (low + 1).clamp(max=size - 1)], -1)
     return cell.long(), share
+
+
+def neighbours(position: Tensor, size: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Return the two cells about positions (...,) on one axis, and their shares, each (...,).
+
+    Cells are int32, shares have a gradient for the position; what is off the axis has share 0.
+    """
+    first = position.detach().floor()
+    after = position - first
+    # places that diverged to NaN must lead to a loss that is NaN, not to an index error
+    first = first.nan_to_num()
+    low, high = _cell(first, size), _cell(first + 1, size)
+    return (low[0], high[0]), ((1 - after) * low[1], after * high[1])
+
+
+def _cell(cell: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Return whole numbers as int32 cells of an axis, and whether they are on it."""
+    return cell.clamp(0, size - 1).int(), (cell >= 0) & (cell < size)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from sodkit.models.kernels.gather import gather, scatter
+from sodkit.models.kernels.gather import gather, neighbours, scatter
 
 TAPS = 9
 _BLOCK_BYTES = 16 << 20
@@ -134,8 +134,8 @@ def _bilinear(taps: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         index (n, 9, G, 4) int32 and share (n, 9, G, 4) float32; cells outside have share 0.
     """
     height, width = size
-    (top, bottom), (above, below) = _linear(taps[..., 0], height)
-    (left, right), (before, after) = _linear(taps[..., 1], width)
+    (top, bottom), (above, below) = neighbours(taps[..., 0], height)
+    (left, right), (before, after) = neighbours(taps[..., 1], width)
     if taps.shape[-1] == 3:
         above, below = above * taps[..., 2], below * taps[..., 2]
     groups = taps.shape[2]
@@ -144,21 +144,6 @@ def _bilinear(taps: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     index = [(y * width + x) * groups + group for y in (top, bottom) for x in (left, right)]
     share = [y * x for y in (above, below) for x in (before, after)]
     return torch.stack(index, -1), torch.stack(share, -1)
-
-
-def _linear(position: Tensor, size: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Return the two cells about positions (...,) on one axis, and their shares, each (...,)."""
-    first = position.detach().floor()
-    after = position - first
-    # places that diverged to NaN must lead to a loss that is NaN, not to an index error
-    first = first.nan_to_num()
-    low, high = _cell(first, size), _cell(first + 1, size)
-    return (low[0], high[0]), ((1 - after) * low[1], after * high[1])
-
-
-def _cell(cell: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Return whole numbers as int32 cells of an axis, and whether they are on it."""
-    return cell.clamp(0, size - 1).int(), (cell >= 0) & (cell < size)
 
 
 def _samples(table: Tensor, index: Tensor, share: Tensor) -> Tensor:
