@@ -7,9 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from sodkit.models.parts.sampling import Shuffle, of_image
-
-_DIGITS = 4
+from sodkit.models.parts.sampling import Shuffle, of_image, seed_of
 
 
 @contextmanager
@@ -20,9 +18,7 @@ def seeded(shuffle: Shuffle, device: torch.device) -> Iterator[None]:
     from the seed, epoch and step of a training.
     """
     # by the batch's first image: processes that have other images draw differently
-    shuffle, seed = of_image(shuffle, 0), 0
-    for _ in range(_DIGITS):
-        seed = seed * 1024 + int(shuffle(1024)[0])
+    seed = seed_of(of_image(shuffle, 0))
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield

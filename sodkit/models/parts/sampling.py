@@ -58,6 +58,14 @@ def of_image(shuffle: Shuffle, image: int) -> Shuffle:
     return shuffle.of(image) if isinstance(shuffle, Draws) else shuffle
 
 
+def seed_of(shuffle: Shuffle) -> int:
+    """Draw the seed of a generator (40 bits): for what permutations are not made for."""
+    seed = 0
+    for _ in range(4):
+        seed = seed * 1024 + int(shuffle(1024)[0])
+    return seed
+
+
 def _generator(*address: int) -> torch.Generator:
     """Return a generator, on the host, whose numbers follow from these."""
     return torch.Generator().manual_seed(addressed(*address))
