@@ -14,10 +14,8 @@ from torch import Tensor, nn
 from sodkit.data.batches import Batch, PatchDetections
 from sodkit.models.detector import DetectorModule
 from sodkit.models.kernels import roi_pool
-from sodkit.models.kernels.grouped_nms import Candidates
-from sodkit.models.parts import hungarian, postprocess
+from sodkit.models.parts import hungarian
 from sodkit.models.parts.backbone import STRIDES, Backbone
-from sodkit.models.parts.dense_detect import best_pairs
 from sodkit.models.parts.dynamic_head import DynamicStage, Refined
 from sodkit.models.parts.pyramid import Fpn
 from sodkit.models.parts.sampling import Shuffle
@@ -79,14 +77,7 @@ class SparseRcnn(DetectorModule):
 
         Nothing is drawn. All are divided by the number of matched objects.
         """
-        refined = self.refine(batch)
-        matched = hungarian.match(refined, batch, self.config.loss)
-        hungarian.report(matched[0], batch)
-        return {
-            f"loss_{name}_{number}": value
-            for number, (stage, pairs) in enumerate(zip(refined, matched, strict=True), 1)
-            for name, value in hungarian.set_losses(stage, pairs, batch, self.config.loss).items()
-        }
+        return hungarian.every_loss(self.refine(batch), batch, self.config.loss)
 
     @torch.no_grad()
     def detect(self, batch: Batch, keep: Keep) -> list[PatchDetections]:
@@ -94,9 +85,4 @@ class SparseRcnn(DetectorModule):
 
         There is no NMS: ``keep.nms`` is not used.
         """
-        last = self.refine(batch)[-1]
-        found = []
-        for logits, boxes in zip(last.logits, last.boxes, strict=True):
-            scores, rows, labels = best_pairs(logits, keep.score, keep.max_per_patch)
-            found.append(Candidates(boxes[rows], scores, labels, scores > keep.score))
-        return postprocess.all_usable(found, batch)
+        return hungarian.detections(self.refine(batch)[-1], batch, keep)

@@ -20,8 +20,23 @@ class SetLoss(Settings):
 
     classification: Weight = Field(2.0, description="of the focal loss")
     l1: Weight = Field(5.0, description="of the distance in parts of the image's sides")
+    l1_of: Literal["corners", "centre"] = Field(
+        "corners", description="the distance is of corners, or of centre and sides (DETR)"
+    )
     giou: Weight = 2.0
     focal: FocalLoss = FocalLoss()
+
+
+def whole_heads(heads: int, info: ValidationInfo) -> int:
+    """Return the heads of an attention over ``channels`` if they divide them.
+
+    Raises:
+        ValueError: they do not.
+    """
+    channels = info.data.get("channels", heads)
+    if channels % heads:
+        raise ValueError(f"{channels} channels cannot be divided by {heads} heads")
+    return heads
 
 
 class SparseRcnn(Settings):
@@ -42,12 +57,7 @@ class SparseRcnn(Settings):
     stds: Four = (0.5, 0.5, 1.0, 1.0)
     loss: SetLoss = SetLoss()
 
-    @field_validator("attention_heads")
-    @classmethod
-    def _divide(cls, value: int, info: ValidationInfo) -> int:
-        if info.data.get("channels", value) % value:
-            raise ValueError(f"{info.data['channels']} channels cannot be divided by {value} heads")
-        return value
+    _heads = field_validator("attention_heads")(whole_heads)
 
     @property
     def boxes(self) -> BoxKind:

@@ -14,13 +14,16 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from sodkit.data.batches import Batch, Target
+from sodkit.data.batches import Batch, PatchDetections, Target
 from sodkit.models.kernels.constants import constant
-from sodkit.models.parts import losses
+from sodkit.models.kernels.grouped_nms import Candidates
+from sodkit.models.parts import coders, losses, postprocess
 from sodkit.models.parts.best_left import NEGATIVE
 from sodkit.models.parts.box_iou import every_giou
+from sodkit.models.parts.dense_detect import best_pairs
 from sodkit.models.parts.ignored import inside
 from sodkit.models.parts.matchers import IGNORED
+from sodkit.settings import Keep
 from sodkit.settings.dense import FocalLoss
 from sodkit.settings.queries import SetLoss
 
@@ -97,10 +100,16 @@ def pair_costs(
         config: weights of the parts.
     """
     whole = image_sides([size], boxes)
-    l1 = torch.cdist(boxes / whole, target.boxes / whole, p=1)
+    own, wanted = (_measured(each, config) / whole for each in (boxes, target.boxes))
+    l1 = torch.cdist(own, wanted, p=1)
     giou = every_giou(boxes, target.boxes)
     cls = _focal_cost(logits, config.focal)[:, target.labels]
     return config.classification * cls + config.l1 * l1 - config.giou * giou
+
+
+def _measured(boxes: Tensor, config: SetLoss) -> Tensor:
+    """Return the four numbers of boxes (N, 4) xyxy that the L1 distance is of."""
+    return boxes if config.l1_of == "corners" else torch.cat(coders.centre_and_size(boxes), 1)
 
 
 def image_sides(sizes: Sequence[tuple[int, int]], like: Tensor) -> Tensor:
@@ -151,6 +160,20 @@ def _over_batch(
     return Pairs(both[0], both[1], left_out)
 
 
+def every_loss(stages: Sequence[Predicted], batch: Batch, config: SetLoss) -> dict[str, Tensor]:
+    """Return ``loss_cls_1``, ``loss_l1_1``, ``loss_giou_1`` and so on, each stage matched anew.
+
+    The matches of the first are reported.
+    """
+    matched = match(stages, batch, config)
+    report(matched[0], batch)
+    return {
+        f"loss_{name}_{number}": value
+        for number, (stage, pairs) in enumerate(zip(stages, matched, strict=True), 1)
+        for name, value in set_losses(stage, pairs, batch, config).items()
+    }
+
+
 def set_losses(stage: Predicted, pairs: Pairs, batch: Batch, config: SetLoss) -> dict[str, Tensor]:
     """Return the losses ``cls``, ``l1`` and ``giou`` of a stage, weighted.
 
@@ -161,7 +184,8 @@ def set_losses(stage: Predicted, pairs: Pairs, batch: Batch, config: SetLoss) ->
     wanted = torch.cat([target.boxes for target in batch.targets])[pairs.object]
     whole = image_sides(batch.sizes, boxes)[pairs.query // stage.logits.shape[1]]
     cls = losses.focal(logits, pairs.query, labels, config.focal, left_out=pairs.left_out)
-    l1 = ((boxes - wanted) / whole).abs().sum()
+    apart = _measured(boxes, config) - _measured(wanted, config)
+    l1 = (apart / whole).abs().sum()
     giou = losses.giou_loss(boxes, wanted).sum()
     total = batch.step.total(len(pairs.query))
     return {
@@ -181,3 +205,15 @@ def report(pairs: Pairs, batch: Batch) -> None:
     gt[pairs.query] = pairs.object - first[pairs.query // queries]
     for image in torch.split(gt, queries):
         batch.on_match(image)
+
+
+def detections(stage: Predicted, batch: Batch, keep: Keep) -> list[PatchDetections]:
+    """Return the best pairs of query and class of each image, in pixels before resizing.
+
+    There is no NMS: ``keep.nms`` is not used.
+    """
+    found = []
+    for logits, boxes in zip(stage.logits, stage.boxes, strict=True):
+        scores, rows, labels = best_pairs(logits, keep.score, keep.max_per_patch)
+        found.append(Candidates(boxes[rows], scores, labels, scores > keep.score))
+    return postprocess.all_usable(found, batch)
