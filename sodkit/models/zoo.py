@@ -10,6 +10,7 @@ from sodkit.errors import UsageError
 from sodkit.models.atss import Atss
 from sodkit.models.centernet import CenterNet
 from sodkit.models.cfinet import Cfinet
+from sodkit.models.deformable_detr import DeformableDetr
 from sodkit.models.detector import DetectorModule
 from sodkit.models.dhrec import Dhrec
 from sodkit.models.dodet import Dodet
@@ -53,7 +54,7 @@ def build(model: Model, classes: int) -> DetectorModule:
     """
     detector: (
         Cfinet | Dodet | FasterRcnn | OrientedRcnn | RetinaNet | RotatedRetinaNet | Fcos | Atss
-        | RepPoints | SparseRcnn | CenterNet | Dhrec
+        | RepPoints | SparseRcnn | DeformableDetr | CenterNet | Dhrec
     )  # fmt: skip
     match model:
         case two_stage.Cfinet():
@@ -68,6 +69,8 @@ def build(model: Model, classes: int) -> DetectorModule:
             detector = RetinaNet(model, classes)
         case queries.SparseRcnn():
             detector = SparseRcnn(model, classes)
+        case queries.DeformableDetr():
+            detector = DeformableDetr(model, classes)
         case fcos.Fcos():
             detector = Fcos(model, classes)
         case atss.Atss():

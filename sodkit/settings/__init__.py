@@ -8,7 +8,7 @@
 ``fcos.py``, ``atss.py``, ``dyhead.py``, ``reppoints.py``  a dense detector each
 ``dodet.py``, ``dhrec.py``  a detector of oriented boxes each
 ``keypoints.py``  CenterNet
-``queries.py``    Sparse R-CNN, matching of queries
+``queries.py``    Sparse R-CNN, Deformable DETR, matching of queries
 ``yolox.py``      YOLOX
 ``outside.py``    a detector of the user's own
 ``anchor_levels.py``  anchors as numbers, for the detectors and for their analysis

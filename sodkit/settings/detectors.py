@@ -17,7 +17,7 @@ from sodkit.settings.dyhead import DyHead
 from sodkit.settings.fcos import Fcos
 from sodkit.settings.keypoints import CenterNet
 from sodkit.settings.outside import Outside
-from sodkit.settings.queries import SparseRcnn
+from sodkit.settings.queries import DeformableDetr, SparseRcnn
 from sodkit.settings.reppoints import RepPoints
 from sodkit.settings.rotated_dense import RotatedRetinaNet
 from sodkit.settings.two_stage import Cfinet, FasterRcnn, OrientedRcnn
@@ -35,6 +35,7 @@ Model = Annotated[
     | DyHead
     | RepPoints
     | SparseRcnn
+    | DeformableDetr
     | CenterNet
     | Yolox
     | Dhrec

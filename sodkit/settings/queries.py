@@ -1,4 +1,4 @@
-"""Settings of Sparse R-CNN, and of matching queries with objects."""
+"""Settings of Sparse R-CNN and Deformable DETR, and of matching queries with objects."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from sodkit.settings.base import Backbone, BoxKind, Count, Four, Settings
-from sodkit.settings.dense import FocalLoss
+from sodkit.settings.base import Backbone, BoxKind, Count, Four, Positive, Settings
+from sodkit.settings.dense import FocalLoss, whole_groups
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -57,6 +57,38 @@ class SparseRcnn(Settings):
     stds: Four = (0.5, 0.5, 1.0, 1.0)
     loss: SetLoss = SetLoss()
 
+    _heads = field_validator("attention_heads")(whole_heads)
+
+    @property
+    def boxes(self) -> BoxKind:
+        """The kind of box it learns."""
+        return "horizontal"
+
+
+class DeformableDetr(Settings):
+    """Deformable DETR (Zhu et al., ICLR 2021) as the SODA-D benchmark sets it, on C2..C5."""
+
+    kind: Literal["deformable-detr"] = "deformable-detr"
+    backbone: Backbone = Backbone(norm="fixed")
+    channels: Annotated[int, Field(ge=4, le=1_000_000, multiple_of=4)] = Field(
+        256, description="of all levels and queries, a multiple of 4"
+    )
+    norm_groups: Count = Field(
+        32, description="of the group norm of each level; they divide `channels`"
+    )
+    queries: Count = Field(300, description="an image's objects at most")
+    encoder: Count = Field(6, description="layers in which cells look at cells")
+    decoder: Count = Field(6, description="layers in which queries look at cells; all are trained")
+    attention_heads: Count = Field(8, description="they divide `channels`")
+    points: Count = Field(4, description="samples that a head takes of each level")
+    hidden: Count = Field(1024, description="of the feed-forward networks")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    slow_rate: Positive = Field(
+        0.1, description="factor on the lr of the backbone and of where samples are taken"
+    )
+    loss: SetLoss = SetLoss(l1_of="centre")
+
+    _groups = field_validator("norm_groups")(whole_groups)
     _heads = field_validator("attention_heads")(whole_heads)
 
     @property

@@ -32,7 +32,12 @@ VARIANTS = {"cfinet-r18-demo", "cfinet-r18-demo-oriented", "cfinet-r50-soda-d-re
 BY_PREDICTION = {"yolox-s-soda-d"}
 """Built-in recipes whose positives depend on what is predicted, not on boxes alone."""
 
-ONE_EACH = {"sparse-rcnn-r50-soda-d", "centernet-r50-soda-d", "reppoints-r50-soda-d"}
+ONE_EACH = {
+    "sparse-rcnn-r50-soda-d",
+    "deformable-detr-r50-soda-d",
+    "centernet-r50-soda-d",
+    "reppoints-r50-soda-d",
+}
 """Built-in recipes that give every object one positive: a query, its middle's cell, a point."""
 
 

@@ -37,6 +37,7 @@ FOLDERS = {
     "fcos": "fcos",
     "atss": "atss",
     "sparse-rcnn": "sparse-rcnn",
+    "deformable-detr": "deformable-detr",
     "ga-rpn": "ga-rpn",
     "reppoints": "reppoints",
     "dyhead": "dyhead",
@@ -129,6 +130,10 @@ CASES: dict[str, tuple[str, Callable[[State], None], tuple[str, ...], str]] = {
     ),
     "depth of Sparse R-CNN": (
         "sparse-rcnn", lambda state: None, ("--recipe", "sparse-rcnn-r50-soda-d"),
+        "backbone.layer1.0.conv1.weight (64, 64, 3, 3) instead of (64, 64, 1, 1)",
+    ),
+    "depth of Deformable DETR": (
+        "deformable-detr", lambda state: None, ("--recipe", "deformable-detr-r50-soda-d"),
         "backbone.layer1.0.conv1.weight (64, 64, 3, 3) instead of (64, 64, 1, 1)",
     ),
     "depth of GA-RPN": (

@@ -122,6 +122,23 @@ KINDS = {
         rate=1e-3,
         by_prediction=True,
     ),
+    # without dropout, which draws on the device
+    "deformable-detr": Kind(
+        "deformable-detr-r50-soda-d",
+        (
+            *SMALL,
+            "model.channels=64",
+            "model.encoder=1",
+            "model.decoder=2",
+            "model.queries=10",
+            "model.attention_heads=4",
+            "model.hidden=64",
+            "model.dropout=0",
+        ),
+        ("model.loss.focal.prior=0.1", "model.slow_rate=1.0"),
+        steps=120,
+        by_prediction=True,
+    ),
     # cells learn what they predict best, which takes a while to settle
     "yolox": Kind(
         "yolox-s-soda-d",

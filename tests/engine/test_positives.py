@@ -70,6 +70,7 @@ def test_nothing_is_known_without_matches() -> None:
         ("reppoints-r50-soda-d", "model.channels=16"),
         ("rotated-retinanet-r50-soda-a", "model.channels=16"),
         ("sparse-rcnn-r50-soda-d", "model.channels=16"),
+        ("deformable-detr-r50-soda-d", "model.channels=64"),
         ("centernet-r50-soda-d", "model.channels=16"),
         ("yolox-s-soda-d", "model.width=0.125"),
     ],

@@ -30,18 +30,28 @@ def load(system: str, name: str) -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
+def shapes_of(system: str, keys: str = "keys_small") -> dict[str, list[int]]:
+    """Return the names and shapes of the original's tensors."""
+    return dict(json.loads((FOLDER / system / f"{keys}.json").read_text()))
+
+
 @cache
 def weights(system: str, keys: str = "keys_small", use: str = "eval") -> dict[str, Tensor]:
     """Return a state dict of the original: each tensor drawn from its name's checksum.
 
     ``use``: eval or train, where their exceptions differ.
     """
-    folder = FOLDER / system
-    shapes = json.loads((folder / f"{keys}.json").read_text())
+    folder, shapes = FOLDER / system, shapes_of(system, keys)
     extra = json.loads((folder / "fill_extra.json").read_text())
     if "eval" in extra:
         return {k: torch.as_tensor(_rescaled(k, shapes, extra[use])) for k in shapes}
     return {key: torch.as_tensor(_tensor(key, shapes, extra)) for key in shapes}
+
+
+def one_head(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state dict of Deformable DETR whose layers all have the head of the first."""
+    first = re.compile(r"(bbox_head\.(?:cls|reg)_branches)\.\d+\.")
+    return {key: state[first.sub(r"\1.0.", key)] for key in state}
 
 
 def _tensor(key: str, shapes: dict[str, list[int]], extra: list[dict] | dict) -> np.ndarray:

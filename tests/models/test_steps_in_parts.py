@@ -14,6 +14,10 @@ KINDS = {
     "sparse-rcnn-r50-soda-d": (
         *SMALL, "model.stages=2", "model.proposals=8", "model.dynamic=8", "model.hidden=32",
     ),
+    "deformable-detr-r50-soda-d": (
+        *SMALL, "model.norm_groups=8", "model.encoder=1", "model.decoder=2", "model.queries=8",
+        "model.hidden=32",
+    ),
     "centernet-r50-soda-d": (*SMALL, "model.hidden=16"),
     "yolox-s-soda-d": ("model.width=0.125",),
 }  # fmt: skip
