@@ -58,11 +58,13 @@ class RetinaNet(DetectorModule):
             raise ValueError(f"{len(batch.targets)} targets for {len(batch.sizes)} images")
         gts = [self.match(grid, *one) for one in zip(batch.targets, batch.sizes, strict=True)]
 
-        def regression(rows: Tensor, deltas: Tensor, target: Target, objects: Tensor) -> Tensor:
-            wanted = coders.encode(grid[rows], target.boxes[objects], self.config.stds)
+        def regression(own: Tensor, deltas: Tensor, target: Target, objects: Tensor) -> Tensor:
+            wanted = coders.encode(own, target.boxes[objects], self.config.stds)
             return F.l1_loss(deltas, wanted, reduction="sum")
 
-        cls, reg = anchor_losses.every_anchor(output, gts, batch, self.config.focal, regression)
+        cls, reg = anchor_losses.every_anchor(
+            output, [grid] * len(gts), gts, batch, self.config.focal, regression
+        )
         return {"loss_cls": cls, "loss_reg": reg * self.config.regression_weight}
 
     def match(self, grid: Tensor, target: Target, size: tuple[int, int]) -> Tensor:

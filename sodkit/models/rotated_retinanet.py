@@ -67,19 +67,22 @@ class RotatedRetinaNet(DetectorModule):
         grid = torch.cat(self.grid(batch.padded, self.levels, batch.images.device))
         gts = self.match(grid, batch)
 
-        def regression(rows: Tensor, deltas: Tensor, target: Target, objects: Tensor) -> Tensor:
+        def regression(own: Tensor, deltas: Tensor, target: Target, objects: Tensor) -> Tensor:
             truth = oriented_truth(target)[objects]
-            wanted = rotated_coders.encode_rotated(grid[rows], truth, self.config.stds)
+            wanted = rotated_coders.encode_rotated(own, truth, self.config.stds)
             return F.l1_loss(deltas, wanted, reduction="sum")
 
-        cls, reg = anchor_losses.every_anchor(output, gts, batch, self.config.focal, regression)
+        cls, reg = anchor_losses.every_anchor(
+            output, [grid] * len(gts), gts, batch, self.config.focal, regression
+        )
         return {"loss_cls": cls, "loss_reg": reg * self.config.regression_weight}
 
     def match(self, grid: Tensor, batch: Batch) -> list[Tensor]:
         """Return the match (A,) of every anchor (A, 5) of each image."""
         if len(batch.targets) != len(batch.sizes):
             raise ValueError(f"{len(batch.targets)} targets for {len(batch.sizes)} images")
-        found = rotated_anchor_match.match_anchors(grid, batch.targets, self.config.matching)
+        same = [grid] * len(batch.targets)
+        found = rotated_anchor_match.match_anchors(same, batch.targets, self.config.matching)
         return [
             one.gt.masked_fill(ignored.in_padding(grid[:, :2], size), matchers.IGNORED)
             for one, size in zip(found, batch.sizes, strict=True)

@@ -83,7 +83,7 @@ def test_assignment_and_targets(retinanet):
     batch = golden.batch_b((oriented.target(train, 0), oriented.target(train, 1)))
     grid = torch.cat(retinanet.grid(batch.padded, retinanet.levels))
     rule = retinanet.config.matching
-    overlaps = rotated_anchor_match.match_anchors(grid, batch.targets, rule)
+    overlaps = rotated_anchor_match.match_anchors([grid] * 2, batch.targets, rule)
     for image, gt in enumerate(retinanet.match(grid, batch)):
         theirs = train[f"assign{image}"]
         firm = np.setdiff1d(np.arange(len(gt)), train[f"fragile{image}"])

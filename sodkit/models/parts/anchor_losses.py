@@ -1,4 +1,4 @@
-"""The losses of dense detectors that train on every anchor: RetinaNet, upright and rotated."""
+"""The losses of dense detectors that train on every anchor: RetinaNet and its descendants."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from sodkit.models.parts.dense_head import DenseOutput
 from sodkit.settings.dense import FocalLoss
 
 Regression = Callable[[Tensor, Tensor, Target, Tensor], Tensor]
-"""From rows (P,) of the positives, their deltas (P, columns), the target and the positives' objects
-(P,) to the summed loss."""
+"""From the positives' anchors (P, 4 or 5), their deltas (P, columns), the target and the positives'
+objects (P,) to the summed loss."""
 
 
 def every_anchor(
     output: DenseOutput,
+    anchors: Sequence[Tensor],
     gts: Sequence[Tensor],
     batch: Batch,
     focal: FocalLoss,
@@ -32,6 +33,7 @@ def every_anchor(
 
     Args:
         output: the head's.
+        anchors: (A, 4 or 5) of each image.
         gts: (A,) the match of every anchor of each image.
         batch: the images with their targets.
         focal: its settings.
@@ -45,7 +47,7 @@ def every_anchor(
         batch.on_match(gt)
         rows, used = chosen[2 * image : 2 * image + 2]
         objects = gt[rows]
-        reg = reg + regression(rows, deltas[image, rows], target, objects)
+        reg = reg + regression(anchors[image][rows], deltas[image, rows], target, objects)
         place = (gt >= NEGATIVE).cumsum(0)[rows] - 1  # of positives among the used
         cls = cls + losses.focal(logits[image, used], place, target.labels[objects], focal)
         count += max(1, len(rows))

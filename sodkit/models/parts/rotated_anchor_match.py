@@ -35,8 +35,10 @@ def grid(
     return [as_oriented(level) for level in anchors_of.grid(size, levels, device)]
 
 
-def match_anchors(anchors: Tensor, targets: Sequence[Target], rule: IouMatching) -> list[Matches]:
-    """Match anchors to the objects of each image by their best rotated IoU, exact.
+def match_anchors(
+    anchors: Sequence[Tensor], targets: Sequence[Target], rule: IouMatching
+) -> list[Matches]:
+    """Match the anchors of each image to its objects by their best rotated IoU, exact.
 
     A device is waited for once, whatever the number of images and objects. Anchors with more than
     half of their area inside an ignore region are ignored. An object also takes the anchors that
@@ -44,7 +46,7 @@ def match_anchors(anchors: Tensor, targets: Sequence[Target], rule: IouMatching)
     anchor (release), but never anchors that do not overlap it: the release gives it nearly all.
 
     Args:
-        anchors: (N, 5) oriented.
+        anchors: (N, 5) oriented, a tensor each image.
         targets: with oriented boxes, one an image.
         rule: the thresholds.
     """
@@ -53,11 +55,13 @@ def match_anchors(anchors: Tensor, targets: Sequence[Target], rule: IouMatching)
         region if region.shape[1] == 5 else upright(region)
         for region in (target.ignore_boxes for target in targets)
     ]
-    pairs = touching_pairs(anchors, [*objects, *regions])
-    covers = pairs[len(objects) :]
+    pairs = touching_pairs([*anchors, *anchors], [*objects, *regions])
+    images = zip(
+        anchors, objects, regions, pairs[: len(objects)], pairs[len(objects) :], strict=True
+    )
     return [
-        _match(anchors, len(own), near, _inside(anchors, region, cover), rule)
-        for own, region, near, cover in zip(objects, regions, pairs, covers, strict=False)
+        _match(one, len(own), near, _inside(one, region, cover), rule)
+        for one, own, region, near, cover in images
     ]
 
 

@@ -32,32 +32,34 @@ class Pairs:
         return self.iou / (1 + self.iou) * (area(boxes)[self.box] + area(others)[self.other])
 
 
-def touching_pairs(boxes: Tensor, others: Sequence[Tensor]) -> list[Pairs]:
-    """Return the pairs of ``boxes`` with those of each list in ``others``.
+def touching_pairs(boxes: Sequence[Tensor], others: Sequence[Tensor]) -> list[Pairs]:
+    """Return the pairs of each tensor of ``boxes`` with the one of ``others`` in its place.
 
-    A device is waited for once, whatever the number of lists: the pairs are counted first, as a
+    A device is waited for once, whatever the number of tensors: the pairs are counted first, as a
     list of known length needs no wait. Time grows with boxes x others, memory with the pairs.
 
     Args:
-        boxes: (N, 5) oriented.
+        boxes: (N, 5) oriented, a tensor each image.
         others: (G, 5) oriented, a tensor each image.
     """
-    around = enclosing(boxes)
+    both = list(zip(boxes, others, strict=True))
+    # images may share their boxes, as anchors on a grid
+    around = {key: enclosing(one) for key, one in {id(one): one for one in boxes}.items()}
     parts = [
-        (image, part, enclosing(one[part]))
-        for image, one in enumerate(others)
-        for part in blocks(len(one), len(boxes))
+        (image, part, enclosing(other[part]), around[id(box)])
+        for image, (box, other) in enumerate(both)
+        for part in blocks(len(other), len(box))
     ]
     if not parts:
-        return [_pairs(boxes, one, [], []) for one in others]
-    counts = torch.stack([_touching(near, around).sum() for _, _, near in parts]).tolist()
+        return [_pairs(*one, [], []) for one in both]
+    counts = torch.stack([_touching(near, every).sum() for _, _, near, every in parts]).tolist()
     rows: list[list[Tensor]] = [[] for _ in others]
     columns: list[list[Tensor]] = [[] for _ in others]
-    for (image, part, near), count in zip(parts, counts, strict=True):
-        found = torch.nonzero_static(_touching(near, around), size=count)
+    for (image, part, near, every), count in zip(parts, counts, strict=True):
+        found = torch.nonzero_static(_touching(near, every), size=count)
         rows[image].append(found[:, 1])
         columns[image].append(found[:, 0] + part.start)
-    return [_pairs(boxes, one, *both) for one, *both in zip(others, rows, columns, strict=True)]
+    return [_pairs(*one, *where) for one, *where in zip(both, rows, columns, strict=True)]
 
 
 def _pairs(boxes: Tensor, others: Tensor, row: list[Tensor], column: list[Tensor]) -> Pairs:

@@ -68,9 +68,20 @@ def test_matching_is_that_of_shapely(seed):
     ]
     ignored = np.array(shares).max(1) > 0.5
     assert ignored.any()
-    (found,) = rotated_anchor_match.match_anchors(anchors, [target(obb, region)], RULE)
+    (found,) = rotated_anchor_match.match_anchors([anchors], [target(obb, region)], RULE)
     np.testing.assert_allclose(found.iou, iou.max(1), atol=1e-4)
     np.testing.assert_array_equal(found.gt, slow(iou, ignored))
+
+
+def test_each_image_may_have_anchors_of_its_own():
+    anchors = [boxes(40, 0), boxes(25, 1), boxes(40, 0)]
+    targets = [target(boxes(n, n), boxes(1, 30 + n)) for n in (5, 4, 3)]
+    together = rotated_anchor_match.match_anchors(anchors, targets, RULE)
+    for own, one, found in zip(anchors, targets, together, strict=True):
+        (alone,) = rotated_anchor_match.match_anchors([own], [one], RULE)
+        assert (found.gt >= 0).any()
+        torch.testing.assert_close(found.gt, alone.gt)
+        torch.testing.assert_close(found.iou, alone.iou)
 
 
 def test_upright_regions_count_as_well():
@@ -78,7 +89,7 @@ def test_upright_regions_count_as_well():
     xyxy = torch.tensor([[12000.0, 12000.0, 12040.0, 12030.0]])
     upright = rotated_coders.upright(xyxy)
     found = [
-        rotated_anchor_match.match_anchors(anchors, [target(obb, one)], RULE)[0].gt
+        rotated_anchor_match.match_anchors([anchors], [target(obb, one)], RULE)[0].gt
         for one in (xyxy, upright)
     ]
     assert (found[0] == IGNORED).any()
@@ -88,10 +99,10 @@ def test_upright_regions_count_as_well():
 def test_images_are_matched_together_as_alone(monkeypatch):
     anchors = boxes(40, 3)
     targets = [target(boxes(n, n), boxes(2, 30 + n)) for n in (5, 0, 3)]
-    together = rotated_anchor_match.match_anchors(anchors, targets, RULE)
+    together = rotated_anchor_match.match_anchors([anchors] * len(targets), targets, RULE)
     monkeypatch.setattr(blocks, "CELLS", 50)  # one object at a time
     for one, found in zip(targets, together, strict=True):
-        (alone,) = rotated_anchor_match.match_anchors(anchors, [one], RULE)
+        (alone,) = rotated_anchor_match.match_anchors([anchors], [one], RULE)
         torch.testing.assert_close(found.gt, alone.gt)
         torch.testing.assert_close(found.iou, alone.iou)
     assert (together[1].gt[together[1].gt != IGNORED] == NEGATIVE).all()
@@ -101,11 +112,11 @@ def test_images_are_matched_together_as_alone(monkeypatch):
 def test_a_device_is_waited_for_once(count):
     anchors = boxes(40, 3)
     targets = [target(boxes(count, n), boxes(2, 30 + n)) for n in range(5)]
-    wanted = rotated_anchor_match.match_anchors(anchors, targets, RULE)
+    wanted = rotated_anchor_match.match_anchors([anchors] * len(targets), targets, RULE)
     with FakeCuda() as gpu:
         anchors, targets = anchors.to(CUDA), [one.to(CUDA) for one in targets]
         gpu.reset()
-        found = rotated_anchor_match.match_anchors(anchors, targets, RULE)
+        found = rotated_anchor_match.match_anchors([anchors] * len(targets), targets, RULE)
         assert gpu.waits.total() == 1
         assert not gpu.copies
     for one, other in zip(found, wanted, strict=True):
@@ -115,17 +126,17 @@ def test_a_device_is_waited_for_once(count):
 def test_an_object_that_overlaps_no_anchor_takes_none():
     anchors = boxes(10, 0)
     far = boxes(1, 1, at=100.0)
-    (found,) = rotated_anchor_match.match_anchors(anchors, [target(far)], RULE)
+    (found,) = rotated_anchor_match.match_anchors([anchors], [target(far)], RULE)
     assert (found.gt == NEGATIVE).all()
 
 
 def test_of_two_objects_that_are_one_the_last_takes_the_best_anchors():
     obb = boxes(1, 4)
     anchors = torch.cat([obb, boxes(5, 5)])
-    (found,) = rotated_anchor_match.match_anchors(anchors, [target(torch.cat([obb, obb]))], RULE)
+    (found,) = rotated_anchor_match.match_anchors([anchors], [target(torch.cat([obb, obb]))], RULE)
     assert found.gt[0] == 1
     only = RULE.model_copy(update={"low_quality": None})
-    (found,) = rotated_anchor_match.match_anchors(anchors, [target(torch.cat([obb, obb]))], only)
+    (found,) = rotated_anchor_match.match_anchors([anchors], [target(torch.cat([obb, obb]))], only)
     assert found.gt[0] == 0
 
 
@@ -137,7 +148,7 @@ def test_tall_anchors_stay_tall():
 
 def test_pairs_hold_all_that_overlap():
     a, b = boxes(30, 0), boxes(20, 1)
-    (found,) = rotated_pairs.touching_pairs(a, [b])
+    (found,) = rotated_pairs.touching_pairs([a], [b])
     table = torch.zeros(30, 20)
     table[found.box, found.other] = found.iou
     np.testing.assert_allclose(table, overlaps(a, b), atol=1e-4)
