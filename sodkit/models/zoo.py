@@ -22,6 +22,7 @@ from sodkit.models.parts.backbone import load_weights
 from sodkit.models.reppoints import RepPoints
 from sodkit.models.retinanet import RetinaNet
 from sodkit.models.rotated_retinanet import RotatedRetinaNet
+from sodkit.models.s2anet import S2ANet
 from sodkit.models.sparse_rcnn import SparseRcnn
 from sodkit.models.yolox import Yolox
 from sodkit.settings import (
@@ -53,8 +54,8 @@ def build(model: Model, classes: int) -> DetectorModule:
         ModelError: if the backbone's weights cannot be had or do not fit.
     """
     detector: (
-        Cfinet | Dodet | FasterRcnn | OrientedRcnn | RetinaNet | RotatedRetinaNet | Fcos | Atss
-        | RepPoints | SparseRcnn | DeformableDetr | CenterNet | Dhrec
+        Cfinet | Dodet | FasterRcnn | OrientedRcnn | RetinaNet | RotatedRetinaNet | S2ANet | Fcos
+        | Atss | RepPoints | SparseRcnn | DeformableDetr | CenterNet | Dhrec
     )  # fmt: skip
     match model:
         case two_stage.Cfinet():
@@ -81,6 +82,8 @@ def build(model: Model, classes: int) -> DetectorModule:
             detector = RepPoints(model, classes)
         case rotated_dense.RotatedRetinaNet():
             detector = RotatedRetinaNet(model, classes)
+        case rotated_dense.S2ANet():
+            detector = S2ANet(model, classes)
         case keypoints.CenterNet():
             detector = CenterNet(model, classes)
         case dhrec.Dhrec():

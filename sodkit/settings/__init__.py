@@ -6,6 +6,7 @@
 ``proposers.py``  what makes their proposals
 ``dense.py``      RetinaNet, and what dense detectors share
 ``fcos.py``, ``atss.py``, ``dyhead.py``, ``reppoints.py``  a dense detector each
+``rotated_dense.py``  Rotated RetinaNet, S2A-Net
 ``dodet.py``, ``dhrec.py``  a detector of oriented boxes each
 ``keypoints.py``  CenterNet
 ``queries.py``    Sparse R-CNN, Deformable DETR, matching of queries

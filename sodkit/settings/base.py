@@ -18,6 +18,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Endless = Annotated[float, Field(ge=0, allow_inf_nan=True)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Four = tuple[float, float, float, float]
+Five = tuple[float, float, float, float, float]
 BoxKind = Literal["horizontal", "oriented"]
 Beyond = Annotated[
     Literal["drop", "keep", "clamp"],

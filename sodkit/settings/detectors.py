@@ -19,7 +19,7 @@ from sodkit.settings.keypoints import CenterNet
 from sodkit.settings.outside import Outside
 from sodkit.settings.queries import DeformableDetr, SparseRcnn
 from sodkit.settings.reppoints import RepPoints
-from sodkit.settings.rotated_dense import RotatedRetinaNet
+from sodkit.settings.rotated_dense import RotatedRetinaNet, S2ANet
 from sodkit.settings.two_stage import Cfinet, FasterRcnn, OrientedRcnn
 from sodkit.settings.yolox import Yolox
 
@@ -30,6 +30,7 @@ Model = Annotated[
     | Dodet
     | RetinaNet
     | RotatedRetinaNet
+    | S2ANet
     | Fcos
     | Atss
     | DyHead

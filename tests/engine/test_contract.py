@@ -76,10 +76,10 @@ IMITATING = (*TWO_STAGE, "model.imitation.queue=8")
 CRPN = (*few("crpn", "fine"), "model.crpn.coarse_normalizer=20")
 CASCADE = (*few("proposals", "fine"), "model.proposals.coarse_normalizer=20")
 RPN = few("proposals")
-ROTATED = (
+LARGER = (  # the objects are larger than the anchors of the recipe
     "model.focal.prior=0.1", "model.first_level=3", "model.levels=4", "model.anchor_scale=2.0",
-    "model.octave=3",
 )  # fmt: skip
+ROTATED = (*LARGER, "model.octave=3")
 GUIDED = (  # many positives from the start, and deltas that one step changes by much
     *RPN, "model.proposals.focal.prior=0.1", "model.proposals.shape_matching.samples=32",
     "model.proposals.shape_weight=10", "model.proposals.shape_std=0.5",
@@ -160,6 +160,8 @@ KINDS = {
     "reppoints": Kind("reppoints-r50-soda-d", DENSE, ("model.focal.prior=0.1",), steps=72),
     "rotated-retinanet": Kind("rotated-retinanet-r50-soda-a", DENSE, ROTATED, steps=54),
     "dhrec": Kind("dhrec-r50-soda-a", DENSE, ("model.focal.prior=0.1",)),
+    # two heads, the second of which begins where the first has not arrived yet
+    "s2anet": Kind("s2anet-r50-soda-a", DENSE, LARGER, steps=80),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 LOW = Keep(score=0.001)

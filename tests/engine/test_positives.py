@@ -69,6 +69,7 @@ def test_nothing_is_known_without_matches() -> None:
         ("dyhead-r50-soda-d", "model.channels=64"),
         ("reppoints-r50-soda-d", "model.channels=16"),
         ("rotated-retinanet-r50-soda-a", "model.channels=16"),
+        ("s2anet-r50-soda-a", "model.channels=16"),
         ("sparse-rcnn-r50-soda-d", "model.channels=16"),
         ("deformable-detr-r50-soda-d", "model.channels=64"),
         ("centernet-r50-soda-d", "model.channels=16"),

@@ -33,6 +33,10 @@ LEARNING = {
         "model.roi.matching.samples=32", "model.rpn.matching.samples=32",
         "model.rpn.limit={train: 64, test: 32}",
     ),
+    "s2anet": (
+        90, "model.channels=32", "model.convs=1", "model.focal.prior=0.1", "model.first_level=3",
+        "model.levels=4", "model.anchor_scale=2.0",
+    ),
     "dhrec": (60, "model.channels=32", "model.convs=1", "model.focal.prior=0.1"),
 }  # fmt: skip
 

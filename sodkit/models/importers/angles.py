@@ -3,7 +3,8 @@
 mmrotate has three conventions (docs/conventions.md). A box is the same rectangle in each, so what a
 detector finds does not depend on them where anchors and RoIs are upright: Rotated Faster R-CNN,
 Gliding Vertex, Rotated RetinaNet. Oriented R-CNN pools features that turn with its proposals: by
-another convention they would come in turned by 90 or 180 degrees.
+another convention they would come in turned by 90 or 180 degrees. S2A-Net samples features that
+turn with its anchors: le90 and le135 are settings of it.
 """
 
 from __future__ import annotations
@@ -28,10 +29,14 @@ def heeded(found: Recognised, meta: object) -> Recognised:
         meta: of the checkpoint; its recipe is read as text, and nothing in it is run.
 
     Raises:
-        ModelError: Oriented R-CNN of another convention than le90.
+        ModelError: Oriented R-CNN of another convention than le90, S2A-Net of another than le90 and
+            le135.
     """
     text = _recipe_text(meta)
-    other = set(re.findall(r"angle_(?:range|version)\s*=\s*['\"](\w+)['\"]", text)) - {"le90"}
+    named = set(re.findall(r"angle_(?:range|version)\s*=\s*['\"](\w+)['\"]", text))
+    if found.kind == "s2anet":
+        return _aligned(found, named, text)
+    other = named - {"le90"}
     if found.kind == "oriented-rcnn" and other:
         raise ModelError(
             f"Oriented R-CNN was trained with angles of {', '.join(sorted(other))}: its RoI "
@@ -42,9 +47,28 @@ def heeded(found: Recognised, meta: object) -> Recognised:
     if found.recipe != "rotated-faster-rcnn-r50-soda-a" or factor is None:
         return found
     # theirs is in radians / (factor * pi), ours in turns
-    unit = 1 / math.pi if factor[1] == "None" else float(factor[1])
-    setting = f"model.roi.box.angle_std={_STD * unit / 2}"
+    setting = f"model.roi.box.angle_std={_STD * _unit(factor[1]) / (2 * math.pi)}"
     return replace(found, overrides=(*found.overrides, setting))
+
+
+def _aligned(found: Recognised, named: set[str], text: str) -> Recognised:
+    """Return S2A-Net with the convention and the unit of the angles that the recipe names."""
+    if not named <= {"le90"} and not named <= {"le135"}:
+        raise ModelError(
+            f"S2A-Net was trained with angles of {', '.join(sorted(named))}: its features turn "
+            "with them, and here with those of le90 or of le135",
+            hint="weights of le135, as of mmrotate's own recipe, and of le90 can be imported",
+        )
+    settings = [f"model.angles={name}" for name in named]
+    factor = re.search(r"norm_factor\s*=\s*(None|[0-9.]+)", text)
+    if factor is not None:
+        settings.append(f"model.stds=[1.0, 1.0, 1.0, 1.0, {_unit(factor[1])}]")
+    return replace(found, overrides=(*found.overrides, *settings))
+
+
+def _unit(factor: str) -> float:
+    """Return the unit of mmrotate's angles in radians, of its ``norm_factor``."""
+    return 1.0 if factor == "None" else float(factor) * math.pi
 
 
 def _recipe_text(meta: object) -> str:

@@ -9,14 +9,18 @@ from torch import Tensor
 from sodkit.errors import ModelError
 from sodkit.models.importers.mmdet import Table, count, resnet
 
+HEAD = "bbox_head"
+"""Their name of the head, where there is one."""
 
-def sizes(state: Mapping[str, Tensor], cls: str, name: str) -> tuple[str, ...]:
+
+def sizes(state: Mapping[str, Tensor], cls: str, name: str, head: str = HEAD) -> tuple[str, ...]:
     """Return the settings that shapes show.
 
     Args:
         state: their names and tensors.
         cls: their name of the class convolution.
         name: of the detector, for messages.
+        head: their name of the head.
 
     Raises:
         ModelError: if its backbone is no ResNet that is known, or its pyramid has other levels.
@@ -26,13 +30,13 @@ def sizes(state: Mapping[str, Tensor], cls: str, name: str) -> tuple[str, ...]:
             f"the pyramid has {levels(state)} levels, neck.fpn_convs.0 to {levels(state) - 1}",
             hint=f"{name} here has P3..P6 or, with model.levels=5, up to P7",
         )
-    weight = state.get(f"bbox_head.{cls}.weight")
+    weight = state.get(f"{head}.{cls}.weight")
     channels = () if weight is None else (f"model.channels={weight.shape[1]}",)
     return (
         f"model.backbone.name={resnet(state)}",
         "model.backbone.weights=null",
         f"model.levels={levels(state)}",
-        f"model.convs={convs(state)}",
+        f"model.convs={convs(state, head)}",
         *channels,
     )
 
@@ -47,30 +51,53 @@ def inputs(state: Mapping[str, Tensor]) -> int:
     return max(3, count(state, r"neck\.lateral_convs\.(\d+)\."))
 
 
-def convs(state: Mapping[str, Tensor]) -> int:
+def convs(state: Mapping[str, Tensor], head: str = HEAD) -> int:
     """Return the number of convolutions of a tower."""
-    return count(state, r"bbox_head\.cls_convs\.(\d+)\.")
+    return count(state, rf"{head}\.cls_convs\.(\d+)\.")
 
 
 def table(state: Mapping[str, Tensor], outputs: Mapping[str, str], *, norm: bool = False) -> Table:
-    """Return the names.
+    """Return the names of a detector with one head.
 
     Args:
         state: their names and tensors.
         outputs: of the head's convolutions after the towers: their name, and ours.
         norm: the towers have a group norm after each convolution, the deltas a factor a level.
     """
-    first, step = inputs(state), 3 if norm else 2
+    scales = ((f"{HEAD}.scales.{n}.scale", f"head.scales.{n}") for n in range(levels(state)))
+    return (*pyramid(state), *towers(state, HEAD, "head", outputs, norm=norm), *scales)
+
+
+def pyramid(state: Mapping[str, Tensor]) -> Table:
+    """Return the names of backbone and pyramid."""
+    first = inputs(state)
     below, above = range(first), range(first, levels(state))
-    each = [(tower, n) for tower in ("cls", "reg") for n in range(convs(state))]
-    places = [(f"bbox_head.{t}_convs.{n}", f"head.{t}_tower.", step * n) for t, n in each]
     return (
         ("backbone.", "backbone."),
         *((f"neck.lateral_convs.{n}.conv.", f"fpn.lateral.{n}.") for n in below),
         *((f"neck.fpn_convs.{n}.conv.", f"fpn.output.{n}.") for n in below),
         *((f"neck.fpn_convs.{n}.conv.", f"fpn.coarser.{n - first}.") for n in above),
+    )
+
+
+def towers(
+    state: Mapping[str, Tensor], head: str, own: str, outputs: Mapping[str, str], *,
+    norm: bool = False,
+) -> Table:  # fmt: skip
+    """Return the names of a head's towers and of what comes after them.
+
+    Args:
+        state: their names and tensors.
+        head: their name of the head.
+        own: ours.
+        outputs: of the convolutions after the towers: their name, and ours.
+        norm: see ``table``.
+    """
+    step = 3 if norm else 2
+    each = [(tower, n) for tower in ("cls", "reg") for n in range(convs(state, head))]
+    places = [(f"{head}.{t}_convs.{n}", f"{own}.{t}_tower.", step * n) for t, n in each]
+    return (
         *((f"{theirs}.conv.", f"{ours}{place}.") for theirs, ours, place in places),
         *((f"{theirs}.gn.", f"{ours}{place + 1}.") for theirs, ours, place in places if norm),
-        *((f"bbox_head.{theirs}.", f"head.{ours}.") for theirs, ours in outputs.items()),
-        *((f"bbox_head.scales.{n}.scale", f"head.scales.{n}") for n in range(levels(state))),
+        *((f"{head}.{theirs}.", f"{own}.{ours}.") for theirs, ours in outputs.items()),
     )

@@ -16,6 +16,7 @@ from sodkit.models.importers import (
     oriented_keys,
     reppoints_keys,
     retinanet_keys,
+    s2anet_keys,
     sparse_rcnn_keys,
     two_stage_keys,
     yolox_keys,
@@ -26,6 +27,7 @@ FAMILIES: tuple[Callable[[Mapping[str, Tensor]], Recognised | None], ...] = (
     oriented_keys.recognise,
     two_stage_keys.recognise,
     retinanet_keys.recognise,
+    s2anet_keys.recognise,
     centernet_keys.recognise,
     sparse_rcnn_keys.recognise,
     deformable_detr_keys.recognise,
@@ -50,6 +52,6 @@ def recognise(state: Mapping[str, Tensor]) -> Recognised:
         "is none of the detectors that are known: CFINet, Faster R-CNN, GA-RPN, RetinaNet, FCOS, "
         "ATSS, DyHead, RepPoints, Sparse R-CNN, Deformable DETR, CenterNet, YOLOX of mmdetection, "
         "Rotated Faster R-CNN, Oriented R-CNN, Gliding Vertex, "
-        "Rotated RetinaNet of mmrotate",
+        "Rotated RetinaNet, S2A-Net of mmrotate",
         hint=f"its names begin with {', '.join(sorted({k.split('.')[0] for k in state})[:5])}",
     )

@@ -186,7 +186,7 @@ def convert(
     shapes = [
         f"{old} {tuple(state[old].shape)} instead of {tuple(wanted[new].shape)}"
         for new, old in renamed.items()
-        if new in wanted and state[old].shape != wanted[new].shape
+        if new in wanted and _sides(state[old]) != _sides(wanted[new])
     ]
     if shapes:
         problems.append(f"wrong shape: {_some(shapes)}")
@@ -194,7 +194,12 @@ def convert(
         raise ModelError("the weights do not fit: " + "; ".join(problems), hint=hint)
     for name in bgr:
         state[name] = _reversed_colours(state[name])
-    return {new: state[old] for new, old in renamed.items()} | kept
+    return {new: state[old].reshape(wanted[new].shape) for new, old in renamed.items()} | kept
+
+
+def _sides(tensor: Tensor) -> list[int]:
+    """Return the lengths of a tensor's axes but for those of 1: they change nothing."""
+    return [side for side in tensor.shape if side != 1]
 
 
 def _reversed_colours(weight: Tensor) -> Tensor:

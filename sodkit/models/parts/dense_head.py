@@ -69,20 +69,31 @@ class DenseHead(nn.Module):
         for level, feature in enumerate(pyramid):
             logits.append(by_location(self.cls(self.cls_tower(feature)), self.classes))
             regressed = self.reg_tower(feature)
-            delta = by_location(self.reg(regressed), self.columns)
-            deltas.append(delta * self.scales[level] if len(self.scales) else delta)
+            deltas.append(self._deltas(regressed, level))
             if self.centerness is not None:
                 centerness.append(by_location(self.centerness(regressed), 1)[..., 0])
         return DenseOutput(logits, deltas, centerness or None)
 
+    def regress(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
+        """Return the deltas alone, where the scores are not used."""
+        return [self._deltas(self.reg_tower(each), level) for level, each in enumerate(pyramid)]
+
+    def _deltas(self, regressed: Tensor, level: int) -> Tensor:
+        delta = by_location(self.reg(regressed), self.columns)
+        return delta * self.scales[level] if len(self.scales) else delta
+
 
 def tower(
-    channels: int, convs: int, *, groups: int | None = None, bias: bool = True
-) -> nn.Sequential:
-    """Return 3x3 convolutions, each followed by group norm (None: not) and ReLU."""
+    channels: int, convs: int, *, groups: int | None = None, bias: bool = True,
+    inputs: int | None = None,
+) -> nn.Sequential:  # fmt: skip
+    """Return 3x3 convolutions, each followed by group norm (None: not) and ReLU.
+
+    The first has ``inputs`` channels, None: as many as the others.
+    """
     layers: list[nn.Module] = []
-    for _ in range(convs):
-        layers.append(nn.Conv2d(channels, channels, 3, padding=1, bias=bias))
+    for width in [inputs or channels, *[channels] * (convs - 1)][:convs]:
+        layers.append(nn.Conv2d(width, channels, 3, padding=1, bias=bias))
         if groups is not None:
             layers.append(nn.GroupNorm(groups, channels))
         layers.append(nn.ReLU(inplace=True))

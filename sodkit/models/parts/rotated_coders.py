@@ -108,15 +108,27 @@ def decode_upright(references: Tensor, deltas: Tensor, stds: Sequence[float]) ->
     return canonical(torch.cat([centre, sides, deltas[..., 4:] * (2 * math.pi)], -1))
 
 
-def encode_rotated(references: Tensor, boxes: Tensor, stds: Sequence[float]) -> Tensor:
+def encode_rotated(
+    references: Tensor, boxes: Tensor, stds: Sequence[float], lowest: float | None = None
+) -> Tensor:
     """Return the deltas (..., 5) from oriented RoIs (..., 5) to oriented boxes (..., 5).
 
-    The shift is projected on the RoI's axes, the angle is the difference in radians of the nearer
-    description (Oriented R-CNN).
+    The shift is projected on the RoI's axes, the angle is the difference in radians.
+
+    Args:
+        references: anchors or RoIs.
+        boxes: the objects.
+        stds: what the deltas are divided by.
+        lowest: None: the difference is that of the nearer description (Oriented R-CNN); else of the
+            description that the boxes have, in [lowest, lowest + pi) (S2A-Net).
     """
     along, across = _axes(references)
     shift = boxes[..., :2] - references[..., :2]
-    sides, angle = _nearer(boxes, boxes[..., 4] - references[..., 4])
+    turn = boxes[..., 4] - references[..., 4]
+    if lowest is None:
+        sides, angle = _nearer(boxes, turn)
+    else:
+        sides, angle = boxes[..., 2:4], _wrap(turn, lowest)
     deltas = torch.cat(
         [
             (shift * along).sum(-1, keepdim=True) / references[..., 2:3],
@@ -131,6 +143,16 @@ def encode_rotated(references: Tensor, boxes: Tensor, stds: Sequence[float]) -> 
 
 def decode_rotated(references: Tensor, deltas: Tensor, stds: Sequence[float]) -> Tensor:
     """Apply deltas (..., 5) to oriented RoIs (..., 5); canonical oriented boxes (..., 5)."""
+    return canonical(move_rotated(references, deltas, stds))
+
+
+def move_rotated(
+    references: Tensor, deltas: Tensor, stds: Sequence[float], lowest: float | None = None
+) -> Tensor:
+    """Do what ``decode_rotated`` does, but let w be the side that the deltas say: it may be short.
+
+    Angles are brought into [lowest, lowest + pi); None: they are left as they come.
+    """
     deltas = deltas.float() * constant(stds, references)
     along, across = _axes(references)
     centre = (
@@ -141,7 +163,9 @@ def decode_rotated(references: Tensor, deltas: Tensor, stds: Sequence[float]) ->
     sides = (
         references[..., 2:4] * deltas[..., 2:4].clamp(-coders.RATIO_LIMIT, coders.RATIO_LIMIT).exp()
     )
-    return canonical(torch.cat([centre, sides, references[..., 4:] + deltas[..., 4:]], -1))
+    angle = references[..., 4:] + deltas[..., 4:]
+    angle = angle if lowest is None else _wrap(angle, lowest)
+    return torch.cat([centre, sides, angle], -1)
 
 
 def encode_midpoint(
@@ -275,12 +299,12 @@ def from_edges(quads: Tensor) -> Tensor:
     return canonical(torch.cat([centre, sides.amax(-1, True), sides.amin(-1, True), angle], -1))
 
 
-def _wrap(angle: Tensor) -> Tensor:
-    """Bring angles into [-pi/2, pi/2), as lines: modulo pi."""
-    wrapped = angle - math.pi * torch.floor((angle + math.pi / 2) / math.pi)
+def _wrap(angle: Tensor, lowest: float = -math.pi / 2) -> Tensor:
+    """Bring angles into [lowest, lowest + pi), as lines: modulo pi."""
+    wrapped = angle - math.pi * torch.floor((angle - lowest) / math.pi)
     # rounding may leave the half-open interval
-    wrapped = torch.where(wrapped >= math.pi / 2, wrapped - math.pi, wrapped)
-    return wrapped.clamp(min=-math.pi / 2)
+    wrapped = torch.where(wrapped >= lowest + math.pi, wrapped - math.pi, wrapped)
+    return wrapped.clamp(min=lowest)
 
 
 def _nearer(boxes: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:

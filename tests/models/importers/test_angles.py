@@ -1,3 +1,4 @@
+import json
 import math
 
 import pytest
@@ -23,6 +24,26 @@ def test_oriented_rcnn_of_another_convention_is_refused(key, convention):
     # upright RoIs and anchors do not turn
     same = angles.heeded(found("rotated-retinanet"), {key: text})
     assert same == found("rotated-retinanet")
+
+
+@pytest.mark.parametrize("convention", ["le90", "le135"])
+def test_s2anet_takes_the_convention_that_its_recipe_names(convention):
+    meta = {"config": f"angle_version = '{convention}'\nmodel = dict(angle_range='{convention}')"}
+    *_, setting = angles.heeded(found("s2anet"), meta).overrides
+    assert setting == f"model.angles={convention}"
+    assert angles.heeded(found("s2anet"), {}) == found("s2anet")
+    for other in (["oc"], ["le90", "le135"]):
+        text = "".join(f"angle_version = '{name}'\n" for name in other)
+        with pytest.raises(ModelError, match="S2A-Net was trained with angles of"):
+            angles.heeded(found("s2anet"), {"config": text})
+
+
+@pytest.mark.parametrize(("factor", "unit"), [("None", 1.0), ("2", 2 * math.pi), ("1", math.pi)])
+def test_s2anet_takes_the_unit_of_its_angles(factor, unit):
+    meta = {"cfg": f"bbox_coder=dict(norm_factor={factor}, edge_swap=False)"}
+    *_, setting = angles.heeded(found("s2anet"), meta).overrides
+    stds = json.loads(setting.removeprefix("model.stds="))
+    assert stds == pytest.approx([1, 1, 1, 1, unit])
 
 
 @pytest.mark.parametrize("meta", [None, {}, {"config": 3}, {"config": "angle_version = 'le90'"}])
