@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from sodkit.data.batches import Batch, Target
 from sodkit.data.records import Category
-from sodkit.data.samples.normalise import normalised
 from sodkit.engine import checkpoint as ckpt
 from sodkit.engine.check_output import check_losses
 from sodkit.engine.device import autocast
 from sodkit.engine.freezing import freeze, set_training
 from sodkit.engine.metadata import BatchInfo, read_info
+from sodkit.engine.resizing import prepared
 from sodkit.engine.train_step import seeded
 from sodkit.errors import ModelError
 from sodkit.models.detector import DetectorModule
@@ -88,6 +88,7 @@ def save_bad_batch(
         image_ids=batch.image_ids,
         sizes=batch.sizes,
         scales=batch.scales,
+        plain=batch.plain,
     )
     tensors = {f"weights.{name}": value for name, value in detector.state_dict().items()}
     tensors["images"] = batch.images
@@ -122,7 +123,8 @@ def replay(path: Path, device: torch.device, *, detector: nn.Module | None = Non
     watch = _Watch(made)
     with autocast(device, schedule.precision):
         draws = seeded(info.recipe.seed, info.step, info.place)
-        losses = check_losses(made, made(normalised(batch.to(device), info.recipe.input), draws))
+        images = prepared(batch.to(device), info.recipe, info.step)
+        losses = check_losses(made, made(images, draws))
         total = torch.stack([value.float() for value in losses.values()]).sum()
     now = {name: value.item() for name, value in losses.items()} | {"loss": total.item()}
     gradients: tuple[str, ...] = ()
@@ -181,4 +183,6 @@ def _batch(tensors: dict[str, Tensor], info: BatchInfo, path: Path) -> Batch:
         raise ModelError("holds no images", where=path)
     if not len(images) == len(info.sizes) == len(info.scales) == len(info.image_ids):
         raise ModelError("its images, sizes and ids are not equally many", where=path)
-    return Batch(images, info.sizes, info.scales, tuple(targets), info.image_ids)
+    return Batch(
+        images, info.sizes, info.scales, tuple(targets), info.image_ids, plain=info.plain
+    )  # fmt: skip

@@ -76,7 +76,9 @@ def largest(peak: Callable[[int], int | None], room: int, most: int = MOST) -> i
 
 def largest_images(dataset: TrainingSet, recipe: Recipe, count: int) -> Batch:
     """Return copies of the most demanding image as a batch of bytes."""
-    high = recipe.input.scale_range[1]
+    high, sizes = recipe.input.scale_range[1], recipe.input.augment.sizes
+    if sizes is not None:
+        high *= max(1.0, sizes.sides[1] / recipe.input.side)
     settings = recipe.input.model_copy(update={"scale_range": (high, high)})
     pixels = np.array([image.width * image.height for image in dataset.images])
     place = int(np.lexsort((dataset.object_counts, pixels))[-1])

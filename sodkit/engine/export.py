@@ -28,8 +28,7 @@ _PRODUCER = "sodkit"
 
 def input_side(recipe: Recipe) -> int:
     """Return the side in px of the network's input that a window of the recipe becomes."""
-    resized = max(1, int(recipe.input.patch * recipe.input.scale + 0.5))
-    return -(-resized // recipe.input.pad_to) * recipe.input.pad_to
+    return -(-recipe.input.side // recipe.input.pad_to) * recipe.input.pad_to
 
 
 def export_checkpoint(

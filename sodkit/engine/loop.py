@@ -15,7 +15,6 @@ import torch
 from sodkit.data.batches import Batch
 from sodkit.data.records import Category
 from sodkit.data.samples.loader import Batches, WorkerGoneError
-from sodkit.data.samples.normalise import normalised
 from sodkit.engine import checkpoint as ckpt
 from sodkit.engine.average import Average, averaged
 from sodkit.engine.bad_batch import NAME as BAD_BATCH
@@ -25,6 +24,7 @@ from sodkit.engine.log import Row, RunLog
 from sodkit.engine.metadata import Progress
 from sodkit.engine.optimizer import set_rate
 from sodkit.engine.reports import Hooks, StepReport, Validate
+from sodkit.engine.resizing import prepared
 from sodkit.engine.saving import StateSaver
 from sodkit.engine.stopping import Stopping
 from sodkit.engine.train_step import DivergedError, Share, Trained, train_step
@@ -230,7 +230,7 @@ def _logged_step(
 def _trained(loop: Loop, batch: Batch, step: int, images: int) -> dict[str, float]:
     """Train on a batch of bytes; keep it if a loss is not finite."""
     device = next(loop.detector.parameters()).device
-    share = Share(normalised(batch.to(device), loop.recipe.input), step, images)
+    share = Share(prepared(batch.to(device), loop.recipe, step), step, images)
     try:
         return train_step(loop.trained, share)
     except DivergedError as error:

@@ -133,7 +133,7 @@ class BatchInfo(Info):
         step: number of the step in the run, from 0 on.
         place: of the batch's first image among those of the step.
         losses: by name, as text: they are not finite.
-        image_ids, sizes, scales: of the images, see ``Batch``.
+        image_ids, sizes, scales, plain: of the images, see ``Batch``.
     """
 
     kind: Literal["batch"] = "batch"
@@ -145,6 +145,7 @@ class BatchInfo(Info):
     image_ids: tuple[Id, ...]
     sizes: tuple[tuple[Natural, Natural], ...]
     scales: tuple[tuple[FiniteFloat, FiniteFloat], ...]
+    plain: bool = False
 
 
 def parse(model: type[Model], text: str | bytes) -> Model:

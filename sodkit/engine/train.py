@@ -215,8 +215,11 @@ def training_set(recipe: Recipe, annotations: Annotations, images: Path) -> Trai
     """
     check_kind(recipe, annotations)
     _check_learnable(annotations)
-    keep_empty = recipe.schedule.keep_empty
-    found = TrainingSet(annotations, images, recipe.input, seed=recipe.seed, keep_empty=keep_empty)
+    schedule = recipe.schedule
+    found = TrainingSet(
+        annotations, images, recipe.input, seed=recipe.seed, keep_empty=schedule.keep_empty,
+        epochs=schedule.epochs,
+    )  # fmt: skip
     check_images_exist(found.images, images, "--images")
     return found
 

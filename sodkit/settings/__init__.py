@@ -1,6 +1,7 @@
 """What a recipe can say: strict pydantic models, every field with its default and source.
 
 ``recipe.py``     a whole recipe: detector, test, input, schedule, evaluation
+``augment.py``    what is drawn for training images
 ``detectors.py``  the closed union of detectors; discriminator: ``kind``
 ``two_stage.py``  CFINet, Faster R-CNN, Oriented R-CNN and their parts
 ``proposers.py``  what makes their proposals

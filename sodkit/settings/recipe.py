@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
+from sodkit.settings.augment import Augment, ascending
 from sodkit.settings.base import BoxKind, Count, Endless, Positive, Settings, Share, Switch
 from sodkit.settings.detectors import Model
 from sodkit.settings.two_stage import Cfinet
@@ -58,12 +59,24 @@ class Input(Settings):
         None, description="train on a window of each image, black beyond it, in place of all of it"
     )
 
+    augment: Augment = Augment()
+
     @field_validator("scale_range")
     @classmethod
     def _ascending(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if value[0] > value[1]:
-            raise ValueError("the first number must not be above the second")
+        return ascending(value)
+
+    @field_validator("augment")
+    @classmethod
+    def _one_or_the_other(cls, value: Augment, info: ValidationInfo) -> Augment:
+        if value.mixes and info.data.get("crop") is not None:
+            raise ValueError("a window (input.crop) cannot be mixed with other images: crop=null")
         return value
+
+    @property
+    def side(self) -> int:
+        """Side in px that a whole patch has after resizing."""
+        return max(1, int(self.patch * self.scale + 0.5))
 
 
 class Schedule(Settings):
@@ -181,6 +194,14 @@ class Recipe(Settings):
     schedule: Schedule = Schedule()
     merge: Merge = Merge()
     evaluation: Evaluation = Evaluation()
+
+    @field_validator("input")
+    @classmethod
+    def _fits_the_boxes(cls, value: Input, info: ValidationInfo) -> Input:
+        affine, model = value.augment.affine, info.data.get("model")
+        if model is not None and model.boxes == "oriented" and affine is not None and affine.shear:
+            raise ValueError("oriented boxes cannot be sheared: augment.affine.shear=0")
+        return value
 
     @property
     def boxes(self) -> BoxKind:

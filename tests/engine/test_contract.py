@@ -142,7 +142,7 @@ KINDS = {
     # cells learn what they predict best, which takes a while to settle
     "yolox": Kind(
         "yolox-s-soda-d",
-        ("model.width=0.125",),
+        ("model.width=0.125", "input.patch=64"),
         ("model.prior=0.1",),
         steps=144,
         rate=5e-3,

@@ -22,8 +22,9 @@ from sodkit.data.checking.oddities import MIN_SIDE
 from sodkit.data.formats.source import advised
 from sodkit.data.images.decoding import RgbImage, read_image
 from sodkit.data.records import Annotations, ImageRecord
-from sodkit.data.samples import cropping, transforms
+from sodkit.data.samples import colours, cropping, mixing, transforms
 from sodkit.data.samples.augmentation import Augmentation, Placed
+from sodkit.data.samples.contents import Contents
 from sodkit.data.samples.repeats import repeats
 from sodkit.errors import ImageError
 from sodkit.geometry import rotated
@@ -80,6 +81,7 @@ class TrainingSet(Dataset[Sample]):
         settings: resizing, flips, turns.
         seed: of what is drawn.
         keep_empty: keep images without learnable objects, as negatives.
+        epochs: of the run, the last of which are plain (``augment.plain_epochs``); None: none is.
     """
 
     def __init__(
@@ -90,11 +92,12 @@ class TrainingSet(Dataset[Sample]):
         *,
         seed: int,
         keep_empty: bool = True,
+        epochs: int | None = None,
     ) -> None:
         self._annotations = annotations
         self._folder = images
         self._settings = settings
-        self._seed = seed
+        self._seed, self._epochs = seed, epochs
         self._rows = annotations.rows_by_image()
         self._learnable = learnable(annotations)
         self._kept = [
@@ -136,7 +139,7 @@ class TrainingSet(Dataset[Sample]):
             DataError: it cannot be read as annotated.
         """
         plan = self._plan(key)
-        return self._sample(plan, np.empty((*plan.placed.size, 3), np.uint8), None)
+        return self._sample(plan, np.empty((*plan.size, 3), np.uint8), None)
 
     def batch(self, keys: Sequence[Key], memory: Memory = new_memory) -> Batch:
         """Read, resize, flip and turn images, each to its place in the memory of a batch.
@@ -151,44 +154,72 @@ class TrainingSet(Dataset[Sample]):
             DataError: an image that cannot be read as annotated.
         """
         plans = [self._plan(key) for key in keys]
-        pixels = canvas([plan.placed.size for plan in plans], self._settings, memory)
+        pixels = canvas([plan.size for plan in plans], self._settings, memory)
         samples = []
         decoded: RgbImage | None = None
         for plan, place in zip(plans, pixels.numpy(), strict=True):
-            height, width = plan.placed.size
-            size = (plan.record.height, plan.record.width, 3)
+            height, width = plan.size
+            record = self._record(plan.number)
+            size = (record.height, record.width, 3)
             if decoded is None or decoded.shape != size:
                 decoded = np.empty(size, np.uint8)
             samples.append(self._sample(plan, place[:height, :width], decoded))
         return Batch(
             pixels.permute(0, 3, 1, 2),
-            sizes=tuple(plan.placed.size for plan in plans),
+            sizes=tuple(plan.size for plan in plans),
             scales=tuple(sample.scale for sample in samples),
             targets=tuple(_target(sample) for sample in samples),
             image_ids=tuple(sample.image_id for sample in samples),
+            plain=any(self._is_plain(key[0]) for key in keys),
         )
+
+    def _is_plain(self, epoch: int) -> bool:
+        """Return whether an epoch is one of the last ones, whose images are not mixed."""
+        last = self._settings.augment.plain_epochs
+        return self._epochs is not None and epoch >= self._epochs - last
+
+    def _contents(self, number: int) -> Contents:
+        """Return what is annotated in the image of this number."""
+        index = self._kept[number]
+        record, rows = self._annotations.images[index], self._rows[index]
+        xyxy, obb = self._annotations.xyxy, self._annotations.obb
+        placed = Placed(
+            (record.height, record.width), xyxy[rows], None if obb is None else obb[rows]
+        )
+        return Contents(placed, rows, self._learnable[rows])
 
     def _plan(self, key: Key) -> _Plan:
         """Return what is known of a sample before its image is read."""
-        index = self._kept[key[1]]
-        record, rows = self._annotations.images[index], self._rows[index]
         rng = np.random.default_rng((self._seed, *key))
         drawn = Augmentation.draw(self._settings, rng)
-        xyxy, obb = self._annotations.xyxy, self._annotations.obb
-        whole = Placed(
-            (record.height, record.width), xyxy[rows], None if obb is None else obb[rows]
-        )
-        factor, window = self._settings.scale * drawn.factor, None
-        if self._settings.crop is not None:
-            crop, learn = self._settings.crop, self._learnable[rows]
-            window = cropping.draw(whole.size, whole.centres[learn], crop, rng)
-            kept = np.where(learn, window.holds(whole.centres), window.touches(whole.xyxy))
-            rows, whole = rows[kept], whole.take(kept).cut(window)
-            factor *= crop.side / window.side
-        size, scale = transforms.resized(whole.size, factor)
-        placed = drawn.moved(whole.scaled(size, scale))
+        augment = self._settings.augment
+        picture: cropping.Window | mixing.Mix | None
+        if augment.mixes and not self._is_plain(key[0]):
+            album = mixing.Album(len(self), self._contents)
+            picture, shown = mixing.draw(key[1], album, self._settings, drawn.factor, rng)
+            scale = picture.scale
+        else:
+            picture, shown, scale = self._single(key[1], drawn.factor, rng)
+        tint = None if augment.colours is None else colours.draw(augment.colours, rng)
+        shown = shown.at(drawn.moved(shown.placed))
         scale = scale if drawn.turns % 2 == 0 else (scale[1], scale[0])
-        return _Plan(record, rows, window, drawn, placed, scale)
+        return _Plan(key[1], picture, shown, drawn, tint, scale)
+
+    def _single(
+        self, number: int, factor: float, rng: np.random.Generator
+    ) -> tuple[cropping.Window | None, Contents, transforms.Scale]:
+        """Return what is cut from an image, None: it is taken whole; what that shows; its scale."""
+        shown, window = self._contents(number), None
+        factor *= self._settings.scale
+        if self._settings.crop is not None:
+            crop, whole = self._settings.crop, shown.placed
+            window = cropping.draw(whole.size, whole.centres[shown.learn], crop, rng)
+            held, touched = window.holds(whole.centres), window.touches(whole.xyxy)
+            shown = shown.take(np.where(shown.learn, held, touched))
+            shown = shown.at(shown.placed.cut(window))
+            factor *= crop.side / window.side
+        size, scale = transforms.resized(shown.placed.size, factor)
+        return window, shown.at(shown.placed.scaled(size, scale)), scale
 
     def _sample(self, plan: _Plan, into: RgbImage, decoded: RgbImage | None) -> Sample:
         """Read an image into its place, and divide its annotations into learnt and ignored ones.
@@ -198,22 +229,39 @@ class TrainingSet(Dataset[Sample]):
             into: (H, W, 3) of the size that comes out.
             decoded: memory to decode into, see ``read_image``.
         """
-        record, learn = plan.record, self._learnable[plan.rows]
+        match plan.picture:
+            case mixing.Mix() as mix:
+                # its images may differ in size, so that each gets its own memory
+                image = mix.render(lambda number: self._read(number, None))
+            case cropping.Window() as window:
+                image = window.cut(self._read(plan.number, decoded))
+            case None:
+                image = self._read(plan.number, decoded)
+        plan.drawn.render(image, into)
+        if plan.tint is not None:
+            plan.tint.apply(into)
+        placed, rows, learn = plan.shown.placed, plan.shown.rows, plan.shown.learn
+        xyxy, obb = placed.xyxy, placed.obb
+        labels, image_id = self._annotations.labels[rows][learn], self._record(plan.number).id
+        if obb is None:
+            return Sample(into, xyxy[learn], labels, xyxy[~learn], plan.scale, image_id)
+        # what encloses the box that is learnt: an annotated polygon may be bent
+        boxes = rotated.obb_to_xyxy(obb[learn])
+        return Sample(into, boxes, labels, obb[~learn], plan.scale, image_id, obb[learn])
+
+    def _record(self, number: int) -> ImageRecord:
+        return self._annotations.images[self._kept[number]]
+
+    def _read(self, number: int, into: RgbImage | None) -> RgbImage:
+        """Return the pixels of the image of this number; see ``read_image``."""
+        record = self._record(number)
         try:
-            image = read_image(
+            return read_image(
                 self._folder / record.file_name, size=(record.width, record.height),
-                into=decoded, bit_depth=self._settings.bit_depth,
+                into=into, bit_depth=self._settings.bit_depth,
             )  # fmt: skip
         except ImageError as error:
             raise advised(error) from error
-        plan.drawn.render(image if plan.window is None else plan.window.cut(image), into)
-        xyxy, obb = plan.placed.xyxy, plan.placed.obb
-        labels = self._annotations.labels[plan.rows][learn]
-        if obb is None:
-            return Sample(into, xyxy[learn], labels, xyxy[~learn], plan.scale, record.id)
-        # what encloses the box that is learnt: an annotated polygon may be bent
-        boxes = rotated.obb_to_xyxy(obb[learn])
-        return Sample(into, boxes, labels, obb[~learn], plan.scale, record.id, obb[learn])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -221,20 +269,25 @@ class _Plan:
     """A sample before its image is read.
 
     Attributes:
-        record: the image.
-        rows: its annotations.
-        window: what is cut from it, None: it is taken whole.
-        drawn: how it is changed.
-        placed: its size after that, and all of its boxes.
-        scale: resize factors (x, y) of the sides as they are then.
+        number: of its image, or the first of its images.
+        picture: what is cut from the image, None: it is taken whole; or how several are mixed.
+        shown: what it shows in the end.
+        drawn: how it is flipped and turned.
+        tint: how its colours are changed, None: not.
+        scale: resize factors (x, y) of the sides as they are in the end.
     """
 
-    record: ImageRecord
-    rows: IntArray
-    window: cropping.Window | None
+    number: int
+    picture: cropping.Window | mixing.Mix | None
+    shown: Contents
     drawn: Augmentation
-    placed: Placed
+    tint: colours.Shift | None
     scale: transforms.Scale
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in the end."""
+        return self.shown.placed.size
 
 
 def _target(sample: Sample) -> Target:
