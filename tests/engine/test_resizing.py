@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from sodkit.config import load_recipe
 from sodkit.data.batches import Batch, Target
 from sodkit.data.records import Annotations
 from sodkit.engine.reports import StepReport
@@ -87,15 +88,17 @@ def test_the_full_side_is_left_as_it_is() -> None:
 
 
 def test_a_run_with_all_of_it_is_resumed_to_the_bit(
-    recipe: Recipe, data: tuple[Annotations, Path], tmp_path: Path
+    data: tuple[Annotations, Path], tmp_path: Path
 ) -> None:
     augment = Augment(
         copy_paste=CopyPaste(), mosaic=Mosaic(), affine=Affine(scale=(0.5, 1.5)), mixup=MixUp(),
         colours=Colours(), sizes=Sizes(sides=(64, 128), every=1), plain_epochs=1,
     )  # fmt: skip
-    schedule = recipe.schedule.model_copy(update={"save_steps": 1})
+    small = ("model.width=0.125", "model.depth=0.1", "input.patch=96", "input.scale=1.0")
+    short = ("schedule.epochs=2", "schedule.batch=2", "schedule.save_steps=1")
+    recipe = load_recipe("yolox-s-soda-d", [*small, *short])
     inputs = recipe.input.model_copy(update={"augment": augment})
-    recipe = recipe.model_copy(update={"input": inputs, "schedule": schedule})
+    recipe = recipe.model_copy(update={"input": inputs})
 
     def run(name: str, on_step: Callable[[StepReport], None], *, resume: bool = False) -> bytes:
         train(recipe, *data, tmp_path / name, device=CPU, workers=0, on_step=on_step,
