@@ -72,6 +72,7 @@ from sodkit.tiling.root import split_subsets as split_subsets
 from sodkit.tiling.settings import SplitSettings as SplitSettings
 from sodkit.tiling.settings import split_settings as split_settings
 from sodkit.tiling.split_dataset import split_dataset as split_dataset
+from sodkit.viz.content import Style as Style
 from sodkit.viz.dataset_pictures import visualize as visualize
 from sodkit.viz.plots import plot_anchor_quality as plot_anchor_quality
 from sodkit.viz.plots import save_anchor_report as save_anchor_report

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -25,6 +25,11 @@ from sodkit.cli.options import (
     Subset,
 )
 
+if TYPE_CHECKING:
+    from sodkit.data.left_out import LeftOut
+    from sodkit.data.opening import Source
+    from sodkit.data.records import Annotations, Detections
+
 
 def visualize(
     ann: Ann,
@@ -37,6 +42,20 @@ def visualize(
         typer.Option(help="What is ignored: masked, outlined or hidden."),
     ] = "mask",
     zoom: Annotated[int, typer.Option(min=0, help="Zoom-ins of so many smallest objects.")] = 0,
+    labels: Annotated[
+        Literal["none", "class", "score", "both"],
+        typer.Option(help="What stands beside boxes."),
+    ] = "none",
+    compare: Annotated[
+        bool,
+        typer.Option("--compare", help="Closed boxes: found; dashed: false; corners: missed."),
+    ] = False,
+    only: Annotated[
+        Literal["missed", "false"] | None,
+        typer.Option(help="Of a comparison these boxes only, and images that have some."),
+    ] = None,
+    min_area: Annotated[float, typer.Option(min=0, help="Least area drawn, px^2.")] = 0.0,
+    max_area: Annotated[float | None, typer.Option(min=0, help="Largest area drawn, px^2.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first images.")] = None,
     format_: Format = None,
     difficult: Difficult = None,
@@ -55,43 +74,58 @@ def visualize(
     """Draw boxes coloured by class, ignored parts masked, as in the paper's Figure 5.
 
     With predictions, these are closed boxes, and ground truth is the corners around them.
+    --compare matches both at an IoU of .5.
 
     Example: sodkit visualize test.json --images images --predictions pred.json --out pictures
     """
-    from sodkit.cli.common import list_left_out, note, print_json, print_table, progress
+    from sodkit.cli.common import list_left_out, print_json, print_table, progress
     from sodkit.data.formats import Reading
     from sodkit.data.left_out import LeftOut
-    from sodkit.data.opening import Source, of_one_subset, open_source
-    from sodkit.data.restriction import chosen_labels, only_labels
+    from sodkit.data.opening import Source
+    from sodkit.viz.content import Style
     from sodkit.viz.dataset_pictures import visualize as draw
 
     left = LeftOut(bad=skip_bad, bit_depth=bit_depth)
     reading = Reading(difficult, area, angle, oriented)
-    source = of_one_subset(Source(ann, format_, images, subset, reading, classes), note)
-    annotations = open_source(source, left, note, all_classes=True)
-    found = None
-    if predictions is not None:
-        from sodkit.data.predictions.columns import Stated
-        from sodkit.data.predictions.storage import read_predicted
-
-        found = read_predicted(
-            predictions, annotations, drop_other_classes=classes is not None,
-            stated=Stated(predictions_angle, category_ids), say=note,
-        ).detections  # fmt: skip
-    if classes is not None:
-        count = len(annotations.categories)
-        labels = chosen_labels(classes, annotations.categories, str(ann), note)
-        found = None if found is None else only_labels(found, labels, count)
-        annotations = only_labels(annotations, labels, count)
-    folder = source.folder(annotations)
-    annotations = left.readable(annotations, folder)
+    source = Source(ann, format_, images, subset, reading, classes)
+    stated = None if predictions is None else (predictions, predictions_angle, category_ids)
+    annotations, folder, found = _read(source, left, stated)
+    areas = (min_area, float("inf") if max_area is None else max_area)
+    style = Style(score, ignore, zoom, labels, only, areas)
     with progress("drawing") as report:
         paths = draw(
-            annotations, folder, out, detections=found, score=score, ignore=ignore,
-            zoom=zoom, limit=limit, overwrite=overwrite, bit_depth=bit_depth, progress=report,
+            annotations, folder, out, detections=found, style=style, compare=compare,
+            limit=limit, overwrite=overwrite, bit_depth=bit_depth, progress=report,
         )  # fmt: skip
     list_left_out(left, out)
     if as_json:
         print_json({"pictures": [str(path) for path in paths]})
     else:
         print_table("", ("folder", "pictures"), [(out, len(paths))])
+
+
+def _read(
+    source: Source, left: LeftOut, stated: tuple[Path, PredictionsAngle, CategoryIds] | None
+) -> tuple[Annotations, Path, Detections | None]:
+    """Return annotations, their images' folder and predictions of (file, angles, class numbers)."""
+    from sodkit.cli.common import note
+    from sodkit.data.opening import of_one_subset, open_source
+    from sodkit.data.predictions.columns import Stated
+    from sodkit.data.predictions.storage import read_predicted
+    from sodkit.data.restriction import chosen_labels, only_labels
+
+    source, classes = of_one_subset(source, note), source.classes
+    annotations = open_source(source, left, note, all_classes=True)
+    found = None
+    if stated is not None:
+        found = read_predicted(
+            stated[0], annotations, drop_other_classes=classes is not None,
+            stated=Stated(*stated[1:]), say=note,
+        ).detections  # fmt: skip
+    if classes is not None:
+        count = len(annotations.categories)
+        labels = chosen_labels(classes, annotations.categories, str(source.path), note)
+        found = None if found is None else only_labels(found, labels, count)
+        annotations = only_labels(annotations, labels, count)
+    folder = source.folder(annotations)
+    return left.readable(annotations, folder), folder, found

@@ -18,7 +18,9 @@ from sodkit.errors import DataError, UsageError
 from sodkit.files import StrPath, write_bytes
 from sodkit.names import check_names
 from sodkit.outputs import fill_folder
-from sodkit.viz.picture import IgnoreMode, Style, draw_picture, most_below
+from sodkit.viz.content import Content, Style, select
+from sodkit.viz.picture import draw_selected, most_below
+from sodkit.viz.verdicts import Verdicts, judge
 
 QUALITY = 95
 COMMAND = "visualize"
@@ -30,9 +32,8 @@ def visualize(
     out_dir: StrPath,
     *,
     detections: Detections | None = None,
-    score: float = 0.3,
-    ignore: IgnoreMode = "mask",
-    zoom: int = 0,
+    style: Style | None = None,
+    compare: bool = False,
     limit: int | None = None,
     overwrite: bool = False,
     bit_depth: int | None = None,
@@ -48,9 +49,9 @@ def visualize(
         images_dir: where the images' file names start.
         out_dir: the folder to write to, new or empty.
         detections: predictions on these images.
-        score: predictions below are left out, in [0, 1].
-        ignore: what is ignored is masked, outlined or not shown.
-        zoom: how many of the smallest objects are shown magnified below the image.
+        style: how to draw; None: the defaults.
+        compare: draw what was found, what is false and what was missed by lines of their own;
+            ``style.only`` implies it, and leaves out images without such boxes.
         limit: draw only the first so many images.
         overwrite: replace the pictures of an earlier call.
         bit_depth: bits in use of images of more than 8; None: each by its own range.
@@ -62,35 +63,71 @@ def visualize(
     Raises:
         DataError: if an image is missing, undecodable or of another size than annotated, or its
             picture would have a name that Windows reserves.
-        UsageError: if ``out_dir`` is taken, another process writes to it, or a number is out of
-            range.
+        UsageError: if ``out_dir`` is taken, another process writes to it, a number is out of
+            range, or there is nothing to compare.
     """
     images_dir = Path(images_dir)
     out_dir = Path(out_dir)
-    if not 0 <= score <= 1 or zoom < 0 or (limit is not None and limit < 1):
-        raise UsageError(f"cannot draw with score {score}, zoom {zoom}, limit {limit}")
+    style = style or Style()
+    compare = compare or style.only is not None
+    _check_style(style, limit)
+    if compare and (detections is None or len(annotations) == 0):
+        raise UsageError(
+            "a comparison needs objects and predictions", hint="--predictions says which"
+        )
     records = annotations.images[:limit]
     _check_images_exist(records, images_dir)
-    names = picture_names(annotations.images, zoom, len(annotations.categories))
-    check_names((name, r.file_name) for name, r in zip(names, records, strict=False))
-    rows = annotations.rows_by_image()
-    found = _rows_by_id(records, detections)
-    style = Style(score, ignore, zoom)
-    annotated = detections is None or len(annotations) > 0  # else a bare list of images
-    names = names[: len(records)]
+    named = picture_names(annotations.images, style.zoom, len(annotations.categories))
+    check_names((name, r.file_name) for name, r in zip(named, records, strict=False))
+    contents = _contents(annotations, records, detections, style, compare)
+    drawn = [k for k, one in enumerate(contents) if len(one) or style.only is None]
+    names = [named[k] for k in drawn]
     with fill_folder(out_dir, COMMAND, names, overwrite=overwrite):
-        for index, record in enumerate(records):
+        for done, index in enumerate(drawn):
+            record = records[index]
             image = read_image(
                 images_dir / record.file_name, size=(record.width, record.height),
                 bit_depth=bit_depth,
             )  # fmt: skip
-            mine = None if detections is None else detections.take(found[index])
-            truth = annotations.take(rows[index]) if annotated else None
-            picture = draw_picture(image, annotations.categories, truth, mine, style)
-            _write(out_dir / names[index], picture)
+            picture = draw_selected(image, annotations.categories, contents[index], style)
+            _write(out_dir / names[done], picture)
             if progress is not None:
-                progress(index + 1, len(records))
+                progress(done + 1, len(drawn))
     return [out_dir / name for name in names]
+
+
+def _check_style(style: Style, limit: int | None) -> None:
+    if not 0 <= style.score <= 1 or style.zoom < 0 or (limit is not None and limit < 1):
+        raise UsageError(f"cannot draw with score {style.score}, zoom {style.zoom}, limit {limit}")
+    low, high = style.areas
+    if not 0 <= low <= high:
+        raise UsageError(f"no area is from {low:g} to {high:g} px^2")
+
+
+def _contents(
+    annotations: Annotations,
+    records: Sequence[ImageRecord],
+    detections: Detections | None,
+    style: Style,
+    compare: bool,
+) -> list[Content]:
+    """Return what is drawn on each image."""
+    rows = annotations.rows_by_image()
+    found = _rows_by_id(records, detections)
+    annotated = detections is None or len(annotations) > 0  # else a bare list of images
+    verdicts = None
+    if compare and detections is not None:
+        verdicts = judge(annotations, detections, style.score)
+    contents = []
+    for index in range(len(records)):
+        mine = None if detections is None else detections.take(found[index])
+        truth = annotations.take(rows[index]) if annotated else None
+        own = None
+        if verdicts is not None:
+            right, false = verdicts.right[found[index]], verdicts.false[found[index]]
+            own = Verdicts(verdicts.missed[rows[index]], right, false)
+        contents.append(select(truth, mine, style, own))
+    return contents
 
 
 def picture_names(images: Sequence[ImageRecord], zoom: int = 0, classes: int = 0) -> list[str]:

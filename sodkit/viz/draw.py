@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ from sodkit.geometry.rotated import obb_to_corners
 from sodkit.viz.palette import IGNORED, Colour, class_colour
 
 Points = npt.NDArray[np.int32]
+Line = Literal["closed", "corners", "dashed"]
 SHIFT = 4
 """Fractional bits of the coordinates given to OpenCV."""
 GAP = 2.0
@@ -31,6 +33,8 @@ CASING = 0.5
 MASK = np.array([34, 34, 40], dtype=np.float32)
 MASK_DEPTH = 0.72
 HATCH = 10
+DASH = 4.0
+"""Canvas pixels of a dash and of the space after it, nearly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +91,19 @@ class BoxLayer:
         corners: (N, 4, 2) image pixels; later boxes are drawn over earlier ones.
         labels: (N,) class indices.
         width: of the lines in canvas px.
-        brackets: only the corners, and farther out: for ground truth beside predictions.
+        line: ``corners``: only these, and farther out, for ground truth beside predictions.
     """
 
     corners: FloatArray
     labels: IntArray
     width: int = 1
-    brackets: bool = False
+    line: Line = "closed"
 
     def strokes(self, view: View) -> list[list[Points]]:
         """Return each box's lines on the canvas, outside the box."""
-        gap = GAP + self.width / 2 + (self.width + 1.3 if self.brackets else 0)
+        gap = GAP + self.width / 2 + (self.width + 1.3 if self.line == "corners" else 0)
         grown = _grow(self.corners, gap / view.scale)
-        paths = [_brackets(box) if self.brackets else [box] for box in grown]
+        paths = [_path(box, self.line, DASH / view.scale) for box in grown]
         return [[view.fixed(part) for part in path] for path in paths]
 
 
@@ -114,10 +118,10 @@ def draw_boxes(canvas: RgbImage, view: View, layers: Sequence[BoxLayer]) -> None
     drawn = [(layer, layer.strokes(view)) for layer in layers]
     for layer, strokes in drawn:
         flat = [line for path in strokes for line in path]
-        _darken_below(canvas, flat, not layer.brackets, layer.width + 1)
+        _darken_below(canvas, flat, layer.line == "closed", layer.width + 1)
     for layer, strokes in drawn:
         for path, label in zip(strokes, layer.labels.tolist(), strict=True):
-            _polylines(canvas, path, not layer.brackets, class_colour(label), layer.width)
+            _polylines(canvas, path, layer.line == "closed", class_colour(label), layer.width)
 
 
 def outline_ignored(
@@ -170,6 +174,26 @@ def _grow(corners: FloatArray, gap: float) -> FloatArray:
 def _unit(vectors: FloatArray) -> FloatArray:
     lengths = np.hypot(vectors[:, 0], vectors[:, 1])[:, None]
     return np.asarray(vectors / np.maximum(lengths, 1e-9))
+
+
+def _path(box: FloatArray, line: Line, dash: float) -> list[FloatArray]:
+    """Return the pieces (K, 2) of a box's (4, 2) line; ``dash`` in image px."""
+    if line == "closed":
+        return [box]
+    return _brackets(box) if line == "corners" else _dashes(box, dash)
+
+
+def _dashes(box: FloatArray, dash: float) -> list[FloatArray]:
+    """Return the dashes (2, 2) along a box (4, 2): a dash at both ends of each side.
+
+    A side has 1000 at most: boxes of a broken file may be of any size.
+    """
+    pieces = []
+    for start, end in zip(box, np.roll(box, -1, axis=0), strict=True):
+        count = int(np.clip(np.hypot(*(end - start)) / (2 * dash) + 0.5, 2, 1000))
+        ends = np.arange(2 * count)[:, None] / (2 * count - 1)
+        pieces += list((start + ends * (end - start)).reshape(count, 2, 2))
+    return pieces
 
 
 def _brackets(box: FloatArray) -> list[FloatArray]:

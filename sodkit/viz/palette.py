@@ -1,7 +1,9 @@
 """Colours of classes: fixed, distinct with common colour blindness, bright on most grounds.
 
 The first seven are Okabe and Ito's without black, in another order and a little brighter (thin
-lines on photographs need light); the rest fill the gaps between them.
+lines on photographs need light); five fill the gaps between them. Each of the others is as far as
+possible in CIELAB from all before it and from what the legends are drawn in. Classes beyond the
+palette have its colours again, and a letter beside them.
 """
 
 from __future__ import annotations
@@ -21,6 +23,18 @@ PALETTE: tuple[Colour, ...] = (
     (255, 190, 170),
     (60, 225, 225),
     (200, 150, 90),
+    (255, 0, 105),
+    (0, 255, 0),
+    (255, 0, 195),
+    (90, 120, 0),
+    (165, 0, 255),
+    (180, 75, 75),
+    (30, 120, 120),
+    (0, 255, 135),
+    (105, 105, 150),
+    (15, 165, 0),
+    (255, 255, 180),
+    (180, 255, 0),
 )
 IGNORED: Colour = (200, 200, 205)
 """Outline of what is ignored."""
@@ -33,3 +47,18 @@ PAPER: Colour = (26, 28, 33)
 def class_colour(label: int) -> Colour:
     """Return the RGB colour of a class index; colours repeat after the palette's end."""
     return PALETTE[label % len(PALETTE)]
+
+
+def class_letter(label: int) -> str:
+    """Return what tells a class from an earlier one of its colour: "", then A to Z, AA, AB, ..."""
+    turn, letters = label // len(PALETTE), ""
+    while turn > 0:
+        turn, digit = divmod(turn - 1, 26)
+        letters = chr(ord("A") + digit) + letters
+    return letters
+
+
+def marked(name: str, label: int) -> str:
+    """Return a class's name with its letter, if it has one."""
+    letter = class_letter(label)
+    return f"{name} ({letter})" if letter else name

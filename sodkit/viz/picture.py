@@ -1,63 +1,40 @@
 """One picture an image, as in the paper's Figure 5: boxes, zoom-ins of the smallest, a legend.
 
 With predictions and ground truth together, predictions are closed boxes and ground truth the
-corners around them: a hit shows both, a miss only corners, a false alarm only a box.
+corners around them. Compared (``verdicts``), what was found is a closed box, what is false a dashed
+one, and what was missed corners.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import cv2
 import numpy as np
 
-from sodkit.arrays import FloatArray, IntArray
+from sodkit.arrays import IntArray
 from sodkit.data.images.decoding import RgbImage
 from sodkit.data.records import Annotations, Category, Detections
+from sodkit.viz.content import Content, IgnoreMode, Style, select
 from sodkit.viz.draw import (
     BoxLayer,
+    Line,
     View,
     box_corners,
     draw_boxes,
-    ignored_polygons,
     line_width,
     mask_ignored,
     outline_ignored,
 )
-from sodkit.viz.palette import IGNORED, INK, PAPER, Colour, class_colour
+from sodkit.viz.palette import IGNORED, INK, PAPER, Colour, class_colour, marked
+from sodkit.viz.tags import draw_tags, tag_texts
 from sodkit.viz.text import line_height, text_image, text_width
+from sodkit.viz.verdicts import Verdicts
 
-IgnoreMode = Literal["mask", "outline", "hide"]
 ZOOM_CONTEXT = 4.0
 """Side of a zoom-in's window, in parts of the object's longer side."""
 MIN_WINDOW = 32.0
 """Least side of a zoom-in's window in image px."""
-
-
-@dataclass(frozen=True, slots=True)
-class Style:
-    """How to draw.
-
-    Attributes:
-        score: predictions below are left out, in [0, 1].
-        ignore: what is ignored is masked, outlined or not shown.
-        zoom: how many of the smallest objects are shown magnified below the image.
-    """
-
-    score: float = 0.3
-    ignore: IgnoreMode = "mask"
-    zoom: int = 0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Content:
-    """What is drawn on one image: objects that count, what is ignored, predictions kept."""
-
-    truth: Annotations | None
-    ignored: tuple[FloatArray, ...]
-    found: Detections | None
 
 
 def draw_picture(
@@ -66,6 +43,7 @@ def draw_picture(
     truth: Annotations | None = None,
     detections: Detections | None = None,
     style: Style | None = None,
+    verdicts: Verdicts | None = None,
 ) -> RgbImage:
     """Return a picture of one image with its boxes.
 
@@ -75,31 +53,28 @@ def draw_picture(
         truth: the annotations of this image only, None: none are known.
         detections: the predictions for this image only.
         style: how to draw, None: the defaults.
+        verdicts: of these objects and predictions, at the style's score; None: nothing is compared.
 
     Returns:
         (H', W, 3) uint8 RGB, the image on top, H' >= H.
     """
     style = style or Style()
-    content = select(truth, detections, style)
+    return draw_selected(image, categories, select(truth, detections, style, verdicts), style)
+
+
+def draw_selected(
+    image: RgbImage, categories: Sequence[Category], content: Content, style: Style
+) -> RgbImage:
+    """Return a picture of one image with what ``select`` chose; see ``draw_picture``."""
     canvas = image.copy()
     width = line_width(image.shape[1], image.shape[0])
     draw_content(canvas, View(), content, style.ignore, width)
+    _tag(canvas, View(), categories, content, style, 8 + 3 * width)
     parts = [canvas]
     if style.zoom:
         parts.append(_zoom_strip(image, categories, content, style))
     parts.append(_legend(image.shape[1], categories, content, style))
     return np.concatenate(parts, axis=0)
-
-
-def select(truth: Annotations | None, detections: Detections | None, style: Style) -> Content:
-    """Choose what is drawn; predictions come out with the best last (drawn on top)."""
-    found = None
-    if detections is not None:
-        kept = detections.take(detections.scores >= style.score)
-        found = kept.take(np.argsort(kept.scores, kind="stable"))
-    if truth is None:
-        return Content(None, (), found)
-    return Content(truth.take(~truth.ignore), tuple(ignored_polygons(truth)), found)
 
 
 def draw_content(
@@ -116,10 +91,32 @@ def draw_content(
     if truth is not None:
         beside = found is not None
         thin = max(1, width - 1) if beside else width
-        layers.append(BoxLayer(box_corners(truth), truth.labels, thin, brackets=beside))
+        line: Line = "corners" if beside else "closed"
+        layers.append(BoxLayer(box_corners(truth), truth.labels, thin, line))
     if found is not None:
-        layers.append(BoxLayer(box_corners(found), found.labels, width))
+        corners = box_corners(found)
+        false = np.zeros(len(found), np.bool_) if content.false is None else content.false
+        layers.append(BoxLayer(corners[~false], found.labels[~false], width))
+        layers.append(BoxLayer(corners[false], found.labels[false], width, "dashed"))
     draw_boxes(canvas, view, layers)
+
+
+def _tag(
+    canvas: RgbImage,
+    view: View,
+    categories: Sequence[Category],
+    content: Content,
+    style: Style,
+    size: int,
+) -> None:
+    """Write beside boxes what the style says: of ground truth only where nothing was found."""
+    truth, found = content.truth, content.found
+    if truth is not None and (found is None or content.false is not None):
+        texts = tag_texts(truth.labels, None, categories, style.labels)
+        draw_tags(canvas, view, box_corners(truth), truth.labels, texts, size)
+    if found is not None:
+        texts = tag_texts(found.labels, found.scores, categories, style.labels)
+        draw_tags(canvas, view, box_corners(found), found.labels, texts, size)
 
 
 def _zoom_strip(
@@ -129,7 +126,7 @@ def _zoom_strip(
     total = image.shape[1]
     side, size, columns = _strip_layout(total, style.zoom)
     tiles = [
-        _zoom_tile(image, window, caption, content, style.ignore, min(side, total), size)
+        _zoom_tile(image, window, caption, categories, content, style, min(side, total), size)
         for window, caption in zoom_windows(image.shape, categories, content, style.zoom)
     ]
     strip = np.empty((0, total, 3), dtype=np.uint8)
@@ -195,8 +192,9 @@ def _zoom_tile(
     image: RgbImage,
     window: tuple[float, float, float],
     caption: str,
+    categories: Sequence[Category],
     content: Content,
-    ignore: IgnoreMode,
+    style: Style,
     side: int,
     size: int,
 ) -> RgbImage:
@@ -210,7 +208,9 @@ def _zoom_tile(
     shown = cv2.warpAffine(image, move, (side, side), flags=how, borderValue=PAPER)
     tile = np.asarray(shown, dtype=np.uint8)
     width = max(1, side // 160)
-    draw_content(tile, View(left, top, scale), content, ignore, width)
+    view = View(left, top, scale)
+    draw_content(tile, view, content, style.ignore, width)
+    _tag(tile, view, categories, content, style, size)
     tile[:, -2:] = PAPER
     title = np.full((line_height(size), side, 3), PAPER, dtype=np.uint8)
     paste(title, text_image(caption, size), 2, 0)
@@ -251,7 +251,11 @@ def legend_entries(
     right = np.zeros(count, np.int64) if truth is None else _count(truth.labels, count)
     seen = np.zeros(count, np.int64) if found is None else _count(found.labels, count)
     score = f"score ≥ {style.score:g}"
-    if found is not None and truth is not None:
+    if found is not None and content.false is not None:
+        false = _count(found.labels[content.false], count)
+        texts = [f"{a} / {b} / {c}" for a, b, c in zip(seen - false, false, right, strict=True)]
+        header = f"{score}: found (boxes) / false (dashed) / missed (corners)"
+    elif found is not None and truth is not None:
         texts = [f"{a} / {b}" for a, b in zip(seen, right, strict=True)]
         header = f"predictions, {score} (boxes) / ground truth (corners)"
     elif found is not None:
@@ -260,7 +264,7 @@ def legend_entries(
         texts, header = [str(b) for b in right], "ground truth"
     entries: list[tuple[str, Colour | None]] = [(header, None)]
     entries += [
-        (f"{categories[k].name} {texts[k]}", class_colour(k))
+        (f"{marked(categories[k].name, k)} {texts[k]}", class_colour(k))
         for k in range(count)
         if right[k] or seen[k]
     ]

@@ -19,7 +19,7 @@ from sodkit.data.images.decoding import RgbImage, encode, read_image
 from sodkit.data.records import Annotations, Detections
 from sodkit.errors import DataError
 from sodkit.evaluation.study import Study
-from sodkit.viz.draw import BoxLayer, View, box_corners, draw_boxes
+from sodkit.viz.draw import BoxLayer, Line, View, box_corners, draw_boxes
 from sodkit.viz.palette import PAPER
 
 FOUND, MISSED, FALSE = 4, 2, 0
@@ -138,17 +138,17 @@ def _window(image: RgbImage, left: float, top: float, side: float) -> RgbImage:
 
 
 def _draw(canvas: RgbImage, view: View, drawn: Marks, width: int) -> None:
-    layers: Sequence[tuple[FloatArray, int, bool]] = (
-        (drawn.found, FOUND, False),
-        (drawn.false, FALSE, False),
-        (drawn.missed, MISSED, True),
+    layers: Sequence[tuple[FloatArray, int, Line]] = (
+        (drawn.found, FOUND, "closed"),
+        (drawn.false, FALSE, "closed"),
+        (drawn.missed, MISSED, "corners"),
     )
     draw_boxes(
         canvas,
         view,
         [
-            BoxLayer(corners, np.full(len(corners), colour), width, brackets=brackets)
-            for corners, colour, brackets in layers
+            BoxLayer(corners, np.full(len(corners), colour), width, line)
+            for corners, colour, line in layers
         ],
     )
 

@@ -75,3 +75,25 @@ def test_a_taken_folder_exits_with_2(app, ann, tmp_path):
 def test_help_has_an_example(app):
     result = run(app, "--help")
     assert "Example: sodkit visualize" in result.stdout
+
+
+def test_comparison_labels_and_areas(app, ann, tmp_path):
+    data = json.loads(ann.read_text("utf-8"))
+    rows = [a for a in data["annotations"] if a["image_id"] == 1 and not a.get("ignore")]
+    kept = ("image_id", "category_id", "bbox", "obb")
+    found = [{k: a[k] for k in kept if k in a} | {"score": 0.9} for a in rows[:1]]
+    path = tmp_path / "found.json"
+    path.write_text(json.dumps(found))
+    given = (ann, "--predictions", path, "--labels", "both", "--min-area", 1, "--json")
+    result = run(app, *given, "--compare", "--out", tmp_path / "a")
+    assert result.exit_code == 0, result.output
+    assert len(json.loads(result.stdout)["pictures"]) == 2
+    result = run(app, *given, "--only", "false", "--out", tmp_path / "b")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["pictures"] == []
+    result = run(app, ann, "--compare", "--out", tmp_path / "c")
+    assert result.exit_code == 2
+    assert "--predictions" in result.stderr
+    result = run(app, *given, "--max-area", 0.5, "--out", tmp_path / "c")
+    assert result.exit_code == 2
+    assert not (tmp_path / "c").exists()

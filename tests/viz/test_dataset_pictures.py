@@ -12,8 +12,9 @@ from sodkit.data.images.decoding import write_image
 from sodkit.data.records import Annotations, Detections, ImageRecord
 from sodkit.errors import DataError, UsageError
 from sodkit.synthetic import make_dataset
+from sodkit.viz.content import Style
 from sodkit.viz.dataset_pictures import picture_names, visualize
-from sodkit.viz.picture import Style, draw_picture, most_below
+from sodkit.viz.picture import draw_picture, most_below
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,11 @@ def test_one_picture_an_image(data, tmp_path):
     folder, annotations = data
     calls = []
     paths = visualize(
-        annotations, folder, tmp_path / "out", zoom=2, progress=lambda *a: calls.append(a)
+        annotations,
+        folder,
+        tmp_path / "out",
+        style=Style(zoom=2),
+        progress=lambda *a: calls.append(a),
     )
     assert [path.name for path in paths] == [f"train_000{k}.jpg" for k in (1, 2, 3)]
     assert sorted(tmp_path.joinpath("out").glob("[!.]*")) == paths
@@ -53,7 +58,9 @@ def test_zoom_on_detections_where_nothing_is_annotated(data, tmp_path):
     box = np.array([[100.0, 100, 30, 30]])
     found = Detections(np.array([annotations.images[0].id]), np.array([0]), np.array([0.9]), box)
     plain, zoomed = (
-        visualize(bare, folder, tmp_path / str(zoom), detections=found, zoom=zoom, limit=1)[0]
+        visualize(
+            bare, folder, tmp_path / str(zoom), detections=found, style=Style(zoom=zoom), limit=1
+        )[0]
         for zoom in (0, 2)
     )
     assert pixels(zoomed).shape[0] > pixels(plain).shape[0]
@@ -144,7 +151,9 @@ def test_a_picture_that_windows_could_not_hold_is_refused(data, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("change", [{"score": 1.5}, {"zoom": -1}, {"limit": 0}])
+@pytest.mark.parametrize(
+    "change", [{"style": Style(score=1.5)}, {"style": Style(zoom=-1)}, {"limit": 0}]
+)
 def test_impossible_numbers_are_refused(data, tmp_path, change):
     folder, annotations = data
     with pytest.raises(UsageError, match="cannot draw"):
@@ -194,3 +203,43 @@ def test_a_picture_wider_than_a_jpeg(tmp_path):
     (path,) = visualize(none, tmp_path, tmp_path / "out")
     assert path.name == "a.png"
     assert pixels(path).shape[1] == 65_600
+
+
+def some_found(annotations):
+    """Return the first object of the first image, rightly found, and a false one elsewhere."""
+    rows = np.flatnonzero(~annotations.ignore & (annotations.image_index == 0))[:2]
+    labels = annotations.labels[rows].copy()
+    labels[1] = (labels[1] + 1) % len(annotations.categories)
+    ids = np.full(2, annotations.images[0].id)
+    return Detections(ids, labels, np.array([0.9, 0.8]), annotations.xywh[rows])
+
+
+def test_only_images_with_such_boxes_are_drawn(data, tmp_path):
+    folder, annotations = data
+    found = some_found(annotations)
+    false = visualize(
+        annotations, folder, tmp_path / "false", detections=found, style=Style(only="false")
+    )
+    assert [path.name for path in false] == ["train_0001.jpg"]
+    counts = np.bincount(annotations.image_index[~annotations.ignore], minlength=3)
+    missed = visualize(
+        annotations, folder, tmp_path / "missed", detections=found, style=Style(only="missed")
+    )
+    assert len(missed) == (counts - [1, 0, 0] > 0).sum()
+
+
+def test_a_comparison_is_another_picture_and_needs_both(data, tmp_path):
+    folder, annotations = data
+    found = some_found(annotations)
+    plain = visualize(annotations, folder, tmp_path / "a", detections=found, limit=1)[0]
+    compared = visualize(
+        annotations, folder, tmp_path / "b", detections=found, compare=True, limit=1
+    )[0]
+    assert (
+        pixels(plain).shape != pixels(compared).shape or (pixels(plain) != pixels(compared)).any()
+    )
+    with pytest.raises(UsageError, match="needs objects and predictions"):
+        visualize(annotations, folder, tmp_path / "c", compare=True)
+    with pytest.raises(UsageError, match="no area is from"):
+        visualize(annotations, folder, tmp_path / "c", style=Style(areas=(5, 4)))
+    assert not (tmp_path / "c").exists()

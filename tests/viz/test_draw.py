@@ -40,12 +40,12 @@ BOXES = {
 }
 
 
-@pytest.mark.parametrize("brackets", [False, True])
+@pytest.mark.parametrize("line", ["closed", "corners", "dashed"])
 @pytest.mark.parametrize("width", [1, 2, 3])
 @pytest.mark.parametrize("name", BOXES)
-def test_objects_stay_untouched_and_are_surrounded(name, width, brackets):
+def test_objects_stay_untouched_and_are_surrounded(name, width, line):
     image, corners = canvas(), BOXES[name]
-    draw_boxes(image, View(), [BoxLayer(corners, np.array([2]), width, brackets)])
+    draw_boxes(image, View(), [BoxLayer(corners, np.array([2]), width, line)])
     changed = (image != GREY).any(axis=2)
     object_pixels = inside(image.shape, corners[0])
     assert not changed[object_pixels].any()
@@ -62,7 +62,7 @@ def test_objects_stay_untouched_and_are_surrounded(name, width, brackets):
 
 def test_brackets_leave_the_middle_of_the_sides_open():
     image = canvas()
-    draw_boxes(image, View(), [BoxLayer(BOXES["upright"], np.array([0]), brackets=True)])
+    draw_boxes(image, View(), [BoxLayer(BOXES["upright"], np.array([0]), line="corners")])
     assert (image[:, 24] == GREY).all()
     assert (image[19, :] == GREY).all()
 
@@ -154,3 +154,18 @@ def test_colours_differ_also_without_red_and_green():
     distance = np.abs(seen[:, None] - seen[None]).sum(axis=2) + 1e3 * np.eye(8)
     assert distance.min() >= 30
     assert len(set(PALETTE)) == len(PALETTE)
+
+
+@pytest.mark.parametrize("line", ["corners", "dashed"])
+def test_huge_boxes_do_not_fail(line):
+    image = canvas()
+    huge = np.array([[[-1e9, -1e9], [1e9, -1e9], [1e9, 1e9], [-1e9, 1e9]]])
+    draw_boxes(image, View(), [BoxLayer(huge, np.array([0]), line=line)])
+    assert image.shape == canvas().shape
+
+
+def test_dashes_end_in_the_corners_and_leave_spaces():
+    image = canvas()
+    draw_boxes(image, View(), [BoxLayer(BOXES["upright"], np.array([0]), line="dashed")])
+    faint = np.abs(image[12].astype(int) - GREY).max(axis=1)
+    assert faint[[19, 28]].min() > 2 * faint[[23, 24]].max()

@@ -5,7 +5,8 @@ import pytest
 
 from sodkit.data.records import Detections
 from sodkit.synthetic import make_scene
-from sodkit.viz.picture import Style, draw_picture, legend_entries, select, zoom_windows
+from sodkit.viz.content import Style, select
+from sodkit.viz.picture import draw_picture, legend_entries, zoom_windows
 
 
 @pytest.fixture(scope="module", params=["horizontal", "oriented"])
