@@ -114,6 +114,8 @@ def predict(
         target, left = pick_device(device, world), LeftOut(bad=skip_bad)
         file = chosen_checkpoint(checkpoint, note if world.first else silent)
         loaded = load_checkpoint(file, target)
+        if nms is not None and world.first and not loaded.detector.suppresses:
+            note("this detector has no NMS: --nms does nothing")
         targets = world.from_first(lambda: find_targets(
             images, loaded.categories, folder=image_folder, format_name=format_,
             recursive=recursive, subset=subset, classes=classes, left=left, bands=chosen,

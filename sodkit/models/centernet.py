@@ -65,6 +65,8 @@ class CenterNet(DetectorModule):
         classes: number of classes; labels are 0..classes - 1.
     """
 
+    suppresses = False
+
     def __init__(self, config: Settings, classes: int) -> None:
         super().__init__()
         self.boxes = config.boxes

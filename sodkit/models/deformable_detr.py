@@ -45,6 +45,8 @@ class DeformableDetr(DetectorModule):
         queries: (Q, 2 C) code of each query's place, then what its features begin with.
     """
 
+    suppresses = False
+
     def __init__(self, config: Settings, classes: int) -> None:
         super().__init__()
         self.boxes = config.boxes

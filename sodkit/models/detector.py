@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -52,10 +52,14 @@ class Detector(Protocol):
 class DetectorModule(nn.Module, ABC):
     """The type of what is both ``nn.Module`` and ``Detector``; only our detectors derive from it.
 
-    See ``Detector`` for the meaning of attribute and methods.
+    See ``Detector`` for the meaning of ``boxes`` and the methods.
+
+    Attributes:
+        suppresses: boxes that overlap suppress each other: ``Keep.nms`` is used.
     """
 
     boxes: BoxKind
+    suppresses: ClassVar[bool] = True
 
     @abstractmethod
     def forward(self, batch: Batch, shuffle: Shuffle) -> dict[str, Tensor]:

@@ -35,6 +35,8 @@ class SparseRcnn(DetectorModule):
         proposal_features: (Q, C) what the filters of the first stage are made of.
     """
 
+    suppresses = False
+
     def __init__(self, config: Settings, classes: int) -> None:
         super().__init__()
         self.boxes = config.boxes

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from sodkit.cli.main import make_app
 from sodkit.cli.predict import frames_command
 from sodkit.data.images.decoding import read_image, write_image
+from sodkit.models.cfinet import Cfinet
 from sodkit.outputs import MARK
 
 
@@ -341,3 +342,17 @@ def test_predict_on_a_video_and_a_list(trained: tuple[Path, Path], tmp_path: Pat
     result = CliRunner().invoke(make_app(), call, input=text)
     assert result.exit_code == 0, result.stderr
     assert json.loads(other.read_text()) == json.loads(out.read_text())
+
+
+def test_an_option_that_the_detector_does_not_heed_is_said(
+    trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, folder = trained
+    options = ("predict", folder, data, "--nms", "0.4", "--device", "cpu")
+    code, _, err = run(*options, "--out", tmp_path / "a.json")
+    assert code == 0
+    assert "--nms does nothing" not in err
+    monkeypatch.setattr(Cfinet, "suppresses", False)
+    code, _, err = run(*options, "--out", tmp_path / "b.json")
+    assert code == 0
+    assert "this detector has no NMS: --nms does nothing" in err

@@ -282,11 +282,12 @@ def test_keep_is_heeded(kind):
     detector = build(kind).eval()
     images = batch(none(kind))
     (few,) = detector.detect(images, replace_keep(max_per_patch=3))
-    (many,) = detector.detect(images, replace_keep(nms=1.0))
-    (fewer,) = detector.detect(images, replace_keep(nms=0.0))
+    (many,) = detector.detect(images, replace_keep(nms=1.0, max_per_patch=10**6))
+    (fewer,) = detector.detect(images, replace_keep(nms=0.0, max_per_patch=10**6))
     (sure,) = detector.detect(images, replace_keep(score=0.999))
     assert len(few.scores) <= 3
     assert len(fewer.scores) <= len(many.scores)
+    assert detector.suppresses or torch.equal(fewer.boxes, many.boxes)
     assert len(sure.scores) == 0
     assert sure.boxes.shape == (0, 4)
 
