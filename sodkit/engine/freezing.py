@@ -24,18 +24,33 @@ def freeze(detector: nn.Module, patterns: Sequence[str]) -> None:
     """
     named = dict(detector.named_parameters())
     for pattern in patterns:
-        chosen = [name for name in named if _is_named(name, pattern)]
-        if not chosen:
-            parts = dict.fromkeys(name.partition(".")[0] for name in named)
-            raise UsageError(
-                f"no parameter has a name like '{pattern}'",
-                where="schedule.freeze",
-                hint=f"the parts of the detector are {listed(parts, 20)}; * stands for anything",
-            )
-        for name in chosen:
+        for name in parameters_like(detector, pattern, "schedule.freeze"):
             named[name].requires_grad_(False)
     if patterns and not any(parameter.requires_grad for parameter in named.values()):
         raise UsageError("nothing is left to train", where="schedule.freeze")
+
+
+def parameters_like(detector: nn.Module, pattern: str, where: str) -> list[str]:
+    """Return the names of the parameters that a pattern names, or whose module it names.
+
+    Args:
+        detector: whose parameters.
+        pattern: ``*`` stands for anything.
+        where: the setting that has it, for the message.
+
+    Raises:
+        UsageError: there is none.
+    """
+    named = [name for name, _ in detector.named_parameters()]
+    chosen = [name for name in named if _is_named(name, pattern)]
+    if not chosen:
+        parts = dict.fromkeys(name.partition(".")[0] for name in named)
+        raise UsageError(
+            f"no parameter has a name like '{pattern}'",
+            where=where,
+            hint=f"the parts of the detector are {listed(parts, 20)}; * stands for anything",
+        )
+    return chosen
 
 
 def set_training(detector: nn.Module, frozen: Sequence[str]) -> None:

@@ -197,7 +197,11 @@ def _begin(
     schedule = recipe.schedule
     freeze(detector, schedule.freeze)
     optimizer = make_optimizer(detector, schedule)
-    average = None if schedule.ema is None else Average(detector, schedule.ema)
+    average = None
+    if schedule.ema is not None:
+        average = Average(
+            detector, schedule.ema, warmup=schedule.ema_warmup, statistics=schedule.ema_statistics
+        )
     if state is None:
         return optimizer, average, Progress()
     means = None if average is None else average.tensors

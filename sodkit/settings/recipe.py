@@ -79,6 +79,16 @@ class Input(Settings):
         return max(1, int(self.patch * self.scale + 0.5))
 
 
+class Group(Settings):
+    """Parameters that are trained otherwise than the rest."""
+
+    names: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)] = Field(
+        description="of parameters or modules: backbone, roi.fc*"
+    )
+    rate: Annotated[float, Field(ge=0)] = Field(1.0, description="factor on the learning rate")
+    decay: Annotated[float, Field(ge=0)] = Field(1.0, description="factor on the weight decay")
+
+
 class Schedule(Settings):
     """Optimisation (release; the paper gives lr, steps, momentum, decay)."""
 
@@ -91,18 +101,37 @@ class Schedule(Settings):
     )
     lr: Positive = 0.01
     momentum: Share = 0.9
+    nesterov: Switch = Field(False, description="of SGD's momentum")
     weight_decay: float = 1e-4
+    decay_norms: Switch = Field(True, description="norms and biases decay, too")
+    groups: tuple[Group, ...] = Field(
+        (), description="parameters with a learning rate or weight decay of their own, by name"
+    )
     optimizer: Literal["sgd", "adamw"] = Field(
         "sgd", description="sgd (paper); adamw learns faster from random weights"
     )
-    decay: Literal["steps", "cosine"] = Field(
-        "steps", description="of the lr: a tenth after each of `steps`, or a half cosine to 0"
+    decay: Literal["steps", "cosine", "cosine_after_warmup"] = Field(
+        "steps",
+        description="of the lr: a tenth after each of `steps`, or a half cosine, from the first "
+        "iteration on, or (YOLOX) from the end of the warm-up on",
+    )
+    final_rate: Share = Field(0.0, description="share of the lr that a cosine ends with")
+    constant_epochs: Annotated[int, Field(ge=0)] = Field(
+        0, description="last epochs, after the cosine, with that rate"
     )
     steps: tuple[int, ...] = Field((8, 11), description="lr is divided by 10 after so many epochs")
     steps_in: Literal["epochs", "iterations"] = Field(
         "epochs", description="what `steps` counts; warm-up and cosine go by iterations"
     )
-    warmup: Annotated[int, Field(ge=0)] = Field(500, description="iterations of linear warm-up")
+    warmup: Annotated[int, Field(ge=0)] = Field(
+        500, description="iterations or epochs in which the lr grows"
+    )
+    warmup_in: Literal["iterations", "epochs"] = "iterations"
+    warmup_shape: Literal["linear", "square"] = Field(
+        "linear",
+        description="linear: from `warmup_factor` of it; square: as the square of the part of the "
+        "warm-up that is done (YOLOX)",
+    )
     warmup_factor: Share = 0.001
     clip: Positive | None = Field(None, description="L2 limit of the gradient")
     precision: Literal["float32", "bfloat16", "float16"] = Field(
@@ -112,6 +141,14 @@ class Schedule(Settings):
     )
     ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description="decay of an average of the weights, validated and kept instead of them"
+    )
+    ema_warmup: Count | None = Field(
+        None,
+        description="iterations in which the share of new weights in the average falls by e, from "
+        "1 to 1 - ema (YOLOX: 2000); null: it is 9 / (10 + n) after n updates, 1 - ema at least",
+    )
+    ema_statistics: Switch = Field(
+        False, description="the statistics of batch norms are averaged, too"
     )
     freeze: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         (), description="parameters or modules that are not trained, by name: backbone, roi.fc*"
@@ -139,6 +176,13 @@ class Schedule(Settings):
     save_minutes: Positive | None = Field(
         10.0, description="minutes between them; both null: saved after epochs only"
     )
+
+    @field_validator("nesterov")
+    @classmethod
+    def _of_a_momentum(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("momentum") == 0:
+            raise ValueError("there is none without a momentum: schedule.momentum=0.9")
+        return value
 
 
 class Keep(Settings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from sodkit.data.records import Annotations
-from sodkit.engine.average import Average, averaged
+from sodkit.engine.average import Average, averaged, decay_at
 from sodkit.engine.checkpoint import load_state
 from sodkit.engine.optimizer import make_optimizer
 from sodkit.engine.reports import StepReport
@@ -49,6 +50,28 @@ def test_average_follows_its_formula_and_leaves_what_is_frozen() -> None:
         expected = decay * expected + (1 - decay) * model.weight.detach()
     assert list(average.tensors) == ["weight"]
     torch.testing.assert_close(average.tensors["weight"], expected, rtol=1e-12, atol=0)
+
+
+def test_a_warm_up_makes_the_share_of_new_weights_fall_by_e() -> None:
+    """mmdetection's YOLOX: (1 - m) exp(-(n + 1) / 2000) + m with m = 1 - decay."""
+    for updates in (0, 5, 1999, 10000, 10**6):
+        share = (1 - 1e-4) * math.exp(-(updates + 1) / 2000) + 1e-4
+        assert decay_at(1 - 1e-4, updates, 2000) == pytest.approx(1 - share, rel=1e-9)
+
+
+def test_statistics_are_averaged_where_that_is_asked_for() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
+    average = Average(model, 0.5, statistics=True)
+    statistics = {"1.running_mean", "1.running_var"}
+    assert set(average.tensors) == {name for name, _ in model.named_parameters()} | statistics
+    mean = model[1].running_mean.clone()
+    model(torch.randn(3, 1, 4, 4) + 9)
+    average.update(100)
+    with averaged(average):
+        inside = model[1].running_mean.clone()
+    assert not torch.equal(model[1].running_mean, mean)
+    torch.testing.assert_close(inside, (mean + model[1].running_mean) / 2)
+    assert set(Average(model, 0.5).tensors) == set(average.tensors) - statistics
 
 
 def test_the_average_takes_the_weights_place_and_gives_it_back() -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from sodkit.config import load_recipe
 from sodkit.engine.metadata import Progress
 from sodkit.engine.optimizer import make_optimizer, note_scale, restore_scale, set_rate
+from sodkit.errors import UsageError
 from sodkit.models.detector import ParameterGroup
 from sodkit.models.zoo import build
 from sodkit.settings import Recipe, Schedule
+from sodkit.settings.recipe import Group
+
+NORMS = (torch.nn.BatchNorm2d, torch.nn.GroupNorm)
 
 
 def test_rates(recipe: Recipe) -> None:
@@ -74,6 +80,106 @@ def test_a_cosine_goes_by_iteration(recipe: Recipe) -> None:
     optimizer = make_optimizer(build(recipe.model, 2), schedule)
     rates = [set_rate(optimizer, schedule, epoch=0, step=s, steps=300) for s in (0, 75, 150, 299)]
     assert rates == pytest.approx([0.01, 0.0085355, 0.005, 2.7415e-07], rel=1e-4)
+
+
+YOLOX = Schedule(
+    epochs=10, lr=0.01, decay="cosine_after_warmup", final_rate=0.05, constant_epochs=2, warmup=1,
+    warmup_in="epochs", warmup_shape="square",
+)  # fmt: skip
+
+
+def test_rates_of_yolox(recipe: Recipe) -> None:
+    """mmdetection's: a square warm-up, a cosine, and a constant rate in the end."""
+    optimizer = make_optimizer(build(recipe.model, 2), YOLOX)
+    for step in range(300):
+        rate = set_rate(optimizer, YOLOX, epoch=step // 30, step=step, steps=300)
+        if step < 30:
+            want = 0.01 * ((step + 1) / 30) ** 2
+        elif step >= 240:
+            want = 0.0005
+        else:
+            part = (step + 1 - 30) / (300 - 30 - 60)
+            want = 0.0005 + 0.5 * (0.01 - 0.0005) * (1 + math.cos(math.pi * part))
+        assert rate == pytest.approx(want, rel=1e-9)
+
+
+def test_a_cosine_may_end_above_zero_and_stay_there(recipe: Recipe) -> None:
+    schedule = Schedule(
+        epochs=10, lr=0.01, warmup=0, decay="cosine", final_rate=0.1, constant_epochs=5
+    )
+    optimizer = make_optimizer(build(recipe.model, 2), schedule)
+    rates = [set_rate(optimizer, schedule, epoch=0, step=s, steps=100) for s in (0, 25, 50, 99)]
+    assert rates == pytest.approx([0.01, 0.0055, 0.001, 0.001])
+
+
+def test_a_warm_up_longer_than_the_run(recipe: Recipe) -> None:
+    schedule = YOLOX.model_copy(update={"warmup": 20})
+    optimizer = make_optimizer(build(recipe.model, 2), schedule)
+    rate = set_rate(optimizer, schedule, epoch=9, step=99, steps=100)
+    assert rate == pytest.approx(0.01 * (100 / 200) ** 2)
+
+
+def small(**values: object) -> tuple[torch.nn.Module, dict[str, tuple[float, float]]]:
+    """Return a detector, and each parameter's rate and decay by schedule."""
+    settings = ("model.backbone.name=resnet18", "model.backbone.weights=null", "model.channels=64")
+    detector = build(load_recipe("fcos-r50-soda-d", settings).model, 2)
+    schedule = Schedule(lr=0.01, warmup=0, weight_decay=0.5, **values)  # type: ignore[arg-type]
+    optimizer = make_optimizer(detector, schedule)
+    set_rate(optimizer, schedule, epoch=0, step=0, steps=100)
+    names = {id(parameter): name for name, parameter in detector.named_parameters()}
+    found = {
+        names[id(p)]: (group["lr"], group["weight_decay"])
+        for group in optimizer.param_groups
+        for p in group["params"]
+    }
+    assert set(found) == {n for n, p in detector.named_parameters() if p.requires_grad}
+    return detector, found
+
+
+def test_norms_and_biases_do_not_decay() -> None:
+    detector, found = small(decay_norms=False)
+    for name, (_, decay) in found.items():
+        norm = isinstance(detector.get_submodule(name.rpartition(".")[0]), NORMS)
+        assert decay == (0.0 if norm or name.endswith("bias") else 0.5), name
+    assert {decay for _, decay in found.values()} == {0.0, 0.5}
+    assert found["head.scales.0"] == (0.01, 0.5)
+
+
+def test_groups_by_name() -> None:
+    groups = (Group(names=("backbone.layer*",), rate=0.1), Group(names=("head",), decay=0.2))
+    _, found = small(groups=groups)
+    assert found["backbone.layer3.0.conv1.weight"] == pytest.approx((0.001, 0.5))
+    assert found["fpn.lateral.0.weight"] == (0.01, 0.5)
+    assert found["head.cls_tower.0.weight"] == pytest.approx((0.01, 0.1))
+    # FCOS' own group: biases of convolutions learn twice as fast; factors multiply
+    assert found["head.cls_tower.0.bias"] == pytest.approx((0.02, 0.0))
+
+
+def test_of_several_groups_the_factors_multiply() -> None:
+    groups = (Group(names=("head", "fpn"), rate=0.5), Group(names=("head",), rate=0.5))
+    _, found = small(groups=groups)
+    assert found["head.cls_tower.0.weight"] == pytest.approx((0.0025, 0.5))
+    assert found["fpn.lateral.0.weight"] == pytest.approx((0.005, 0.5))
+
+
+def test_a_group_that_names_nothing_is_an_error() -> None:
+    with pytest.raises(UsageError, match=r"schedule\.groups: no parameter has a name like 'neck'"):
+        small(groups=(Group(names=("backbone", "neck"), rate=0.1),))
+
+
+def test_nesterov(recipe: Recipe) -> None:
+    schedule = Schedule(nesterov=True)
+    assert all(g["nesterov"] for g in make_optimizer(build(recipe.model, 2), schedule).param_groups)
+    with pytest.raises(UsageError, match=r"schedule\.nesterov: there is none without a momentum"):
+        load_recipe("yolox-s-soda-d", ["schedule.momentum=0", "schedule.nesterov=true"])
+
+
+def test_groups_are_read_from_a_recipe() -> None:
+    text = "schedule.groups=[{names: [backbone], rate: 0.1}]"
+    recipe = load_recipe("retinanet-r50-soda-d", [text])
+    assert recipe.schedule.groups == (Group(names=("backbone",), rate=0.1),)
+    with pytest.raises(UsageError, match=r"schedule\.groups\.0"):
+        load_recipe("retinanet-r50-soda-d", ["schedule.groups=[{names: [], rate: 0.1}]"])
 
 
 def test_the_loss_scale_goes_on_where_it_was() -> None:
