@@ -93,7 +93,8 @@ def analyze_anchors(
 def _print_quality(quality: AnchorQuality) -> None:
     """Print three tables: best IoU, mean positives by rule, and by system."""
     from sodkit.analysis.anchor_study import LEVELS_OF_IOU
-    from sodkit.cli.common import note, print_table
+    from sodkit.cli.common import note
+    from sodkit.cli.tables import print_table
 
     rows = quality.summary()
     heads = ("size", "objects", "mean", "median", *(f"IoU >= {t:g}" for t in LEVELS_OF_IOU))

@@ -80,7 +80,8 @@ def check(
 def _print_findings(report: CheckReport, ann: Path, limit: int) -> None:
     from collections import Counter
 
-    from sodkit.cli.common import note, print_table
+    from sodkit.cli.common import note
+    from sodkit.cli.tables import print_table
 
     shown: Counter[tuple[str, str]] = Counter()
     rows = []
@@ -94,7 +95,7 @@ def _print_findings(report: CheckReport, ann: Path, limit: int) -> None:
     )
     summary = f"{ann}: {', '.join(counts)}"
     if rows:
-        print_table(summary, ("", "kind", "where and what"), rows, left=3)
+        print_table(summary, ("", "kind", "where and what"), rows, texts=range(3))
     else:
         print(summary)
     for (severity, kind), count in shown.items():
@@ -103,7 +104,7 @@ def _print_findings(report: CheckReport, ann: Path, limit: int) -> None:
 
 
 def _print_profile(profile: Profile, subset: str = "") -> None:
-    from sodkit.cli.common import print_table
+    from sodkit.cli.tables import print_table
     from sodkit.data.checking.check_profile import BINS
     from sodkit.data.sizes import SIZE_NAMES
 
@@ -123,5 +124,7 @@ def _print_profile(profile: Profile, subset: str = "") -> None:
     most = max(1, int(profile.histogram.max(initial=0)))
     lines = []
     for low, high, count in zip(BINS, (*BINS[1:], ""), profile.histogram.tolist(), strict=True):
-        lines.append((f"{low} - {high}", count, f"{'#' * (_BAR * count // most):{_BAR}}"))
-    print_table("absolute size: square root of the area, px", ("px", "objects", ""), lines)
+        lines.append((f"{low} - {high}", count, f"{'#' * (_BAR * count // most)}"))
+    print_table(
+        "absolute size: square root of the area, px", ("px", "objects", ""), lines, texts=(0, 2)
+    )

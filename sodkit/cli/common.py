@@ -124,37 +124,6 @@ def silent(*_: object) -> None:
     """Say nothing: what the processes do that are not the first one of a run."""
 
 
-MOST_ROWS = 500
-"""Rows of a table: rich takes a minute for the 80 000 classes that a wrong label file can have."""
-
-
-def print_table(
-    title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, left: int = 1
-) -> None:
-    """Print a table on stdout: ``left`` columns flush left, the others right; None is a dash.
-
-    The title is a line of its own, never folded: it may hold a path that somebody copies. Of more
-    than ``MOST_ROWS`` the last is shown, and a line on stderr says how many are not.
-    """
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table()
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index < left else "right", overflow="fold")
-    hidden = max(len(rows) - MOST_ROWS, 0)
-    for row in [*rows[: MOST_ROWS - 1], rows[-1]] if hidden else rows:
-        # Not as markup: a name or a hint may hold [brackets].
-        table.add_row(*(Text("-" if cell is None else str(cell)) for cell in row))
-    width = None if sys.stdout.isatty() else 160
-    console = Console(width=width, highlight=False)
-    console.print(title, style="bold", markup=False, soft_wrap=True)
-    console.print(table)
-    if hidden:
-        note(f"{hidden} rows are not shown; --json has them all")
-
-
 def print_json(data: dict[str, Any]) -> None:
     """Print one JSON object with ``schema_version`` on stdout; NaN is not allowed in it."""
     from sodkit.outputs import json_object

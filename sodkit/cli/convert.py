@@ -103,7 +103,8 @@ def _out_of(out: Path, to: str, subset: str) -> Path:
 
 def _convert(plan: _Plan, out: Path, subset: str | None) -> dict[str, Any]:
     """Convert a source or one subset, and print what was written."""
-    from sodkit.cli.common import note, print_table, progress
+    from sodkit.cli.common import note, progress
+    from sodkit.cli.tables import print_table
     from sodkit.data.formats.conversion import convert as write
     from sodkit.data.left_out import LEFT_OUT, LeftOut
     from sodkit.data.opening import open_source

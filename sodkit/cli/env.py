@@ -10,7 +10,8 @@ def env(as_json: Json = False) -> None:
 
     Example: sodkit env --json
     """
-    from sodkit.cli.common import print_json, print_table
+    from sodkit.cli.common import print_json
+    from sodkit.cli.tables import print_table
     from sodkit.engine.environment import environment
 
     found = environment()
@@ -19,7 +20,7 @@ def env(as_json: Json = False) -> None:
         return
     rows = [(part, name, _shown(value)) for part, section in found.items()
             for name, value in section.items()]  # fmt: skip
-    print_table("environment", ("part", "what", ""), rows, left=3)
+    print_table("environment", ("part", "what", ""), rows, texts=range(3))
 
 
 def _shown(value: object) -> object:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sodkit.cli.common import note, print_table
+from sodkit.cli.common import note
+from sodkit.cli.tables import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
     from sodkit.evaluation.compare import Comparison, Interval, Run
     from sodkit.evaluation.evaluate import Evaluation, Metrics
     from sodkit.evaluation.proposal_recall import ProposalEvaluation
+
+
+_ENDLESS = 1e9
+"""Areas from here on (px^2) stand for no bound: COCO's is 1e10."""
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
@@ -25,6 +30,21 @@ def print_evaluation(evaluation: Evaluation) -> None:
     rows = [("all", *_cells(evaluation.metrics, names))]
     rows += [(name, *_cells(metrics, names)) for name, metrics in evaluation.per_class.items()]
     print_table(title, ("class", *names), rows)
+    print(main_range(evaluation))
+
+
+def main_range(evaluation: Evaluation) -> str:
+    """Return a sentence on the objects that AP is measured on, and the way to all where few are."""
+    area = evaluation.protocol.areas[0]
+    inside, every = int(evaluation.positives[:, 0].sum()), evaluation.counts.objects
+    low = [f"from {area.low:g}"] if area.low > 0 else []
+    high = [f"up to {area.high:g}"] if area.high < _ENDLESS else []
+    where = " ".join([*low, *high])
+    size = f"objects {where} px^2" if where else "objects of every size"
+    sentence = f"AP is of {size} ({inside} of {every})"
+    if 2 * inside < every and evaluation.protocol.name != "coco":
+        return f"{sentence}: most are of another size, --protocol coco counts these, too"
+    return sentence
 
 
 def print_proposals(result: ProposalEvaluation) -> None:

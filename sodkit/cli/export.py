@@ -30,7 +30,8 @@ def export(
 
     import torch
 
-    from sodkit.cli.common import chosen_checkpoint, note, print_json, print_table
+    from sodkit.cli.common import chosen_checkpoint, note, print_json
+    from sodkit.cli.tables import print_table
     from sodkit.engine.checkpoint import load_checkpoint
     from sodkit.engine.export import check_export_path, export_checkpoint
     from sodkit.outputs import fill_file

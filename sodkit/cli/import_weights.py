@@ -34,7 +34,8 @@ def import_weights(
     """
     from functools import partial
 
-    from sodkit.cli.common import note, print_json, print_table
+    from sodkit.cli.common import note, print_json
+    from sodkit.cli.tables import print_table
     from sodkit.data.formats.class_lists import classes_named
     from sodkit.engine.weights_import import import_weights as run
     from sodkit.engine.weights_import import is_checkpoint
@@ -78,4 +79,4 @@ def import_weights(
         ("tensors", done.tensors),
         ("parameters", done.parameters),
     ]
-    print_table(str(out), ("imported", ""), rows, left=2)
+    print_table(str(out), ("imported", ""), rows, texts=range(2))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from sodkit.engine.predict_options import PredictOptions
     from sodkit.engine.targets import Targets
     from sodkit.engine.world import World
+    from sodkit.models.detector import DetectorModule
 
 
 def predict(
@@ -87,9 +90,6 @@ def predict(
 
     Example: sodkit predict runs/cfinet test.json --out pred.json
     """
-    import sys
-    from functools import partial
-
     from sodkit.cli.common import chosen_checkpoint, note, silent
     from sodkit.data.images.path_list import expanded
     from sodkit.data.left_out import LeftOut
@@ -114,8 +114,7 @@ def predict(
         target, left = pick_device(device, world), LeftOut(bad=skip_bad)
         file = chosen_checkpoint(checkpoint, note if world.first else silent)
         loaded = load_checkpoint(file, target)
-        if nms is not None and world.first and not loaded.detector.suppresses:
-            note("this detector has no NMS: --nms does nothing")
+        _note_unheeded(nms if world.first else None, loaded.detector)
         targets = world.from_first(lambda: find_targets(
             images, loaded.categories, folder=image_folder, format_name=format_,
             recursive=recursive, subset=subset, classes=classes, left=left, bands=chosen,
@@ -136,6 +135,14 @@ def predict(
             out, file, loaded, targets, target, options, left, geo, world, overwrite=overwrite
         )
     _print(out, counts, targets, as_json)
+
+
+def _note_unheeded(nms: float | None, detector: DetectorModule) -> None:
+    """Say which option is given and does nothing."""
+    from sodkit.cli.common import note
+
+    if nms is not None and not detector.suppresses:
+        note("this detector has no NMS: --nms does nothing")
 
 
 def _predict_and_write(
@@ -246,7 +253,8 @@ def _counts(parts: Iterable[Detections], targets: Targets) -> list[int]:
 
 def _print(out: Path, counts: list[int], targets: Targets, as_json: bool) -> None:
     """Print how many detections there are of each class."""
-    from sodkit.cli.common import print_json, print_table
+    from sodkit.cli.common import print_json
+    from sodkit.cli.tables import print_table
 
     images = len(targets.images)
     if as_json:

@@ -18,7 +18,8 @@ def recipes(
 
     Example: sodkit recipes cfinet-r50-soda-d > mine.yaml
     """
-    from sodkit.cli.common import print_json, print_table
+    from sodkit.cli.common import print_json
+    from sodkit.cli.tables import print_table
     from sodkit.config import builtin_names, dump_recipe, load_recipe
 
     if name is not None:

@@ -23,7 +23,8 @@ def show_replay(path: Path, device: str, *, as_json: bool) -> None:
         device: as ``pick_device`` takes it.
         as_json: print JSON.
     """
-    from sodkit.cli.common import print_json, print_table
+    from sodkit.cli.common import print_json
+    from sodkit.cli.tables import print_table
     from sodkit.engine.bad_batch import NAME, replay
     from sodkit.engine.device import pick_device
 

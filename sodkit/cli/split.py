@@ -152,7 +152,8 @@ def _empty(text: str | None) -> str | float | None:
 
 
 def _print_report(report: SplitReport, out: Path) -> None:
-    from sodkit.cli.common import note, print_table
+    from sodkit.cli.common import note
+    from sodkit.cli.tables import print_table
     from sodkit.tiling.conservation import OUTCOMES
 
     best_first = OUTCOMES[::-1]

@@ -146,7 +146,8 @@ def train(
 
 def _print(plan: RunPlan, result: Row, *, as_json: bool) -> None:
     """Print the last epoch, and the next command."""
-    from sodkit.cli.common import note, print_json, print_table
+    from sodkit.cli.common import note, print_json
+    from sodkit.cli.tables import print_table
 
     if as_json:
         print_json({"run": str(plan.out), "last_epoch": result})

@@ -78,7 +78,8 @@ def visualize(
 
     Example: sodkit visualize test.json --images images --predictions pred.json --out pictures
     """
-    from sodkit.cli.common import list_left_out, print_json, print_table, progress
+    from sodkit.cli.common import list_left_out, print_json, progress
+    from sodkit.cli.tables import print_table
     from sodkit.data.formats import Reading
     from sodkit.data.left_out import LeftOut
     from sodkit.data.opening import Source

@@ -64,21 +64,6 @@ def test_json_has_a_schema_version_and_no_nan(capsys: pytest.CaptureFixture[str]
         common.print_json({"a": float("nan")})
 
 
-def test_table_goes_to_stdout_with_dashes(capsys: pytest.CaptureFixture[str]) -> None:
-    common.print_table("title", ("name", "AP"), [("ship", None), ("x" * 70, 0.5)])
-    out, err = capsys.readouterr()
-    assert "-" in out
-    assert "x" * 70 in out
-    assert err == ""
-
-
-def test_brackets_in_cells_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
-    common.print_table("t", ("file", "hint"), [("[red]a.jpg", '"bbox": [x, y, width, height]')])
-    out, _ = capsys.readouterr()
-    assert "[red]a.jpg" in out
-    assert "[x, y, width, height]" in out
-
-
 def test_progress_is_silent_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     with common.progress("working") as report:
         report(1, 2)
@@ -113,13 +98,3 @@ def test_progress_is_a_line_each_half_minute_without_a_terminal(
 )
 def test_clock(seconds: float, text: str) -> None:
     assert common.clock(seconds) == text
-
-
-def test_a_table_of_very_many_rows_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
-    common.print_table("title", ("name", "objects"), [(f"row {i}", i) for i in range(2000)])
-    out, err = capsys.readouterr()
-    assert "row 0 " in out
-    assert "row 1999" in out
-    assert "row 1998" not in out
-    assert len(out.splitlines()) < 510
-    assert err == "1500 rows are not shown; --json has them all\n"
