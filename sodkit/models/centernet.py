@@ -16,10 +16,8 @@ from sodkit.models.detector import DetectorModule
 from sodkit.models.kernels.constants import constant
 from sodkit.models.kernels.grouped_nms import Candidates
 from sodkit.models.kernels.kept import Kept
-from sodkit.models.kernels.nonzero import rows_each
-from sodkit.models.parts import coders, heatmap, ignored, points, postprocess
+from sodkit.models.parts import coders, heatmap, points, postprocess
 from sodkit.models.parts.backbone import Backbone
-from sodkit.models.parts.best_left import NEGATIVE
 from sodkit.models.parts.center_head import CenterHead, CenterOutput, DeconvNeck
 from sodkit.models.parts.dense_detect import best_pairs
 from sodkit.models.parts.matchers import IGNORED
@@ -96,7 +94,7 @@ class CenterNet(DetectorModule):
         count = ((heat == 1) & ~left_out[:, None]).sum()
         total = batch.step.total(count)
         size, offset = (
-            ((_at(map_, centres.place) - wanted).abs() * centres.learnt[:, None]).sum() / 2
+            ((heatmap.at(map_, centres.place) - wanted).abs() * centres.learnt[:, None]).sum() / 2
             for map_, wanted in ((output.size, centres.size), (output.offset, centres.offset))
         )
         return {
@@ -108,45 +106,24 @@ class CenterNet(DetectorModule):
     def centres(self, batch: Batch, shape: torch.Size) -> Centres:
         """Return the middles of the objects on maps of ``shape`` (B, classes, H, W).
 
-        Of an object that reaches out of its image the part inside counts, as in the original, whose
-        images come with boxes clipped: the middle of the whole may have no cell.
+        Of an object that reaches out of its image it is the middle of the part inside.
         """
-        images, _, rows, columns = shape
-        counts = [len(target.boxes) for target in batch.targets]
-        if len(counts) != images:
-            raise ValueError(f"{len(counts)} targets for {images} images")
-        pairs = zip(batch.targets, batch.sizes, strict=True)
-        boxes = torch.cat([coders.clip(target.boxes, size) for target, size in pairs])
-        label = torch.cat([target.labels for target in batch.targets])
-        number = constant([k for count in counts for k in range(count)], label)
-        image = constant([i for i, count in enumerate(counts) for _ in range(count)], label)
-        (seen,) = rows_each([(boxes[:, 2:] > boxes[:, :2]).all(1)])
-        boxes, label, number, image = (one[seen] for one in (boxes, label, number, image))
-        middle, size = (each / STRIDE for each in coders.centre_and_size(boxes))
+        _, _, rows, columns = shape
+        seen = heatmap.seen(batch)
+        middle, size = (each / STRIDE for each in coders.centre_and_size(seen.boxes))
         cell = middle.long()
-        place = (image * rows + cell[:, 1]) * columns + cell[:, 0]
-        match = torch.full((images * rows * columns,), NEGATIVE, device=boxes.device)
-        match.scatter_reduce_(0, place, number, "amax")
-        match = match.masked_fill(self.left_out(batch).flatten(), IGNORED)
+        place = (seen.image * rows + cell[:, 1]) * columns + cell[:, 0]
+        (grid,) = self.grid(batch.padded, (STRIDE,), batch.images.device)
+        match = heatmap.last_in_cell(place, seen.number, heatmap.left_out(grid, batch))
         return Centres(
-            image=image,
-            label=label,
+            image=seen.image,
+            label=seen.label,
             cell=cell,
             offset=middle - cell,
             size=size,
             place=place,
-            match=match.reshape(images, -1),
-            learnt=match[place] == number,
-        )
-
-    def left_out(self, batch: Batch) -> Tensor:
-        """Return which cells (B, H * W) lie in an ignore region, or in padding of the batch."""
-        (grid,) = self.grid(batch.padded, (STRIDE,), batch.images.device)
-        return torch.stack(
-            [
-                ignored.points_inside(grid, target.ignore_boxes) | ignored.in_padding(grid, size)
-                for target, size in zip(batch.targets, batch.sizes, strict=True)
-            ]
+            match=match,
+            learnt=match.flatten()[place] == seen.number,
         )
 
     def heat(self, centres: Centres, shape: torch.Size) -> Tensor:
@@ -172,13 +149,8 @@ class CenterNet(DetectorModule):
             inside = logits[image].masked_fill(beyond[:, None], -torch.inf)
             scores, rows, labels = best_pairs(inside, keep.score, keep.max_per_patch)
             place = rows + image * len(grid)
-            middle = grid[rows] + _at(output.offset, place) * STRIDE
-            half = _at(output.size, place).clamp(min=0) * STRIDE / 2
+            middle = grid[rows] + heatmap.at(output.offset, place) * STRIDE
+            half = heatmap.at(output.size, place).clamp(min=0) * STRIDE / 2
             boxes = torch.cat([middle - half, middle + half], 1)
             found.append(Candidates(boxes, scores, labels, scores > keep.score))
         return postprocess.all_usable(found, batch)
-
-
-def _at(maps: Tensor, place: Tensor) -> Tensor:
-    """Return the values (N, C) of maps (B, C, H, W) in cells (N,) of the B * H * W."""
-    return maps.permute(0, 2, 3, 1).flatten(0, 2)[place]

@@ -5,11 +5,90 @@ Law and Deng, CornerNet, ECCV 2018, 3.2; Zhou et al., Objects as Points, 2019, 3
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sodkit.data.batches import Batch
 from sodkit.models.kernels.blocks import blocks
+from sodkit.models.kernels.constants import constant
+from sodkit.models.kernels.nonzero import rows_each
+from sodkit.models.parts import coders, ignored
+from sodkit.models.parts.best_left import NEGATIVE
+from sodkit.models.parts.matchers import IGNORED
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """The G objects of a batch that lie in their images.
+
+    Attributes:
+        image: (G,) int64.
+        label: (G,) int64.
+        number: (G,) int64 among the objects of the image.
+        boxes: (G, 4) xyxy, px of the network's input, clipped to the image.
+    """
+
+    image: Tensor
+    label: Tensor
+    number: Tensor
+    boxes: Tensor
+
+
+def seen(batch: Batch) -> Seen:
+    """Return the objects of a batch; a device is waited for once.
+
+    Of an object that reaches out of its image the part inside counts, as in the originals, whose
+    images come with boxes clipped: points of the whole may have no cell.
+
+    Raises:
+        ValueError: there are not as many targets as images.
+    """
+    counts = [len(target.boxes) for target in batch.targets]
+    if len(counts) != len(batch.sizes):
+        raise ValueError(f"{len(counts)} targets for {len(batch.sizes)} images")
+    pairs = zip(batch.targets, batch.sizes, strict=True)
+    boxes = torch.cat([coders.clip(target.boxes, size) for target, size in pairs])
+    label = torch.cat([target.labels for target in batch.targets])
+    number = constant([k for count in counts for k in range(count)], label)
+    image = constant([i for i, count in enumerate(counts) for _ in range(count)], label)
+    (inside,) = rows_each([(boxes[:, 2:] > boxes[:, :2]).all(1)])
+    return Seen(*(one[inside] for one in (image, label, number, boxes)))
+
+
+def left_out(grid: Tensor, batch: Batch) -> Tensor:
+    """Return which cells (B, H * W) lie in an ignore region, or in padding of the batch.
+
+    Args:
+        grid: (H * W, 2) middles of the cells, px.
+        batch: with its targets.
+    """
+    return torch.stack(
+        [
+            ignored.points_inside(grid, target.ignore_boxes) | ignored.in_padding(grid, size)
+            for target, size in zip(batch.targets, batch.sizes, strict=True)
+        ]
+    )
+
+
+def last_in_cell(place: Tensor, number: Tensor, skipped: Tensor) -> Tensor:
+    """Return the match (B, H * W) int64 of cells: of several objects in one, the last.
+
+    Args:
+        place: (G,) int64 the cell of each object among the B * H * W of the batch.
+        number: (G,) int64 of the object.
+        skipped: (B, H * W) bool, cells that are ``IGNORED``; the rest are ``NEGATIVE``.
+    """
+    match = torch.full((skipped.numel(),), NEGATIVE, device=place.device)
+    match.scatter_reduce_(0, place, number, "amax")
+    return match.reshape(skipped.shape).masked_fill(skipped, IGNORED)
+
+
+def at(maps: Tensor, place: Tensor) -> Tensor:
+    """Return the values (N, C) of maps (B, C, H, W) in cells (N,) of the B * H * W."""
+    return maps.permute(0, 2, 3, 1).flatten(0, 2)[place]
 
 
 def radius(sides: Tensor, overlap: float) -> Tensor:
