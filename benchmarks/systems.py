@@ -47,7 +47,7 @@ NOT_SYSTEMS = {
 """The built-in recipes that stand for no row of the paper's tables, and what they are."""
 
 DEMO = "cfinet-r18-demo"
-WIDTHS = ("channels", "hidden")
+WIDTHS = ("channels", "hidden", "pooled", "widths")
 """Numbers of the model that are divided by the same, wherever its settings have them."""
 
 FACTORS = ("width",)
@@ -134,11 +134,18 @@ def same_for_all(recipe: Recipe, divisor: int = 2) -> list[str]:
         "schedule": demo["schedule"] | {"precision": "float32"},
     }
     widths = {
-        path: value / divisor if path.rpartition(".")[2] in FACTORS else value // divisor
+        path: _divided(value, divisor, whole=path.rpartition(".")[2] in WIDTHS)
         for path, value in _leaves(model, "model")
         if path.rpartition(".")[2] in (*WIDTHS, *FACTORS)
     }
     return [f"{path}={json.dumps(value)}" for path, value in (parts | widths).items()]
+
+
+def _divided(value: Any, divisor: int, *, whole: bool) -> Any:
+    """Return a number, or each of a list, divided; rounded down if ``whole``."""
+    if isinstance(value, list):
+        return [_divided(one, divisor, whole=whole) for one in value]
+    return value // divisor if whole else value / divisor
 
 
 def _leaves(data: Any, path: str) -> Iterator[tuple[str, Any]]:

@@ -195,12 +195,13 @@ def _short(name: str) -> str:
 def start_lines(report: StartReport) -> list[str]:
     """Return lines on what is trained, where, on what, how long and into which folder."""
     from sodkit.engine.device import describe
+    from sodkit.settings.keypoints import CornerNet
     from sodkit.settings.outside import Outside
     from sodkit.settings.yolox import Yolox
 
     recipe = report.recipe
     device = describe(report.device, recipe.schedule.precision)
-    if report.device.type == "cpu" and not isinstance(recipe.model, Outside | Yolox):
+    if report.device.type == "cpu" and not isinstance(recipe.model, Outside | Yolox | CornerNet):
         backbone = recipe.model.backbone.name
         if int(backbone.removeprefix("resnet")) >= GPU_LAYERS:
             device += f"; a recipe with {backbone} is made for a GPU, and slow without one"

@@ -13,6 +13,7 @@ from sodkit.models import zoo
 from sodkit.models.detector import Detector, DetectorModule
 from sodkit.settings import Recipe
 from sodkit.settings.detectors import Model
+from sodkit.settings.keypoints import CornerNet
 from sodkit.settings.outside import Outside
 from sodkit.settings.yolox import Yolox
 
@@ -74,7 +75,7 @@ def as_detector(module: nn.Module) -> DetectorModule:
 
 def without_weights(model: Model) -> Model:
     """Return settings whose backbone starts from random weights: others follow."""
-    if isinstance(model, Outside | Yolox):
+    if isinstance(model, Outside | Yolox | CornerNet):
         return model
     backbone = model.backbone.model_copy(update={"weights": None})
     return model.model_copy(update={"backbone": backbone})

@@ -73,8 +73,8 @@ def import_weights(
 
     CFINet as released, with one of its two parts or both, Faster R-CNN, also with the proposals of
     RFLA and GA-RPN, RetinaNet, FCOS, ATSS, DyHead, RepPoints, CenterNet, Sparse R-CNN and
-    Deformable DETR, on ResNet 18 to 152, and YOLOX: family and sizes follow from names and shapes.
-    Nothing in the file is run. The release keeps no exemplars in it: they start empty.
+    Deformable DETR, on ResNet 18 to 152, CornerNet and YOLOX: family and sizes follow from names
+    and shapes. Nothing in the file is run. The release keeps no exemplars in it: they start empty.
 
     Args:
         file: saved by ``torch.save``: a state dict, alone or under ``state_dict``.

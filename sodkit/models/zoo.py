@@ -10,6 +10,7 @@ from sodkit.errors import UsageError
 from sodkit.models.atss import Atss
 from sodkit.models.centernet import CenterNet
 from sodkit.models.cfinet import Cfinet
+from sodkit.models.cornernet import CornerNet
 from sodkit.models.deformable_detr import DeformableDetr
 from sodkit.models.detector import DetectorModule
 from sodkit.models.dhrec import Dhrec
@@ -88,6 +89,8 @@ def build(model: Model, classes: int) -> DetectorModule:
             detector = CenterNet(model, classes)
         case dhrec.Dhrec():
             detector = Dhrec(model, classes)
+        case keypoints.CornerNet():
+            return CornerNet(model, classes).to(memory_format=torch.channels_last)
         case yolox.Yolox():
             return Yolox(model, classes).to(memory_format=torch.channels_last)
         case outside.Outside():

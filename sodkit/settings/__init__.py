@@ -9,7 +9,7 @@
 ``fcos.py``, ``atss.py``, ``dyhead.py``, ``reppoints.py``  a dense detector each
 ``rotated_dense.py``  Rotated RetinaNet, S2A-Net
 ``dodet.py``, ``dhrec.py``  a detector of oriented boxes each
-``keypoints.py``  CenterNet
+``keypoints.py``  CenterNet, CornerNet
 ``queries.py``    Sparse R-CNN, Deformable DETR, matching of queries
 ``yolox.py``      YOLOX
 ``outside.py``    a detector of the user's own

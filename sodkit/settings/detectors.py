@@ -15,7 +15,7 @@ from sodkit.settings.dhrec import Dhrec
 from sodkit.settings.dodet import Dodet
 from sodkit.settings.dyhead import DyHead
 from sodkit.settings.fcos import Fcos
-from sodkit.settings.keypoints import CenterNet
+from sodkit.settings.keypoints import CenterNet, CornerNet
 from sodkit.settings.outside import Outside
 from sodkit.settings.queries import DeformableDetr, SparseRcnn
 from sodkit.settings.reppoints import RepPoints
@@ -38,6 +38,7 @@ Model = Annotated[
     | SparseRcnn
     | DeformableDetr
     | CenterNet
+    | CornerNet
     | Yolox
     | Dhrec
     | Outside,

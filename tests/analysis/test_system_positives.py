@@ -36,9 +36,11 @@ ONE_EACH = {
     "sparse-rcnn-r50-soda-d",
     "deformable-detr-r50-soda-d",
     "centernet-r50-soda-d",
+    "cornernet-hourglass-soda-d",
     "reppoints-r50-soda-d",
 }
-"""Built-in recipes that give every object one positive: a query, its middle's cell, a point."""
+"""Built-in recipes that give every object one positive: a query, the cell of its middle or of a
+corner, a point."""
 
 
 def random_objects(seed: int, count: int = 60) -> Objects:

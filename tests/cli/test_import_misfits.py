@@ -42,6 +42,7 @@ FOLDERS = {
     "reppoints": "reppoints",
     "dyhead": "dyhead",
     "centernet": "centernet",
+    "cornernet": "cornernet",
     "yolox": "yolox",
 }
 """RFLA has the names and shapes of Faster R-CNN."""

@@ -139,6 +139,19 @@ KINDS = {
         steps=120,
         by_prediction=True,
     ),
+    "cornernet": Kind(
+        "cornernet-hourglass-soda-d",
+        (
+            "model.widths=[32, 32, 48]",
+            "model.blocks=[1, 1, 1]",
+            "model.channels=32",
+            "model.pooled=16",
+            "model.hidden=32",
+            "input.crop.side=64",
+        ),
+        (),
+        steps=60,
+    ),
     # cells learn what they predict best, which takes a while to settle
     "yolox": Kind(
         "yolox-s-soda-d",

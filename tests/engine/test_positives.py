@@ -73,12 +73,17 @@ def test_nothing_is_known_without_matches() -> None:
         ("sparse-rcnn-r50-soda-d", "model.channels=16"),
         ("deformable-detr-r50-soda-d", "model.channels=64"),
         ("centernet-r50-soda-d", "model.channels=16"),
+        (
+            "cornernet-hourglass-soda-d",
+            "model={kind: cornernet, widths: [16, 16], blocks: [1, 1], channels: 16}",
+        ),
         ("yolox-s-soda-d", "model.width=0.125"),
     ],
 )
 def test_detectors_tell_the_matches_of_each_image(name: str, channels: str) -> None:
     resnet = ["model.backbone.name=resnet18", "model.backbone.weights=null"]
-    recipe = load_recipe(name, [channels, *([] if name.startswith("yolox") else resnet)])
+    own = name.startswith(("yolox", "cornernet"))
+    recipe = load_recipe(name, [channels, *([] if own else resnet)])
     detector = build(recipe.model, 1)
     matches: list[torch.Tensor] = []
     batch = Batch(

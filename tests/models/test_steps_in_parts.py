@@ -14,6 +14,9 @@ KINDS = {
     "sparse-rcnn-r50-soda-d": (
         *SMALL, "model.stages=2", "model.proposals=8", "model.dynamic=8", "model.hidden=32",
     ),
+    "cornernet-hourglass-soda-d": (
+        "model.widths=[16, 16]", "model.blocks=[1, 1]", "model.channels=16",
+    ),
     "deformable-detr-r50-soda-d": (
         *SMALL, "model.norm_groups=8", "model.encoder=1", "model.decoder=2", "model.queries=8",
         "model.hidden=32",

@@ -10,6 +10,7 @@ from sodkit.errors import ModelError
 from sodkit.models.importers import (
     atss_keys,
     centernet_keys,
+    cornernet_keys,
     deformable_detr_keys,
     dyhead_keys,
     fcos_keys,
@@ -29,6 +30,7 @@ FAMILIES: tuple[Callable[[Mapping[str, Tensor]], Recognised | None], ...] = (
     retinanet_keys.recognise,
     s2anet_keys.recognise,
     centernet_keys.recognise,
+    cornernet_keys.recognise,
     sparse_rcnn_keys.recognise,
     deformable_detr_keys.recognise,
     fcos_keys.recognise,
@@ -50,7 +52,8 @@ def recognise(state: Mapping[str, Tensor]) -> Recognised:
             return found
     raise ModelError(
         "is none of the detectors that are known: CFINet, Faster R-CNN, GA-RPN, RetinaNet, FCOS, "
-        "ATSS, DyHead, RepPoints, Sparse R-CNN, Deformable DETR, CenterNet, YOLOX of mmdetection, "
+        "ATSS, DyHead, RepPoints, Sparse R-CNN, Deformable DETR, CenterNet, "
+        "CornerNet, YOLOX of mmdetection, "
         "Rotated Faster R-CNN, Oriented R-CNN, Gliding Vertex, "
         "Rotated RetinaNet, S2A-Net of mmrotate",
         hint=f"its names begin with {', '.join(sorted({k.split('.')[0] for k in state})[:5])}",
