@@ -53,6 +53,8 @@ from sodkit.evaluation.compare import Run as Run
 from sodkit.evaluation.compare import compare as compare
 from sodkit.evaluation.evaluate import Evaluation as Evaluation
 from sodkit.evaluation.evaluate import evaluate as evaluate
+from sodkit.evaluation.methods import Method as Method
+from sodkit.evaluation.methods import compare_methods as compare_methods
 from sodkit.evaluation.proposal_recall import evaluate_proposals as evaluate_proposals
 from sodkit.evaluation.protocol import protocol_for as protocol_for
 from sodkit.evaluation.protocol import protocol_named as protocol_named

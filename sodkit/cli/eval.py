@@ -26,6 +26,7 @@ from sodkit.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from sodkit.cli.eval_files import Methods
     from sodkit.data.left_out import LeftOut
     from sodkit.data.opening import Source
     from sodkit.data.predictions.columns import Stated
@@ -37,6 +38,17 @@ if TYPE_CHECKING:
 REPORT_FILES = ("left_out.csv", "metrics.json", "report.html", "per_class.csv")
 """What is written to --out, of proposals the first two."""
 
+Predictions = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Predictions: .json, .npz, or text (DOTA, YOLO, VisDrone): folder, .zip or .txt;"
+        " NAME=FILE,FILE: those of a method's seeds."
+    ),
+]
+ProtocolName = Annotated[
+    Literal["soda-d", "soda-a", "coco"] | None,
+    typer.Option(help="Default: soda-a if the data are oriented, else soda-d."),
+]
 Boxes = Annotated[
     Literal["horizontal", "oriented"] | None,
     typer.Option(help="Compare as this kind of box (default: as the data are)."),
@@ -51,16 +63,8 @@ OnlyPredicted = Annotated[
 
 def evaluate(
     ann: Annotated[Path, typer.Argument(help="Annotations of the whole images.")],
-    predictions: Annotated[
-        list[Path],
-        typer.Argument(
-            help="Predictions: .json, .npz, or text (DOTA, YOLO, VisDrone): folder, .zip or .txt."
-        ),
-    ],
-    protocol: Annotated[
-        Literal["soda-d", "soda-a", "coco"] | None,
-        typer.Option(help="Default: soda-a if the data are oriented, else soda-d."),
-    ] = None,
+    predictions: Predictions,
+    protocol: ProtocolName = None,
     recipe: Annotated[
         str | None,
         typer.Option(help="Recipe whose section evaluation gives area ranges and limits."),
@@ -100,20 +104,26 @@ def evaluate(
     """Measure predictions: AP, AP50, AP75, AP and AR by size, per class.
 
     Several PREDICTIONS are put side by side, with intervals of their differences to the first.
+    Methods are compared by several seeds each: a=a0.json,a1.json b=b0.json,b1.json
 
     Example: sodkit eval test.json pred.json --images photos --out report
     """
     from sodkit.cli.common import list_left_out, output_folder
+    from sodkit.cli.eval_files import chosen_files
     from sodkit.data.formats import Reading
     from sodkit.data.opening import Source
     from sodkit.data.predictions.columns import Stated
+    from sodkit.errors import UsageError
 
     how = Reading(difficult, area, angle, oriented)
     source = Source(ann, format_, images, subset, how, classes)
     annotations, left = _truth(source, boxes, skip_bad=skip_bad)
     stated = Stated(predictions_angle, category_ids)
     chosen = choose_protocol(protocol, recipe, overrides or [], annotations.kind)
-    files = dict(zip(run_names(predictions), predictions, strict=True))
+    methods, named = chosen_files(predictions)
+    files = {name: path for own in methods.values() for name, path in own.items()}
+    if named and proposals:
+        raise UsageError("methods are compared by detections, not by proposals")
     with output_folder(out, "eval", REPORT_FILES[: 2 if proposals else 4], overwrite=overwrite):
         list_left_out(left, out)
         part = _Part(source, boxes, proposals, only_predicted, stated)
@@ -122,8 +132,13 @@ def evaluate(
             _evaluate_proposals(annotations, found.items(), chosen, out, as_json)
             return
         runs = [_run(name, annotations, own, chosen, ignore_regions) for name, own in found.items()]
-        finish = _finish_several if len(runs) > 1 else _finish_one
-        finish(annotations, runs, _Options(ignore_regions, resamples, seed, images, out, as_json))
+        options = _Options(ignore_regions, resamples, seed, images, out, as_json)
+        if named:
+            _finish_methods(annotations, methods, runs, options)
+        elif len(runs) > 1:
+            _finish_several(annotations, runs, options)
+        else:
+            _finish_one(annotations, runs, options)
 
 
 def _truth(source: Source, boxes: BoxKind | None, *, skip_bad: bool) -> tuple[Annotations, LeftOut]:
@@ -232,23 +247,6 @@ def choose_protocol(
     return protocol_of(settings.evaluation, kind)
 
 
-def run_names(paths: list[Path]) -> list[str]:
-    """Return a short name for each predictions file: its stem, or as much as makes them differ.
-
-    Raises:
-        UsageError: if one file is given twice.
-    """
-    from sodkit.errors import UsageError
-
-    if len(set(paths)) < len(paths):
-        raise UsageError("the same predictions are given twice")
-    for shorten in (lambda p: p.stem, lambda p: f"{p.parent.name}/{p.stem}", str):
-        names = [shorten(path) for path in paths]
-        if len(set(names)) == len(names):
-            break
-    return names
-
-
 def _run(
     name: str,
     annotations: Annotations,
@@ -300,7 +298,7 @@ def _finish_one(annotations: Annotations, runs: Sequence[Run], options: _Options
 
 def _finish_several(annotations: Annotations, runs: Sequence[Run], options: _Options) -> None:
     """Print runs side by side with intervals; with ``--out`` write the comparison."""
-    from sodkit.cli.common import print_json, progress
+    from sodkit.cli.common import note, print_json, progress
     from sodkit.cli.eval_output import print_comparison
     from sodkit.evaluation.compare import compare
     from sodkit.evaluation.metric_files import comparison_data
@@ -321,6 +319,33 @@ def _finish_several(annotations: Annotations, runs: Sequence[Run], options: _Opt
         print_json(comparison_data(runs, comparison))
     else:
         print_comparison(runs, comparison)
+        note("these are files, not methods: intervals are over images alone, NAME=FILE,FILE gives"
+             " several seeds")  # fmt: skip
+
+
+def _finish_methods(
+    annotations: Annotations, methods: Methods, runs: Sequence[Run], options: _Options
+) -> None:
+    """Print methods side by side, over images and seeds; with ``--out`` write the numbers."""
+    from sodkit.cli.common import print_json, progress
+    from sodkit.cli.eval_output import print_methods
+    from sodkit.evaluation.methods import Method, compare_methods
+    from sodkit.evaluation.metric_files import method_data, write_metrics
+
+    by_name = {run.name: run for run in runs}
+    given = [Method(name, tuple(by_name[one] for one in own)) for name, own in methods.items()]
+    with progress("comparing") as report:
+        comparison = compare_methods(
+            annotations, given, ignore_regions=options.ignore_regions,
+            resamples=options.resamples, seed=options.seed, progress=report,
+        )  # fmt: skip
+    data = method_data(runs, comparison)
+    if options.out is not None:
+        write_metrics(options.out, data, {run.name: run.evaluation for run in runs})
+    if options.as_json:
+        print_json(data)
+    else:
+        print_methods(runs[0].evaluation.protocol.name, comparison)
 
 
 def _evaluate_proposals(

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from sodkit.evaluation.compare import Comparison, Interval, Run
     from sodkit.evaluation.evaluate import Evaluation, Metrics
+    from sodkit.evaluation.methods import MethodComparison
     from sodkit.evaluation.proposal_recall import ProposalEvaluation
 
 
@@ -95,6 +96,41 @@ def print_comparison(runs: Sequence[Run], comparison: Comparison) -> None:
         f"{runs[0].evaluation.protocol.name}, 95 % intervals of {comparison.resamples} resamples"
     )
     print_table(title, columns, rows)
+
+
+def print_methods(protocol: str, comparison: MethodComparison) -> None:
+    """Print methods side by side: mean and spread over seeds, difference to the first."""
+    first, *others = comparison.methods
+    studies = comparison.methods
+    columns = ["metric", *(f"{name} ({one.seeds})" for name, one in studies.items())]
+    columns += [f"{name} less {first}" for name in others]
+    rows = [
+        [
+            metric,
+            *(_with_spread(one.mean[metric], one.spread[metric]) for one in studies.values()),
+            *(
+                _difference(
+                    studies[name].difference[metric], studies[name].difference_interval[metric]
+                )
+                for name in others
+            ),
+        ]
+        for metric in comparison.metrics
+    ]
+    title = (
+        f"{protocol}, mean and spread over seeds, 95 % intervals over images and seeds of"
+        f" {comparison.resamples} resamples"
+    )
+    print_table(title, columns, rows)
+    alone = [name for name, one in studies.items() if one.seeds == 1]
+    if alone:
+        note(f"one seed: {', '.join(alone)}; how far other seeds lie apart is not known")
+
+
+def _with_spread(mean: float | None, spread: float | None) -> str | None:
+    """Return "0.1234 ± 0.0100"."""
+    value = _cell(mean, "{:.4f}")
+    return value if value is None or spread is None else f"{value} ± {spread:.4f}"
 
 
 def note_left_out(result: Evaluation | ProposalEvaluation) -> None:

@@ -130,7 +130,7 @@ def compare(
     weights = draw_images(len(annotations.images), draws, seed)
     samples = []
     for number, (run, matching) in enumerate(zip(runs, matchings, strict=True)):
-        report = None if progress is None else partial(_part, progress, number, len(runs))
+        report = None if progress is None else partial(part_of, progress, number, len(runs))
         scores = np.asarray(run.detections.scores, np.float64)
         samples.append(resampled_metrics(matching, scores, protocol, weights, report))
     metrics = tuple(metric.name for metric in protocol.metrics)
@@ -141,14 +141,14 @@ def compare(
         metrics=metrics,
         values=values,
         intervals={
-            name: _intervals(metrics, sample) for name, sample in zip(names, samples, strict=True)
+            name: intervals_of(metrics, sample) for name, sample in zip(names, samples, strict=True)
         },
         differences={
             name: {metric: _minus(own[metric], first[metric]) for metric in metrics}
             for name, own in values.items()
         },
         difference_intervals={
-            name: _intervals(metrics, sample - samples[0] if number else sample[:0])
+            name: intervals_of(metrics, sample - samples[0] if number else sample[:0])
             for number, (name, sample) in enumerate(zip(names, samples, strict=True))
         },
         resamples=draws,
@@ -169,13 +169,15 @@ def _check(runs: Sequence[Run], resamples: int, seed: int) -> None:
         raise UsageError(f"cannot draw {resamples} resamples with seed {seed}")
 
 
-def _part(report: Callable[[int, int], None], part: int, parts: int, done: int, total: int) -> None:
+def part_of(
+    report: Callable[[int, int], None], part: int, parts: int, done: int, total: int
+) -> None:
     """Report one part of several as progress of the whole."""
     report(part * total + done, parts * total)
 
 
-def _intervals(metrics: Sequence[str], samples: FloatArray) -> dict[str, Interval]:
-    """Return percentile intervals by metric of samples (B, metrics)."""
+def intervals_of(metrics: Sequence[str], samples: FloatArray) -> dict[str, Interval]:
+    """Return the percentile intervals of samples (B, metrics) by metric."""
     return {metric: _interval(samples[:, i]) for i, metric in enumerate(metrics)}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from sodkit.csv_text import Cell, csv_text
 from sodkit.evaluation.compare import Comparison, Run
 from sodkit.evaluation.evaluate import Evaluation
+from sodkit.evaluation.methods import MethodComparison
 from sodkit.files import write_text
 from sodkit.outputs import json_object
 
@@ -40,6 +41,15 @@ def write_metrics(
 
 def comparison_data(runs: Sequence[Run], comparison: Comparison) -> dict[str, Any]:
     """Return runs and their comparison as plain data, as ``eval --json`` prints it."""
+    return {
+        "protocol": runs[0].evaluation.protocol.name,
+        "runs": {run.name: run.evaluation.as_dict() for run in runs},
+        "comparison": comparison.as_dict(),
+    }
+
+
+def method_data(runs: Sequence[Run], comparison: MethodComparison) -> dict[str, Any]:
+    """Return methods and their runs as plain data, as ``eval --json`` prints it."""
     return {
         "protocol": runs[0].evaluation.protocol.name,
         "runs": {run.name: run.evaluation.as_dict() for run in runs},

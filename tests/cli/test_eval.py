@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from sodkit.cli.eval import run_names
+from sodkit.cli.eval_files import run_names
 from sodkit.cli.main import make_app
 from sodkit.data.images.decoding import write_image
 from sodkit.evaluation.protocol import SODA_A, SODA_D
