@@ -25,7 +25,10 @@ from sodkit.cli.options import (
 if TYPE_CHECKING:
     from sodkit.analysis.anchor_study import AnchorQuality
 
-ANCHOR_FILES = ("left_out.csv", "anchors.csv", "anchors.png", "sizes.png")
+ANCHOR_FILES = (
+    "left_out.csv",
+    *(f"{name}.{form}" for name in ("anchors", "sizes") for form in ("csv", "png", "svg")),
+)
 """What is written to --out."""
 
 

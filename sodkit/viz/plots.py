@@ -1,50 +1,54 @@
-"""Plots as PNG files: anchors against object sizes (Figure 1), sizes of objects (Figure 3)."""
+"""Plots as PNG or SVG: anchors against object sizes (Figure 1), sizes of objects (Figure 3)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from sodkit.analysis.anchor_study import COUNTED, LEVELS_OF_IOU, AnchorQuality, write_quality_csv
+from sodkit.csv_text import Cell, csv_text
 from sodkit.data.records import Annotations
 from sodkit.data.sizes import SIZE_BOUNDS
-from sodkit.files import StrPath, atomic_path
+from sodkit.files import StrPath, atomic_path, write_text
 
 COLOURS = ("#d55e00", "#e69f00", "#009e73", "#0072b2")
 """Of eS, rS, gS, N."""
 DOTS_PER_INCH = 150
+FORMATS = ("png", "svg")
 BINS = 50
 
 
 def save_anchor_report(quality: AnchorQuality, annotations: Annotations, folder: StrPath) -> None:
-    """Write ``anchors.png``, ``sizes.png`` and ``anchors.csv`` into a folder, replacing them.
+    """Write ``anchors`` and ``sizes`` as PNG, SVG and CSV into a folder, replacing them.
 
     Raises:
         UsageError: if a file cannot be written.
     """
     folder = Path(folder)
     write_quality_csv(quality, folder / "anchors.csv")
-    plot_anchor_quality(quality, folder / "anchors.png")
-    plot_sizes(annotations, folder / "sizes.png")
+    write_sizes_csv(annotations, folder / "sizes.csv")
+    plot_anchor_quality(quality, *(folder / f"anchors.{form}" for form in FORMATS))
+    plot_sizes(annotations, *(folder / f"sizes.{form}" for form in FORMATS))
 
 
-def plot_anchor_quality(quality: AnchorQuality, path: StrPath) -> None:
+def plot_anchor_quality(quality: AnchorQuality, *paths: StrPath) -> None:
     """Draw the distribution of the best anchor IoU and mean positives, by size class.
 
     The positives are those of several rules with the recipe's anchors, and of every system.
 
     Args:
         quality: from ``analyze_anchors``.
-        path: the PNG, replaced if it exists.
+        paths: files that end in ``.png`` or ``.svg``, replaced if they exist.
 
     Raises:
-        UsageError: if it cannot be written.
+        UsageError: if one cannot be written.
     """
-    path = Path(path)
     figure = Figure(figsize=(15, 5.2), layout="constrained")
     panels: Any = figure.subfigures(1, 3, width_ratios=(3, 2.6, 3))
     left, middle, right = panels
@@ -57,18 +61,18 @@ def plot_anchor_quality(quality: AnchorQuality, path: StrPath) -> None:
     systems = {row.name: row.systems for row in rows}
     _plot_positives(right.subplots(), systems, "mean positives an object, by system")
     figure.suptitle(f"Anchors of {quality.recipe}: {len(quality.iou):,} objects", fontsize=11)
-    _save(figure, path)
+    _save(figure, paths)
 
 
-def plot_sizes(annotations: Annotations, path: Path) -> None:
+def plot_sizes(annotations: Annotations, *paths: StrPath) -> None:
     """Draw the distribution of object sizes (square root of the area), ignored ones left out.
 
     Args:
         annotations: the data set.
-        path: the PNG, replaced if it exists.
+        paths: files that end in ``.png`` or ``.svg``, replaced if they exist.
 
     Raises:
-        UsageError: if it cannot be written.
+        UsageError: if one cannot be written.
     """
     area = annotations.area[~annotations.ignore]
     top = np.sqrt(SIZE_BOUNDS[-1])
@@ -88,7 +92,28 @@ def plot_sizes(annotations: Annotations, path: Path) -> None:
     axes.legend(frameon=False, fontsize=9, loc="upper right")
     _tidy(axes)
     figure.suptitle(f"Sizes of {len(area):,} objects", fontsize=11)
-    _save(figure, path)
+    _save(figure, paths)
+
+
+def write_sizes_csv(annotations: Annotations, path: StrPath) -> None:
+    """Write how many objects there are of each size, in steps of a px: the bars of ``plot_sizes``.
+
+    A row has the least and the next square root of the area in px, and the objects; ignored ones
+    are left out. The last row has no upper bound.
+
+    Args:
+        annotations: the data set.
+        path: the CSV, replaced if it exists.
+
+    Raises:
+        UsageError: if it cannot be written.
+    """
+    sides = np.sqrt(annotations.area[~annotations.ignore])
+    top = int(1.5 * np.sqrt(SIZE_BOUNDS[-1]))
+    counts = np.bincount(np.minimum(sides, top).astype(np.int64), minlength=top + 1).tolist()
+    rows: list[list[Cell]] = [["from_px", "to_px", "objects"]]
+    rows += [[k, k + 1 if k < top else "", count] for k, count in enumerate(counts)]
+    write_text(Path(path), csv_text(rows))
 
 
 def _plot_distribution(rows: Any, quality: AnchorQuality) -> None:
@@ -133,7 +158,11 @@ def _tidy(axes: Any) -> None:
     axes.tick_params(labelsize=9)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def _save(figure: Figure, paths: Sequence[StrPath]) -> None:
+    """Write a figure to PNG or SVG files; the same figure gives the same bytes."""
     FigureCanvasAgg(figure)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=DOTS_PER_INCH, format="png")
+    for path in map(Path, paths):
+        form = path.suffix.lower().removeprefix(".")
+        metadata = {"Date": None} if form == "svg" else {}
+        with atomic_path(path) as temporary, rc_context({"svg.hashsalt": path.stem}):
+            figure.savefig(temporary, dpi=DOTS_PER_INCH, format=form, metadata=metadata)

@@ -48,7 +48,10 @@ def test_json_and_files(app, ann, tmp_path):
     assert {path.name for path in (tmp_path / "report").glob("[!.]*")} == {
         "anchors.csv",
         "anchors.png",
+        "anchors.svg",
+        "sizes.csv",
         "sizes.png",
+        "sizes.svg",
     }
 
 
