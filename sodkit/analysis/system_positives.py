@@ -24,6 +24,7 @@ from sodkit.settings.dodet import Dodet
 from sodkit.settings.dyhead import DyHead
 from sodkit.settings.fcos import Fcos
 from sodkit.settings.proposers import Crpn, Guided, Region, Rfla, Rpn
+from sodkit.settings.roi_transformer import RoiTransformer
 from sodkit.settings.two_stage import Cfinet, FasterRcnn, OrientedRcnn
 
 COMPARED = (
@@ -106,7 +107,10 @@ def positives_of(model: Model, objects: Objects) -> IntArray | None:
                 guided.shape_matching.positive, guided.shape_matching.low_quality,
                 by_location=True,
             )  # fmt: skip
-        case FasterRcnn(proposals=Rpn() as rpn) | OrientedRcnn(rpn=rpn) | Dodet(rpn=rpn):
+        case (
+            FasterRcnn(proposals=Rpn() as rpn) | RoiTransformer(proposals=Rpn() as rpn)
+            | OrientedRcnn(rpn=rpn) | Dodet(rpn=rpn)
+        ):  # fmt: skip
             return assigners.count_matched(
                 objects.boxes, objects.extents, model.anchor_levels(),
                 rpn.matching.positive, rpn.matching.low_quality,

@@ -19,9 +19,15 @@ from sodkit.models.parts.proposer import Proposer
 from sodkit.models.parts.pyramid import Fpn
 from sodkit.models.parts.roi_head import HeadOutput, RoiHead, Sampled
 from sodkit.models.parts.sampling import Shuffle
-from sodkit.settings import Keep, dodet, two_stage
+from sodkit.settings import Keep, dodet, roi_transformer, two_stage
 
-Config = two_stage.Cfinet | two_stage.FasterRcnn | two_stage.OrientedRcnn | dodet.Dodet
+Config = (
+    two_stage.Cfinet
+    | two_stage.FasterRcnn
+    | two_stage.OrientedRcnn
+    | dodet.Dodet
+    | roi_transformer.RoiTransformer
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

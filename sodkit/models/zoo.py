@@ -22,6 +22,7 @@ from sodkit.models.oriented_rcnn import OrientedRcnn
 from sodkit.models.parts.backbone import load_weights
 from sodkit.models.reppoints import RepPoints
 from sodkit.models.retinanet import RetinaNet
+from sodkit.models.roi_transformer import RoiTransformer
 from sodkit.models.rotated_retinanet import RotatedRetinaNet
 from sodkit.models.s2anet import S2ANet
 from sodkit.models.sparse_rcnn import SparseRcnn
@@ -37,6 +38,7 @@ from sodkit.settings import (
     outside,
     queries,
     reppoints,
+    roi_transformer,
     rotated_dense,
     two_stage,
     yolox,
@@ -56,7 +58,7 @@ def build(model: Model, classes: int) -> DetectorModule:
     """
     detector: (
         Cfinet | Dodet | FasterRcnn | OrientedRcnn | RetinaNet | RotatedRetinaNet | S2ANet | Fcos
-        | Atss | RepPoints | SparseRcnn | DeformableDetr | CenterNet | Dhrec
+        | RoiTransformer | Atss | RepPoints | SparseRcnn | DeformableDetr | CenterNet | Dhrec
     )  # fmt: skip
     match model:
         case two_stage.Cfinet():
@@ -67,6 +69,8 @@ def build(model: Model, classes: int) -> DetectorModule:
             detector = OrientedRcnn(model, classes)
         case dodet.Dodet():
             detector = Dodet(model, classes)
+        case roi_transformer.RoiTransformer():
+            detector = RoiTransformer(model, classes)
         case dense.RetinaNet():
             detector = RetinaNet(model, classes)
         case queries.SparseRcnn():

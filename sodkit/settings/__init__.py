@@ -8,7 +8,7 @@
 ``dense.py``      RetinaNet, and what dense detectors share
 ``fcos.py``, ``atss.py``, ``dyhead.py``, ``reppoints.py``  a dense detector each
 ``rotated_dense.py``  Rotated RetinaNet, S2A-Net
-``dodet.py``, ``dhrec.py``  a detector of oriented boxes each
+``dodet.py``, ``dhrec.py``, ``roi_transformer.py``  a detector of oriented boxes each
 ``keypoints.py``  CenterNet, CornerNet
 ``queries.py``    Sparse R-CNN, Deformable DETR, matching of queries
 ``yolox.py``      YOLOX

@@ -19,6 +19,7 @@ from sodkit.settings.keypoints import CenterNet, CornerNet
 from sodkit.settings.outside import Outside
 from sodkit.settings.queries import DeformableDetr, SparseRcnn
 from sodkit.settings.reppoints import RepPoints
+from sodkit.settings.roi_transformer import RoiTransformer
 from sodkit.settings.rotated_dense import RotatedRetinaNet, S2ANet
 from sodkit.settings.two_stage import Cfinet, FasterRcnn, OrientedRcnn
 from sodkit.settings.yolox import Yolox
@@ -28,6 +29,7 @@ Model = Annotated[
     | FasterRcnn
     | OrientedRcnn
     | Dodet
+    | RoiTransformer
     | RetinaNet
     | RotatedRetinaNet
     | S2ANet

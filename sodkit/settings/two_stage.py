@@ -59,12 +59,17 @@ class UprightBox(Settings):
         return "horizontal"
 
 
-class OrientedBox(Settings):
-    """The head regresses oriented boxes: centre, sides, angle."""
+class OrientedDeltas(Settings):
+    """Deviations of the deltas of oriented boxes: centre, sides, angle."""
 
-    kind: Literal["oriented"] = "oriented"
     stds: Four = (0.1, 0.1, 0.2, 0.2)
     angle_std: Positive = Field(0.1, description="of the angle")
+
+
+class OrientedBox(OrientedDeltas):
+    """The head regresses oriented boxes."""
+
+    kind: Literal["oriented"] = "oriented"
     outside: Beyond = "drop"
 
     @property

@@ -102,6 +102,12 @@ KINDS = {
     "rotated-faster-rcnn": Kind("rotated-faster-rcnn-r50-soda-a", TWO_STAGE, RPN),
     "gliding-vertex": Kind("gliding-vertex-r50-soda-a", TWO_STAGE, RPN),
     "oriented-rcnn": Kind("oriented-rcnn-r50-soda-a", TWO_STAGE, few("rpn")),
+    "roi-transformer": Kind(
+        "roi-transformer-r50-soda-a",
+        (*TWO_STAGE, "model.learner.hidden=64"),
+        (*RPN, "model.learner.matching.samples=32", "model.learner.loss=l1", "model.roi.loss=l1"),
+        steps=72,
+    ),
     # its box branch ends in a mean over places, and has batch norms: it learns more slowly
     "dodet": Kind(
         "dodet-r50-soda-a", TWO_STAGE, (*few("rpn"), "model.roi.loss=l1"), steps=120, rate=1e-3

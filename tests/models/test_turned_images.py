@@ -33,6 +33,11 @@ LEARNING = {
         "model.roi.matching.samples=32", "model.rpn.matching.samples=32",
         "model.rpn.limit={train: 64, test: 32}",
     ),
+    "roi-transformer": (
+        90, "model.fpn.channels=32", "model.learner.hidden=64", "model.roi.hidden=64",
+        "model.learner.matching.samples=32", "model.roi.matching.samples=32",
+        "model.proposals.matching.samples=32", "model.proposals.limit={train: 64, test: 32}",
+    ),
     "s2anet": (
         90, "model.channels=32", "model.convs=1", "model.focal.prior=0.1", "model.first_level=3",
         "model.levels=4", "model.anchor_scale=2.0",

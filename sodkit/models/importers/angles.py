@@ -2,9 +2,9 @@
 
 mmrotate has three conventions (docs/conventions.md). A box is the same rectangle in each, so what a
 detector finds does not depend on them where anchors and RoIs are upright: Rotated Faster R-CNN,
-Gliding Vertex, Rotated RetinaNet. Oriented R-CNN pools features that turn with its proposals: by
-another convention they would come in turned by 90 or 180 degrees. S2A-Net samples features that
-turn with its anchors: le90 and le135 are settings of it.
+Gliding Vertex, Rotated RetinaNet. Oriented R-CNN and RoI Transformer pool features that turn with
+their proposals: by another convention they would come in turned by 90 or 180 degrees. S2A-Net
+samples features that turn with its anchors: le90 and le135 are settings of it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from dataclasses import replace
 
 from sodkit.errors import ModelError
 from sodkit.models.importers.mmdet import Recognised
+
+_POOLED = {"oriented-rcnn": "Oriented R-CNN", "roi-transformer": "RoI Transformer"}
+"""Detectors whose RoI features turn, by their kind."""
 
 _STD = 0.1
 """The angle's deviation in all of mmrotate's recipes for Rotated Faster R-CNN."""
@@ -29,17 +32,17 @@ def heeded(found: Recognised, meta: object) -> Recognised:
         meta: of the checkpoint; its recipe is read as text, and nothing in it is run.
 
     Raises:
-        ModelError: Oriented R-CNN of another convention than le90, S2A-Net of another than le90 and
-            le135.
+        ModelError: Oriented R-CNN or RoI Transformer of another convention than le90, S2A-Net of
+            another than le90 and le135.
     """
     text = _recipe_text(meta)
     named = set(re.findall(r"angle_(?:range|version)\s*=\s*['\"](\w+)['\"]", text))
     if found.kind == "s2anet":
         return _aligned(found, named, text)
     other = named - {"le90"}
-    if found.kind == "oriented-rcnn" and other:
+    if found.kind in _POOLED and other:
         raise ModelError(
-            f"Oriented R-CNN was trained with angles of {', '.join(sorted(other))}: its RoI "
+            f"{_POOLED[found.kind]} was trained with angles of {', '.join(sorted(other))}: its RoI "
             "features turn with them, and here with those of le90",
             hint="weights of le90 can be imported: mmrotate's own recipe has that convention",
         )

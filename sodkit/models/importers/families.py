@@ -17,6 +17,7 @@ from sodkit.models.importers import (
     oriented_keys,
     reppoints_keys,
     retinanet_keys,
+    roi_transformer_keys,
     s2anet_keys,
     sparse_rcnn_keys,
     two_stage_keys,
@@ -26,6 +27,7 @@ from sodkit.models.importers.mmdet import Recognised
 
 FAMILIES: tuple[Callable[[Mapping[str, Tensor]], Recognised | None], ...] = (
     oriented_keys.recognise,
+    roi_transformer_keys.recognise,
     two_stage_keys.recognise,
     retinanet_keys.recognise,
     s2anet_keys.recognise,
@@ -55,6 +57,6 @@ def recognise(state: Mapping[str, Tensor]) -> Recognised:
         "ATSS, DyHead, RepPoints, Sparse R-CNN, Deformable DETR, CenterNet, "
         "CornerNet, YOLOX of mmdetection, "
         "Rotated Faster R-CNN, Oriented R-CNN, Gliding Vertex, "
-        "Rotated RetinaNet, S2A-Net of mmrotate",
+        "Rotated RetinaNet, S2A-Net, RoI Transformer of mmrotate",
         hint=f"its names begin with {', '.join(sorted({k.split('.')[0] for k in state})[:5])}",
     )

@@ -22,10 +22,9 @@ from sodkit.models.kernels.rotated_pool import in_cells, level_of_turned
 from sodkit.models.parts.deformed_pool import DeformedPool
 from sodkit.models.parts.regression import area_regression
 from sodkit.models.parts.roi_head import HeadOutput, ProposalHead
+from sodkit.models.parts.rotated_coders import within_reach
 from sodkit.settings import dodet
 
-FARTHEST = 1e6
-"""px: a refined box that has diverged is pooled from here, where there is nothing."""
 TOGETHER = 512
 """RoIs seen at once in detection: their maps of 14 x 14 bins have 100 MB."""
 
@@ -60,8 +59,8 @@ class GuidedHead(ProposalHead):
         """Regress boxes (N, 5) in images (N,), and classify what they become."""
         deltas = self.locate(self.pool(pyramid, self.enlarge(boxes), image))
         refined = self.regression.decode(boxes, deltas.detach())
-        refined = refined.nan_to_num().clamp(-FARTHEST, FARTHEST)
-        logits = self.classify(self.pool_deformed(pyramid, self.enlarge(refined), image))
+        refined = self.enlarge(within_reach(refined))
+        logits = self.classify(self.pool_deformed(pyramid, refined, image))
         return HeadOutput(logits, deltas[:, None])
 
     def see(self, pyramid: Sequence[Tensor], boxes: Tensor, image: Tensor) -> HeadOutput:

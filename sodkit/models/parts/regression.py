@@ -5,9 +5,9 @@ they decode to. The rest of the head is the same for all.
 
 ``Coded``    upright RoI -> upright box (Faster R-CNN, CFINet on SODA-D)
              upright RoI -> oriented box: the angle of the nearer description, in turns
-             (Rotated Faster R-CNN, CFINet on SODA-A)
-             oriented RoI -> oriented box, in the frame of the RoI (Oriented R-CNN),
-             or by aspect ratio and area instead of the sides (DODet)
+             (Rotated Faster R-CNN, CFINet on SODA-A, the first head of RoI Transformer)
+             oriented RoI -> oriented box, in the frame of the RoI (Oriented R-CNN, the second head
+             of RoI Transformer), or by aspect ratio and area instead of the sides (DODet)
 ``Gliding``  upright RoI -> vertices on the sides of the enclosing box (Gliding Vertex)
 """
 
@@ -23,7 +23,8 @@ from torch.nn import functional as F
 from sodkit.data.batches import Target
 from sodkit.models.parts import area_coders, coders, rotated_coders
 from sodkit.settings.dodet import GuidedHead
-from sodkit.settings.two_stage import GlidingBox, OrientedBox, OrientedRoiHead, RoiHead
+from sodkit.settings.roi_transformer import Learner
+from sodkit.settings.two_stage import GlidingBox, OrientedDeltas, OrientedRoiHead, RoiHead
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """From deltas and targets (N, K) to the sum of the loss."""
@@ -142,13 +143,13 @@ class Gliding:
         return rotated_coders.least_around(quads)
 
 
-def regression(config: RoiHead | OrientedRoiHead) -> Regression:
+def regression(config: RoiHead | OrientedRoiHead | Learner) -> Regression:
     """Return the head's regression; of ``OrientedRoiHead`` it is in the frame of the RoI."""
     compare = _loss(config.loss)
     box, r = config.box, rotated_coders
     if isinstance(box, GlidingBox):
         return Gliding(box, compare)
-    if not isinstance(box, OrientedBox):
+    if not isinstance(box, OrientedDeltas):
         how = (coders.encode, coders.decode, upright_truth, upright_truth)
         return Coded(box.stds, compare, *how)
     if isinstance(config, OrientedRoiHead):

@@ -29,10 +29,12 @@ from sodkit.models.parts.selection import Proposals
 from sodkit.settings.base import Beyond
 from sodkit.settings.dodet import GuidedHead
 from sodkit.settings.recipe import Keep
+from sodkit.settings.roi_transformer import Learner
 from sodkit.settings.two_stage import OrientedBox, OrientedRoiHead
 from sodkit.settings.two_stage import RoiHead as Settings
 
-Config = Settings | OrientedRoiHead | GuidedHead
+Layers = Settings | OrientedRoiHead | Learner
+Config = Layers | GuidedHead
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -201,8 +203,7 @@ class ProposalHead(nn.Module):
         ``see`` classifies and regresses the proposals of all images.
         """
         counts = [len(p.boxes) for p in proposals]
-        boxes = torch.cat([p.boxes for p in proposals])
-        image = torch.cat([torch.full((n,), i, device=boxes.device) for i, n in enumerate(counts)])
+        boxes, image = together(proposals)
         output = see(boxes, image)
         scores = torch.split(output.logits.softmax(1)[:, :-1], counts)
         parts = zip(
@@ -231,6 +232,16 @@ class ProposalHead(nn.Module):
         return Candidates(box, scores[row, label], label, usable)
 
 
+def together(proposals: Sequence[Proposals]) -> tuple[Tensor, Tensor]:
+    """Return the boxes (N, 4 or 5) of all images and the image (N,) of each."""
+    boxes = torch.cat([one.boxes for one in proposals])
+    each = [
+        torch.full((len(one.boxes),), number, device=boxes.device)
+        for number, one in enumerate(proposals)
+    ]
+    return boxes, torch.cat(each)
+
+
 class RoiHead(ProposalHead):
     """Two FCs, class scores (background last) and class-specific deltas (Faster R-CNN).
 
@@ -245,7 +256,7 @@ class RoiHead(ProposalHead):
 
     def __init__(
         self,
-        config: Settings | OrientedRoiHead,
+        config: Layers,
         classes: int,
         channels: int,
         strides: Sequence[int],

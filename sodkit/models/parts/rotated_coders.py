@@ -25,6 +25,9 @@ _TIE = 0.1
 _LEVEL = 1e-6
 """Gliding Vertex: corners within this many px are equally high."""
 
+_FARTHEST = 1e6
+"""px: what has diverged is pooled from here, where there is nothing."""
+
 UPRIGHT_SHARE = 0.8
 """Gliding Vertex: an object that fills more of its enclosing box than this is taken as upright."""
 
@@ -64,6 +67,11 @@ def centred_inside(boxes: Tensor, size: tuple[int, int]) -> Tensor:
     """Return (...,) bool: a box (..., 5) is finite and centred in an image (height, width)."""
     centre, limit = boxes[..., :2], constant(size[::-1], boxes)
     return ((centre >= 0) & (centre <= limit)).all(-1) & boxes.isfinite().all(-1)
+
+
+def within_reach(boxes: Tensor) -> Tensor:
+    """Return boxes (..., 5) all of whose numbers are finite, so that they can be pooled from."""
+    return boxes.nan_to_num().clamp(-_FARTHEST, _FARTHEST)
 
 
 def upright(xyxy: Tensor) -> Tensor:
