@@ -11,6 +11,7 @@ import pytest
 import system_golden as system
 import torch
 
+from sodkit.models.importers import families
 from sodkit.models.kernels.rotating_conv import strongest_turn
 from sodkit.models.parts import matchers, rotated_anchor_match, rotated_coders
 from sodkit.settings import Keep
@@ -161,3 +162,11 @@ def test_every_key_of_the_large_one_is_used():
     # a constant that checkpoints hold beside the weights
     indices = {"odm_head.or_conv.indices": torch.ones(1, 3, 3, 8, dtype=torch.uint8)}
     system.build(state | indices)
+
+
+def test_on_p3_and_coarser_levels_it_is_taken_to_be_of_dota():
+    state = system.weights(NAME)
+    fewer = {k: v for k, v in state.items() if not k.startswith("neck.lateral_convs.3.")}
+    wanted = {"model.first_level=3", "model.anchor_scale=4.0", "model.angles=le135"}
+    assert wanted <= set(families.recognise(fewer).overrides)
+    assert not wanted & set(families.recognise(state).overrides)
