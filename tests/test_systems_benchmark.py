@@ -47,7 +47,7 @@ def test_what_is_changed_is_the_same_for_all(script: Any, name: str) -> None:
     own, demo = load_recipe(name), load_recipe("cfinet-r18-demo")
     recipe = load_recipe(name, script.same_for_all(own))
     assert recipe.input == demo.input
-    assert recipe.schedule == demo.schedule.model_copy(update={"precision": "float32"})
+    assert recipe.schedule == demo.schedule.model_copy(update={"lr": script.LR})
     assert getattr(recipe.model, "backbone", None) in (demo.model.backbone, None)
     assert (recipe.keep, recipe.merge, recipe.name) == (own.keep, own.merge, own.name)
     other = differing(own.model.model_dump(), recipe.model.model_dump())
