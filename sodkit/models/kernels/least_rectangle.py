@@ -1,9 +1,11 @@
-"""The rectangles of least area around quadrilaterals in torch, for any device."""
+"""The rectangles of least area around polygons and point sets in torch, for any device."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from sodkit.models.kernels.convex import hulls
 
 TIE = 1e-12
 """Areas within this share are equal: the first direction is taken (``geometry/rotated.py``)."""
@@ -29,6 +31,30 @@ def least_rectangles(corners: Tensor) -> Tensor:
         best = torch.where(better[:, None], rectangle, best)
         best_area = torch.where(better, area, best_area)
     return torch.cat([best[:, :2] + middle[:, 0], best[:, 2:]], 1)
+
+
+def least_around_points(points: Tensor) -> Tensor:
+    """Return oriented boxes (N, 5) float64, not yet canonical, around points (N, K, 2), K >= 2.
+
+    A side lies along an edge of the hull; of edges that give equal areas, but for ``TIE``, the
+    first is taken, from the leftmost corner on along the smaller y. No gradient.
+    """
+    corners = hulls(points.detach().double())
+    middle = corners[:, :1]
+    corners = corners - middle
+    step = corners.roll(-1, 1) - corners
+    length = step.norm(dim=2)
+    direction = step / length.clamp(min=torch.finfo(length.dtype).tiny)[..., None]
+    along = direction @ corners.mT  # (N, edges, corners)
+    across = torch.stack([-direction[..., 1], direction[..., 0]], -1) @ corners.mT
+    (left, right), (top, bottom) = along.aminmax(dim=2), across.aminmax(dim=2)
+    area = ((right - left) * (bottom - top)).masked_fill(length == 0, torch.inf)
+    best = (area <= area.amin(1, keepdim=True) * (1 + TIE)).to(torch.int8).argmax(1, keepdim=True)
+    each = torch.stack([left + right, top + bottom, right - left, bottom - top], -1)
+    each = torch.cat([each, direction], -1)
+    u, v, w, h, cos, sin = each.gather(1, best[..., None].expand(-1, -1, 6))[:, 0].unbind(1)
+    centre = torch.stack([u * cos - v * sin, u * sin + v * cos], 1) / 2 + middle[:, 0]
+    return torch.cat([centre, torch.stack([w, h, torch.atan2(sin, cos)], 1)], 1)
 
 
 def _along(x: Tensor, y: Tensor, step_x: Tensor, step_y: Tensor) -> Tensor:

@@ -82,12 +82,18 @@ def cut(along: Tensor, other: Tensor, sign: float, limit: Tensor) -> tuple[Tenso
     new = torch.stack([on_line, along], 2).flatten(1)
     new_other = torch.stack([last_other + share * (other - last_other), other], 2).flatten(1)
     valid = torch.stack([crossing, stays], 2).flatten(1)
-    # the valid ones move to the front; places after them repeat the last valid one
-    room = along.shape[1] + 1
+    source = to_front(valid, along.shape[1] + 1)
+    return new.gather(1, source), new_other.gather(1, source)
+
+
+def to_front(valid: Tensor, room: int) -> Tensor:
+    """Return the places (N, room) int64 of the valid ones of (N, M) bool, in their order.
+
+    The last one is repeated where there are fewer than ``room``; where there is none it is place 0.
+    """
     place = torch.where(valid, valid.cumsum(1) - 1, room).clamp(max=room)
-    source = place.new_zeros(len(along), room + 1)
+    source = place.new_zeros(len(valid), room + 1)
     source = source.scatter(
         1, place, torch.arange(valid.shape[1], device=place.device).expand_as(place)
     )
-    source = source[:, :room].cummax(1).values
-    return new.gather(1, source), new_other.gather(1, source)
+    return source[:, :room].cummax(1).values
