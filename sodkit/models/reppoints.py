@@ -16,8 +16,6 @@ span; only they are compared with the ground truth.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -25,12 +23,12 @@ from torch.nn import functional as F
 from sodkit.data.batches import Batch, PatchDetections, Target
 from sodkit.models.detector import DetectorModule
 from sodkit.models.kernels.kept import Kept
-from sodkit.models.parts import dense_detect, dense_matches, ignored, losses, matchers, points
+from sodkit.models.parts import dense_detect, dense_matches, ignored, losses, matchers
 from sodkit.models.parts.backbone import Backbone
 from sodkit.models.parts.dense_head import DenseOutput
 from sodkit.models.parts.dense_matches import DenseMatches
+from sodkit.models.parts.locations import Locations, grid, match_locations
 from sodkit.models.parts.matchers import IGNORED
-from sodkit.models.parts.nearest_point import match_nearest
 from sodkit.models.parts.pyramid import StridedFpn
 from sodkit.models.parts.reppoints_head import PointSets, RepPointsHead
 from sodkit.models.parts.sampling import Shuffle
@@ -102,10 +100,7 @@ class RepPoints(DetectorModule):
     ) -> Tensor:
         """Return the match (N,) of every location of an image of ``size`` (height, width)."""
         config = self.config
-        own = ignored.padded_alone(size)
-        gt = match_nearest(target.boxes, locations.shapes, config.strides, config.level_scale, own)
-        left_out = ignored.points_inside(locations.at, target.ignore_boxes)
-        return gt.masked_fill(left_out | ignored.in_padding(locations.at, size), IGNORED)
+        return match_locations(locations, target, size, config.strides, config.level_scale)
 
     def match_boxes(
         self, boxes: Tensor, locations: Locations, target: Target, size: tuple[int, int]
@@ -158,26 +153,3 @@ class RepPoints(DetectorModule):
     def locations(self, batch: Batch) -> Locations:
         """Return the locations of all levels."""
         return self.grid(batch.padded, self.config.strides, batch.images.device)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Locations:
-    """The locations of all levels, (column * stride, row * stride): there is no half step.
-
-    Attributes:
-        at: (N, 2) (x, y) in px.
-        stride: (N, 1) of their level, px.
-        shapes: (rows, columns) of each level.
-    """
-
-    at: Tensor
-    stride: Tensor
-    shapes: tuple[tuple[int, int], ...]
-
-
-def grid(size: tuple[int, int], strides: tuple[int, ...], device: torch.device) -> Locations:
-    """Return the locations of levels for a network's input of ``size`` (height, width) px."""
-    levels = points.grid(size, strides, device, offset=0.0)
-    height, width = size
-    shapes = tuple((-(-height // stride), -(-width // stride)) for stride in strides)
-    return Locations(torch.cat(levels), points.spread(strides, levels)[:, None], shapes)

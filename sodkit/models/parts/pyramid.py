@@ -15,18 +15,21 @@ from torch.nn import functional as F
 
 
 class Fpn(nn.Module):
-    """FPN without norm or activation (Lin et al., CVPR 2017).
+    """FPN without activation (Lin et al., CVPR 2017).
 
     Args:
         inputs: channels of the backbone's maps, the finest first.
         channels: of the output.
         extra: further levels, by subsampling the coarsest one.
+        groups: of a group norm after each convolution, which then has no bias; None: no norm.
     """
 
-    def __init__(self, inputs: Sequence[int], channels: int, extra: int = 0) -> None:
+    def __init__(
+        self, inputs: Sequence[int], channels: int, extra: int = 0, *, groups: int | None = None
+    ) -> None:
         super().__init__()
-        self.lateral = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in inputs)
-        self.output = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in inputs)
+        self.lateral = nn.ModuleList(_layer(c, channels, 1, groups=groups) for c in inputs)
+        self.output = nn.ModuleList(_layer(channels, channels, 3, groups=groups) for _ in inputs)
         self._extra = extra
         for module in self.modules():
             _init(module)
@@ -52,19 +55,22 @@ class StridedFpn(Fpn):
         source: what the first of them is made of, "input": the coarsest map of the backbone, C5
             (RetinaNet); "output": the coarsest output, P5 (FCOS, ATSS).
         relu: ReLU before each but the first of them (FCOS).
+        groups: of the group norms, also of the coarser levels, see ``Fpn``.
     """
 
     def __init__(
         self, inputs: Sequence[int], channels: int, coarser: int,
-        source: Literal["input", "output"], *, relu: bool = False,
+        source: Literal["input", "output"], *, relu: bool = False, groups: int | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(inputs, channels)
+        super().__init__(inputs, channels, groups=groups)
         first = inputs[-1] if source == "input" else channels
         widths = [first, *[channels] * (coarser - 1)][:coarser]
-        self.coarser = nn.ModuleList(nn.Conv2d(width, channels, 3, 2, 1) for width in widths)
+        self.coarser = nn.ModuleList(
+            _layer(width, channels, 3, stride=2, groups=groups) for width in widths
+        )
         self._source, self._relu = source, relu
-        for conv in self.coarser:
-            _init(conv)
+        for module in self.coarser.modules():
+            _init(module)
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Turn the backbone's maps into levels, each (B, channels, H_l, W_l)."""
@@ -76,10 +82,19 @@ class StridedFpn(Fpn):
         return levels
 
 
+def _layer(
+    inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int | None
+) -> nn.Module:
+    """Return a convolution that keeps the map's size but for the stride, with its norm."""
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=groups is None)
+    return conv if groups is None else nn.Sequential(conv, nn.GroupNorm(groups, outputs))
+
+
 def _init(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d):
         nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 def _add_upsampled(below: Tensor, above: Tensor) -> None:

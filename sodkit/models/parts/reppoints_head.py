@@ -1,4 +1,8 @@
-"""The head of RepPoints: nine points for each location, moved once more, and the box they span."""
+"""The heads of RepPoints: nine points for each location, moved once more, and what they span.
+
+``PointsHead`` places the points, which are the object itself for oriented boxes; ``RepPointsHead``
+has moments that make upright boxes of them.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +39,8 @@ class PointSets:
     refined: list[Tensor]
 
 
-class RepPointsHead(nn.Module):
-    """Classes and points of each location (Yang et al., ICCV 2019, Figure 2 and 3.2).
+class PointsHead(nn.Module):
+    """Classes and points of each location (Yang et al., ICCV 2019, Figure 2).
 
     Args:
         channels: of the pyramid and the towers.
@@ -44,23 +48,25 @@ class RepPointsHead(nn.Module):
         classes: outputs a class; there is no background.
         prior: score of every class at the start.
         offset_gradient: share of the gradient that initial points get as offsets.
-        moment_gradient: share of the gradient that the factors of the moments get.
+        groups: of a group norm after each convolution of the towers, which then has no bias; None:
+            no norm.
     """
 
     def __init__(
-        self, channels: int, convs: int, classes: int, prior: float,
-        offset_gradient: float, moment_gradient: float,
+        self, channels: int, convs: int, classes: int, prior: float, offset_gradient: float,
+        groups: int | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.cls_tower, self.reg_tower = (tower(channels, convs) for _ in range(2))
+        self.cls_tower, self.reg_tower = (
+            tower(channels, convs, groups=groups, bias=groups is None) for _ in range(2)
+        )
         self.initial_conv = nn.Conv2d(channels, channels, 3, padding=1)
         self.initial_out = nn.Conv2d(channels, 2 * POINTS, 1)
         self.cls_conv = DeformableConv(channels, channels)
         self.cls_out = nn.Conv2d(channels, classes, 1)
         self.refined_conv = DeformableConv(channels, channels)
         self.refined_out = nn.Conv2d(channels, 2 * POINTS, 1)
-        self.moment = nn.Parameter(torch.zeros(2))
-        self._shares = offset_gradient, moment_gradient
+        self._offset_gradient = offset_gradient
         init_dense(self, self.cls_out, prior)
 
     def forward(self, pyramid: Sequence[Tensor]) -> PointSets:
@@ -73,11 +79,28 @@ class RepPointsHead(nn.Module):
         classified, regressed = self.cls_tower(feature), self.reg_tower(feature)
         initial = self.initial_out(F.relu(self.initial_conv(regressed))).float()
         # The taps of both deformable convolutions go to the initial points.
-        offsets = _with_gradient(initial, self._shares[0]) - _plain_taps(initial)
+        offsets = _with_gradient(initial, self._offset_gradient) - _plain_taps(initial)
         logits = self.cls_out(F.relu(self.cls_conv(classified, offsets)))
         moves = self.refined_out(F.relu(self.refined_conv(regressed, offsets)))
         refined = initial.detach() + moves
         return by_location(logits, logits.shape[1]), _as_points(initial), _as_points(refined)
+
+
+class RepPointsHead(PointsHead):
+    """Points whose moments are upright boxes (Yang et al., ICCV 2019, 3.1 and 3.2).
+
+    Args:
+        moment_gradient: share of the gradient that the factors of the moments get.
+        others: see ``PointsHead``.
+    """
+
+    def __init__(
+        self, channels: int, convs: int, classes: int, prior: float,
+        offset_gradient: float, moment_gradient: float,
+    ) -> None:  # fmt: skip
+        super().__init__(channels, convs, classes, prior, offset_gradient)
+        self.moment = nn.Parameter(torch.zeros(2))
+        self._moment_gradient = moment_gradient
 
     def boxes(self, points: Tensor) -> Tensor:
         """Return the boxes (..., 4) xyxy that points (..., 9, 2), (y, x), span: their moments.
@@ -85,7 +108,7 @@ class RepPointsHead(nn.Module):
         The centre is the points' mean; half of a side is their deviation times a learnt factor, one
         for the width and one for the height (3.1, moment-based function).
         """
-        factor = _with_gradient(self.moment, self._shares[1]).exp()
+        factor = _with_gradient(self.moment, self._moment_gradient).exp()
         mean = points.mean(-2, keepdim=True)
         # a norm, as the gradient of the deviation of nine equal points would be NaN
         deviation = (points - mean).norm(dim=-2) / math.sqrt(POINTS - 1)
