@@ -60,7 +60,7 @@ def match_anchors(
         anchors, objects, regions, pairs[: len(objects)], pairs[len(objects) :], strict=True
     )
     return [
-        _match(one, len(own), near, _inside(one, region, cover), rule)
+        match_pairs(one, len(own), near, _inside(one, region, cover), rule)
         for one, own, region, near, cover in images
     ]
 
@@ -72,9 +72,18 @@ def _inside(anchors: Tensor, regions: Tensor, pairs: Pairs) -> Tensor:
     return torch.zeros_like(anchor_area).index_add(0, pairs.box, much.to(anchors)) > 0
 
 
-def _match(
+def match_pairs(
     anchors: Tensor, objects: int, pairs: Pairs, ignored: Tensor, rule: IouMatching
 ) -> Matches:
+    """Match anchors by their pairs with objects, see ``match_anchors``.
+
+    Args:
+        anchors: (N, ...) float.
+        objects: number of them.
+        pairs: all in which anchor and object overlap.
+        ignored: (N,) bool: anchors that no object takes.
+        rule: the thresholds.
+    """
     box, other, iou = pairs.box, pairs.other, pairs.iou
     best = anchors.new_zeros(len(anchors)).scatter_reduce(0, box, iou, "amax")
     # of equal IoUs the first object

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sodkit.models.kernels.blocks import blocks
-from sodkit.models.parts.box_iou import area, paired_iou
+from sodkit.models.parts.box_iou import area, paired_iou, touching
 from sodkit.models.parts.rotated_coders import enclosing
 
 
@@ -45,30 +45,43 @@ def touching_pairs(boxes: Sequence[Tensor], others: Sequence[Tensor]) -> list[Pa
     both = list(zip(boxes, others, strict=True))
     # images may share their boxes, as anchors on a grid
     around = {key: enclosing(one) for key, one in {id(one): one for one in boxes}.items()}
-    parts = [
-        (image, part, enclosing(other[part]), around[id(box)])
-        for image, (box, other) in enumerate(both)
-        for part in blocks(len(other), len(box))
+    found = touching_each([(around[id(box)], enclosing(other)) for box, other in both])
+    return [
+        Pairs(row, column, paired_iou(box[row], other[column]))
+        for (box, other), (row, column) in zip(both, found, strict=True)
     ]
-    if not parts:
-        return [_pairs(*one, [], []) for one in both]
-    counts = torch.stack([_touching(near, every).sum() for _, _, near, every in parts]).tolist()
-    rows: list[list[Tensor]] = [[] for _ in others]
-    columns: list[list[Tensor]] = [[] for _ in others]
-    for (image, part, near, every), count in zip(parts, counts, strict=True):
-        found = torch.nonzero_static(_touching(near, every), size=count)
-        rows[image].append(found[:, 1])
-        columns[image].append(found[:, 0] + part.start)
-    return [_pairs(*one, *where) for one, *where in zip(both, rows, columns, strict=True)]
 
 
-def _pairs(boxes: Tensor, others: Tensor, row: list[Tensor], column: list[Tensor]) -> Pairs:
-    none = torch.zeros(0, dtype=torch.int64, device=boxes.device)
-    box, other = torch.cat([none, *row]), torch.cat([none, *column])
-    return Pairs(box, other, paired_iou(boxes[box], others[other]))
+def touching_each(tables: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """Return the indices (P,) int64 of all pairs of upright boxes that overlap, in each table.
+
+    A device is waited for once, see ``touching_pairs``.
+
+    Args:
+        tables: boxes (N, 4) and others (G, 4), xyxy.
+
+    Returns:
+        for each the boxes and the others.
+    """
+    parts = [
+        (table, part, around, others[part])
+        for table, (around, others) in enumerate(tables)
+        for part in blocks(len(others), len(around))
+    ]
+    rows: list[list[Tensor]] = [[] for _ in tables]
+    columns: list[list[Tensor]] = [[] for _ in tables]
+    counts = [touching(near, around).sum() for _, _, around, near in parts]
+    known = torch.stack(counts).tolist() if counts else []
+    for (table, part, around, near), count in zip(parts, known, strict=True):
+        found = torch.nonzero_static(touching(near, around), size=count)
+        rows[table].append(found[:, 1])
+        columns[table].append(found[:, 0] + part.start)
+    return [
+        (_together(row, around), _together(column, around))
+        for row, column, (around, _) in zip(rows, columns, tables, strict=True)
+    ]
 
 
-def _touching(a: Tensor, b: Tensor) -> Tensor:
-    """Return (A, B) bool: the upright boxes (A, 4) and (B, 4) overlap."""
-    near = (a[:, 0, None] < b[:, 2]) & (b[:, 0] < a[:, 2, None])
-    return near & (a[:, 1, None] < b[:, 3]) & (b[:, 1] < a[:, 3, None])
+def _together(parts: list[Tensor], like: Tensor) -> Tensor:
+    """Join indices, of which there may be none, on the device of ``like``."""
+    return torch.cat([torch.zeros(0, dtype=torch.int64, device=like.device), *parts])

@@ -52,3 +52,19 @@ def test_coarser_levels_by_strided_convolutions(source, relu):
 def test_without_coarser_levels_it_is_an_fpn():
     inputs = features((16, 24), (8, 12), (4, 6))
     assert len(StridedFpn([x.shape[1] for x in inputs], 5, 0, "input")(inputs)) == 3
+
+
+def test_group_norms_follow_every_convolution():
+    inputs = features((16, 24), (8, 12), (4, 6))
+    fpn = StridedFpn([x.shape[1] for x in inputs], 6, 1, "input", groups=3)
+    layers = [*fpn.lateral, *fpn.output, *fpn.coarser]
+    assert [[type(part).__name__ for part in layer] for layer in layers] == [
+        ["Conv2d", "GroupNorm"]
+    ] * 7
+    assert all(layer[0].bias is None and layer[1].num_groups == 3 for layer in layers)
+    levels = fpn(inputs)
+    assert [x.shape[-2:] for x in levels] == [(16, 24), (8, 12), (4, 6), (2, 3)]
+    torch.testing.assert_close(levels[3], fpn.coarser[0](inputs[2]))
+    for level in levels:
+        grouped = level.reshape(2, 3, -1)
+        torch.testing.assert_close(grouped.mean(-1), torch.zeros(2, 3), atol=1e-5, rtol=0)
