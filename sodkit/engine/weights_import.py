@@ -148,7 +148,9 @@ def _recipe(found: mmdet.Recognised, name: str | None, overrides: Sequence[str])
     if name is None:
         return load_recipe(found.recipe, (*found.overrides, *overrides))
     recipe = load_recipe(name, overrides)
-    if recipe.model.kind != found.kind:
+    if name in found.also and recipe.model.kind != found.kind:
+        recipe = load_recipe(name, (*found.overrides, *overrides))
+    elif recipe.model.kind != found.kind:
         raise UsageError(
             f"the weights are of {found.kind}, the recipe is of {recipe.model.kind}",
             where=f"--recipe {name}", hint=f"leave it away, or give one of {found.kind}",

@@ -19,10 +19,12 @@ from sodkit.models.dyhead import DyHead
 from sodkit.models.faster_rcnn import FasterRcnn
 from sodkit.models.fcos import Fcos
 from sodkit.models.oriented_rcnn import OrientedRcnn
+from sodkit.models.oriented_reppoints import OrientedRepPoints
 from sodkit.models.parts.backbone import load_weights
 from sodkit.models.reppoints import RepPoints
 from sodkit.models.retinanet import RetinaNet
 from sodkit.models.roi_transformer import RoiTransformer
+from sodkit.models.rotated_reppoints import RotatedRepPoints
 from sodkit.models.rotated_retinanet import RotatedRetinaNet
 from sodkit.models.s2anet import S2ANet
 from sodkit.models.sparse_rcnn import SparseRcnn
@@ -40,6 +42,7 @@ from sodkit.settings import (
     reppoints,
     roi_transformer,
     rotated_dense,
+    rotated_points,
     two_stage,
     yolox,
 )
@@ -58,7 +61,8 @@ def build(model: Model, classes: int) -> DetectorModule:
     """
     detector: (
         Cfinet | Dodet | FasterRcnn | OrientedRcnn | RetinaNet | RotatedRetinaNet | S2ANet | Fcos
-        | RoiTransformer | Atss | RepPoints | SparseRcnn | DeformableDetr | CenterNet | Dhrec
+        | RoiTransformer | Atss | RepPoints | RotatedRepPoints | SparseRcnn | DeformableDetr
+        | CenterNet | Dhrec
     )  # fmt: skip
     match model:
         case two_stage.Cfinet():
@@ -89,6 +93,10 @@ def build(model: Model, classes: int) -> DetectorModule:
             detector = RotatedRetinaNet(model, classes)
         case rotated_dense.S2ANet():
             detector = S2ANet(model, classes)
+        case rotated_points.RotatedRepPoints():
+            detector = RotatedRepPoints(model, classes)
+        case rotated_points.OrientedRepPoints():
+            detector = OrientedRepPoints(model, classes)
         case keypoints.CenterNet():
             detector = CenterNet(model, classes)
         case dhrec.Dhrec():

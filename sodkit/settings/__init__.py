@@ -9,6 +9,7 @@
 ``fcos.py``, ``atss.py``, ``dyhead.py``, ``reppoints.py``  a dense detector each
 ``rotated_dense.py``  Rotated RetinaNet, S2A-Net
 ``dodet.py``, ``dhrec.py``, ``roi_transformer.py``  a detector of oriented boxes each
+``rotated_points.py``  Rotated RepPoints, Oriented RepPoints
 ``keypoints.py``  CenterNet, CornerNet
 ``queries.py``    Sparse R-CNN, Deformable DETR, matching of queries
 ``yolox.py``      YOLOX

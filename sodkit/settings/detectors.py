@@ -21,6 +21,7 @@ from sodkit.settings.queries import DeformableDetr, SparseRcnn
 from sodkit.settings.reppoints import RepPoints
 from sodkit.settings.roi_transformer import RoiTransformer
 from sodkit.settings.rotated_dense import RotatedRetinaNet, S2ANet
+from sodkit.settings.rotated_points import OrientedRepPoints, RotatedRepPoints
 from sodkit.settings.two_stage import Cfinet, FasterRcnn, OrientedRcnn
 from sodkit.settings.yolox import Yolox
 
@@ -37,6 +38,8 @@ Model = Annotated[
     | Atss
     | DyHead
     | RepPoints
+    | RotatedRepPoints
+    | OrientedRepPoints
     | SparseRcnn
     | DeformableDetr
     | CenterNet

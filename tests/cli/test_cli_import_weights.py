@@ -390,6 +390,23 @@ def test_oriented_weights_from_file_to_prediction(tmp_path: Path) -> None:
     assert {one["category_id"] for one in found} <= set(range(9))
 
 
+def test_the_recipe_decides_between_two_that_have_the_same_names(tmp_path: Path) -> None:
+    """Rotated and Oriented RepPoints differ in their training only."""
+    file = save(tmp_path / "r.pth", system_golden.weights("rotated-reppoints"))
+    named = {"also": ["oriented-reppoints-r50-soda-a"], "recipe": "rotated-reppoints-r50-soda-a"}
+    for number, (more, want) in enumerate((
+        ((), named),
+        (("--recipe", named["also"][0]), {"also": [], "recipe": named["also"][0]}),
+    )):  # fmt: skip
+        out = tmp_path / f"{number}.safetensors"
+        code, stdout, err = run("import-weights", file, "--out", out, "--json", *more)
+        assert code == 0, err
+        report = json.loads(stdout)
+        assert {key: report[key] for key in want} == want
+        model = load_checkpoint(out, torch.device("cpu")).recipe.model
+        assert (model.matching.transposed, model.outside) == (True, "keep")
+
+
 @pytest.mark.parametrize("convention", ["oc", "le135"])
 def test_oriented_rcnn_of_another_angle_convention(tmp_path: Path, convention: str) -> None:
     recipe = f"angle_version = '{convention}'\nmodel = dict(type='OrientedRCNN')"

@@ -80,6 +80,10 @@ LARGER = (  # the objects are larger than the anchors of the recipe
     "model.focal.prior=0.1", "model.first_level=3", "model.levels=4", "model.anchor_scale=2.0",
 )  # fmt: skip
 ROTATED = (*LARGER, "model.octave=3")
+POINTS = (
+    "model.focal.prior=0.1", "model.first_level=3", "model.levels=4", "model.init_weight=1.0",
+    "model.refine_weight=2.0",
+)  # fmt: skip
 GUIDED = (  # many positives from the start, and deltas that one step changes by much
     *RPN, "model.proposals.focal.prior=0.1", "model.proposals.shape_matching.samples=32",
     "model.proposals.shape_weight=10", "model.proposals.shape_std=0.5",
@@ -178,6 +182,8 @@ KINDS = {
     ),
     "reppoints": Kind("reppoints-r50-soda-d", DENSE, ("model.focal.prior=0.1",), steps=72),
     "rotated-retinanet": Kind("rotated-retinanet-r50-soda-a", DENSE, ROTATED, steps=54),
+    "rotated-reppoints": Kind("rotated-reppoints-r50-soda-a", NORMED, POINTS, steps=96),
+    "oriented-reppoints": Kind("oriented-reppoints-r50-soda-a", NORMED, POINTS, steps=72),
     "dhrec": Kind("dhrec-r50-soda-a", DENSE, ("model.focal.prior=0.1",)),
     # two heads, the second of which begins where the first has not arrived yet
     "s2anet": Kind("s2anet-r50-soda-a", DENSE, LARGER, steps=80),

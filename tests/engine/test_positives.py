@@ -70,6 +70,8 @@ def test_nothing_is_known_without_matches() -> None:
         ("reppoints-r50-soda-d", "model.channels=16"),
         ("rotated-retinanet-r50-soda-a", "model.channels=16"),
         ("s2anet-r50-soda-a", "model.channels=16"),
+        ("rotated-reppoints-r50-soda-a", "model.channels=64"),
+        ("oriented-reppoints-r50-soda-a", "model.channels=64"),
         ("sparse-rcnn-r50-soda-d", "model.channels=16"),
         ("deformable-detr-r50-soda-d", "model.channels=64"),
         ("centernet-r50-soda-d", "model.channels=16"),

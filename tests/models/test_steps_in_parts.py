@@ -1,5 +1,7 @@
 """What losses are divided by is counted over the step: parts of it add up to the whole."""
 
+from dataclasses import replace
+
 import model_golden as golden
 import pytest
 import torch
@@ -8,6 +10,7 @@ from torch import Tensor
 from sodkit.config import load_recipe
 from sodkit.data.batches import Batch
 from sodkit.models import zoo
+from sodkit.models.parts import rotated_coders
 
 SMALL = ("model.backbone.name=resnet18", "model.backbone.weights=null", "model.channels=32")
 KINDS = {
@@ -23,6 +26,8 @@ KINDS = {
     ),
     "centernet-r50-soda-d": (*SMALL, "model.hidden=16"),
     "yolox-s-soda-d": ("model.width=0.125",),
+    "rotated-reppoints-r50-soda-a": (*SMALL, "model.convs=1", "model.groups=8"),
+    "oriented-reppoints-r50-soda-a": (*SMALL, "model.convs=1", "model.groups=8"),
 }  # fmt: skip
 
 
@@ -52,6 +57,12 @@ def test_parts_of_a_step_add_up_to_it(name):
         golden.target([]),
         golden.target([[5, 5, 15, 20]], [1], [[40, 40, 80, 80]]),
     )
+    if detector.boxes == "oriented":
+        turn = rotated_coders.upright
+        targets = tuple(
+            replace(one, obb=turn(one.boxes), ignore_boxes=turn(one.ignore_boxes))
+            for one in targets
+        )
     images = torch.randn(3, 3, 96, 96, generator=torch.Generator().manual_seed(0))
     step = Counted()
     batch = Batch(images, ((96, 96),) * 3, ((1.0, 1.0),) * 3, targets, step=step)

@@ -42,6 +42,10 @@ LEARNING = {
         90, "model.channels=32", "model.convs=1", "model.focal.prior=0.1", "model.first_level=3",
         "model.levels=4", "model.anchor_scale=2.0",
     ),
+    "oriented-reppoints": (
+        90, "model.channels=32", "model.convs=1", "model.groups=8", "model.focal.prior=0.1",
+        "model.first_level=3", "model.levels=4",
+    ),
     "dhrec": (60, "model.channels=32", "model.convs=1", "model.focal.prior=0.1"),
 }  # fmt: skip
 

@@ -8,7 +8,9 @@ from sodkit.config import load_recipe
 from sodkit.errors import UsageError
 
 
-@pytest.mark.parametrize("name", ["fcos-r50-soda-d", "atss-r50-soda-d"])
+@pytest.mark.parametrize(
+    "name", ["fcos-r50-soda-d", "atss-r50-soda-d", "rotated-reppoints-r50-soda-a"]
+)
 @pytest.mark.parametrize(("channels", "groups"), [(48, 32), (32, 32), (16, 32)])
 def test_groups_of_one_channel_or_of_a_part_are_refused(name, channels, groups):
     """A group norm of single values has nothing to normalise."""
@@ -37,3 +39,9 @@ def test_groups_of_dynamic_heads_divide_the_channels():
     with pytest.raises(UsageError, match=r"model\.norm_groups: .*24 channels cannot be"):
         load_recipe("dyhead-r50-soda-d", ["model.channels=24"])
     assert load_recipe("dyhead-r50-soda-d", ["model.channels=32"]).model.norm_groups == 16
+
+
+def test_levels_of_rotated_reppoints():
+    assert load_recipe("rotated-reppoints-r50-soda-a").model.strides == (4, 8, 16, 32, 64)
+    dota = load_recipe("oriented-reppoints-r50-soda-a", ["model.first_level=3"]).model
+    assert dota.strides == (8, 16, 32, 64, 128)

@@ -56,28 +56,43 @@ def convs(state: Mapping[str, Tensor], head: str = HEAD) -> int:
     return count(state, rf"{head}\.cls_convs\.(\d+)\.")
 
 
-def table(state: Mapping[str, Tensor], outputs: Mapping[str, str], *, norm: bool = False) -> Table:
+def table(
+    state: Mapping[str, Tensor], outputs: Mapping[str, str], *, norm: bool = False,
+    pyramid_norm: bool = False,
+) -> Table:  # fmt: skip
     """Return the names of a detector with one head.
 
     Args:
         state: their names and tensors.
         outputs: of the head's convolutions after the towers: their name, and ours.
         norm: the towers have a group norm after each convolution, the deltas a factor a level.
+        pyramid_norm: the pyramid has a group norm after each convolution.
     """
     scales = ((f"{HEAD}.scales.{n}.scale", f"head.scales.{n}") for n in range(levels(state)))
-    return (*pyramid(state), *towers(state, HEAD, "head", outputs, norm=norm), *scales)
+    names = pyramid(state, norm=pyramid_norm)
+    return (*names, *towers(state, HEAD, "head", outputs, norm=norm), *scales)
 
 
-def pyramid(state: Mapping[str, Tensor]) -> Table:
-    """Return the names of backbone and pyramid."""
+def pyramid(state: Mapping[str, Tensor], *, norm: bool = False) -> Table:
+    """Return the names of backbone and pyramid, with ``norm`` a group norm in each layer."""
     first = inputs(state)
-    below, above = range(first), range(first, levels(state))
-    return (
-        ("backbone.", "backbone."),
-        *((f"neck.lateral_convs.{n}.conv.", f"fpn.lateral.{n}.") for n in below),
-        *((f"neck.fpn_convs.{n}.conv.", f"fpn.output.{n}.") for n in below),
-        *((f"neck.fpn_convs.{n}.conv.", f"fpn.coarser.{n - first}.") for n in above),
-    )
+    layers = [
+        *((f"neck.lateral_convs.{n}", f"fpn.lateral.{n}.") for n in range(first)),
+        *((f"neck.fpn_convs.{n}", f"fpn.output.{n}.") for n in range(first)),
+        *(
+            (f"neck.fpn_convs.{n}", f"fpn.coarser.{n - first}.")
+            for n in range(first, levels(state))
+        ),
+    ]
+    if norm:
+        each = [
+            (f"{theirs}.{part}.", f"{ours}{place}.")
+            for theirs, ours in layers
+            for place, part in enumerate(("conv", "gn"))
+        ]
+    else:
+        each = [(f"{theirs}.conv.", ours) for theirs, ours in layers]
+    return (("backbone.", "backbone."), *each)
 
 
 def towers(

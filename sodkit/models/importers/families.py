@@ -57,6 +57,7 @@ def recognise(state: Mapping[str, Tensor]) -> Recognised:
         "ATSS, DyHead, RepPoints, Sparse R-CNN, Deformable DETR, CenterNet, "
         "CornerNet, YOLOX of mmdetection, "
         "Rotated Faster R-CNN, Oriented R-CNN, Gliding Vertex, "
-        "Rotated RetinaNet, S2A-Net, RoI Transformer of mmrotate",
+        "Rotated RetinaNet, S2A-Net, RoI Transformer, Rotated RepPoints, Oriented RepPoints of "
+        "mmrotate",
         hint=f"its names begin with {', '.join(sorted({k.split('.')[0] for k in state})[:5])}",
     )

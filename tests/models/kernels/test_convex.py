@@ -170,7 +170,7 @@ def test_least_rectangles_hold_the_points_and_none_is_smaller():
     np.testing.assert_allclose(found[:, 2] * found[:, 3], areas, rtol=1e-9)
     inside = convex.in_frame(points, found).abs() - found[:, None, 2:4] / 2
     assert inside.max() < 1e-6
-    # often two edges of a hull give equal areas, three of a triangle: another may be taken
+    # often two edges of a hull give equal areas: another may be taken
     assert (np.abs(canonical(found).numpy() - wanted).max(1) < 1e-6).mean() > 0.8
 
 
