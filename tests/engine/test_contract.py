@@ -162,11 +162,11 @@ KINDS = {
         (),
         steps=60,
     ),
-    # cells learn what they predict best, which takes a while to settle
+    # cells learn what they predict best, which takes a while to settle; a score is a product of two
     "yolox": Kind(
         "yolox-s-soda-d",
-        ("model.width=0.125", "input.patch=64"),
-        ("model.prior=0.1",),
+        ("model.width=0.125", "input.patch=64", "model.prior=0.1"),
+        (),
         steps=144,
         rate=5e-3,
         by_prediction=True,
