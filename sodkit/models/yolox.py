@@ -7,7 +7,7 @@ and labels that follow the predictions (SimOTA): a cell learns an object if it i
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sodkit.data.batches import Batch, PatchDetections
 from sodkit.models.detector import DetectorModule
@@ -102,6 +102,10 @@ class Yolox(DetectorModule):
         ]
         return simota.match_each(grid, predicted, batch.targets, left_out, self.config.matching)
 
+    def graph(self) -> nn.Module:
+        """Return the network up to its NMS; see ``CellGraph``."""
+        return CellGraph(self)
+
     @torch.no_grad()
     def detect(self, batch: Batch, keep: Keep) -> list[PatchDetections]:
         """Return the detections of each image, in pixels of its patch before resizing.
@@ -133,6 +137,33 @@ class Yolox(DetectorModule):
             usable = (scores[image] > score) & (inside[:, 2:] > inside[:, :2]).all(1)
             found.append(Candidates(boxes[image], scores[image], labels[image], usable))
         return found
+
+
+class CellGraph(nn.Module):
+    """All before the NMS, as a graph to compile or export.
+
+    Args:
+        detector: in evaluation mode.
+    """
+
+    def __init__(self, detector: Yolox) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the boxes and scores of all cells, level by level, row by row.
+
+        Args:
+            images: (B, 3, H, W) float32, H and W multiples of 32.
+
+        Returns:
+            (B, N, 4) xyxy in px of the input, clipped to it, and (B, N, classes) in [0, 1].
+        """
+        size = (images.shape[-2], images.shape[-1])
+        output = self.detector.see(images)
+        boxes = decode(self.detector.grid(size, images.device), output.deltas)
+        scores = output.logits.sigmoid() * output.objectness.sigmoid()[..., None]
+        return coders.clip(boxes, size), scores
 
 
 def cells(size: tuple[int, int], device: torch.device | None = None) -> Cells:

@@ -106,7 +106,7 @@ def test_a_detector_without_a_graph(tmp_path: Path) -> None:
     code, _, err = run(file, "--out", tmp_path / "graph.onnx")
     assert code == 2
     assert "RetinaNet has no graph" in err
-    assert "kinds that have one: cfinet, faster-rcnn" in err
+    assert "kinds that have one: cfinet, faster-rcnn, yolox" in err
     code, _, err = run(tmp_path / "no.safetensors", "--out", tmp_path / "graph.onnx")
     assert code == 4
     assert not (tmp_path / "graph.onnx").exists()

@@ -15,6 +15,7 @@ from sodkit.engine.export import KINDS, export_onnx, input_side, is_export
 from sodkit.errors import MissingExtraError, UsageError
 from sodkit.models import zoo
 from sodkit.models.detector import DetectorModule, Exportable
+from sodkit.settings import Keep
 
 SMALL = (
     "model.backbone.name=resnet18",
@@ -48,6 +49,28 @@ def test_the_graph_gives_what_the_detector_proposes(recipe: str) -> None:
             distance = (proposals.boxes[:, None] - boxes[number]).abs().amax(2).amin(1)
             assert distance.max() < 1e-4
             assert torch.isclose(proposals.scores[0], scores[number].max())
+
+
+def yolox() -> DetectorModule:
+    torch.manual_seed(0)
+    small = ("model.width=0.125", "model.depth=0.1")
+    return zoo.build(load_recipe("yolox-s-soda-d", small).model, 3).eval()
+
+
+def test_the_graph_of_yolox_gives_what_it_detects() -> None:
+    model, x = yolox(), images(2)
+    with torch.no_grad():
+        boxes, scores = model.graph()(x)
+        batch = Batch(x, ((64, 96),) * 2, ((1.0, 1.0),) * 2)
+        found = model.detect(batch, Keep(score=0, nms=1.0, max_per_patch=1000))
+    assert scores.shape == (2, 12 * 8 + 6 * 4 + 3 * 2, 3)
+    for number, one in enumerate(found):
+        kept = (boxes[number, :, 2:] > boxes[number, :, :2]).all(1)
+        best, labels = scores[number][kept].max(1)
+        order = best.argsort(descending=True, stable=True)
+        torch.testing.assert_close(one.scores, best[order])
+        torch.testing.assert_close(one.boxes.sum(), boxes[number][kept].sum())
+        assert torch.equal(one.labels.bincount(), labels.bincount())
 
 
 @pytest.mark.parametrize("recipe", [PROPOSERS[0], PROPOSERS[-1]])
