@@ -18,6 +18,7 @@ LAYERS = (
         "config",
         "csv_text",
         "errors",
+        "explained",
         "files",
         "json_columns",
         "json_text",

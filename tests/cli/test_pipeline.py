@@ -200,6 +200,10 @@ def test_recipes() -> None:
     assert json.loads(out)["recipe"]["schedule"]["lr"] == 0.01
     code, out, _ = run("recipes", "cfinet-r50-soda-d", "--set", "schedule.epochs=3")
     assert "epochs: 3" in out
+    code, out, _ = run("recipes", "cfinet-r50-soda-d", "--explain", "--set", "schedule.epochs=3")
+    assert "# how often every image is trained on" in out
+    assert "  epochs: 3" in out
+    assert run("recipes", "--explain")[0] == 2
 
 
 @pytest.fixture(scope="module")
