@@ -146,7 +146,8 @@ KINDS = {
             "model.dropout=0",
         ),
         ("model.loss.focal.prior=0.1", "model.slow_rate=1.0"),
-        steps=120,
+        steps=72,
+        rate=4e-3,
         by_prediction=True,
     ),
     "cornernet": Kind(

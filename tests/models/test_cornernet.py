@@ -7,6 +7,7 @@ from sodkit.data.batches import Batch
 from sodkit.errors import UsageError
 from sodkit.models import zoo
 from sodkit.models.parts import heatmap
+from sodkit.models.parts.corner_head import CornerMaps
 from sodkit.models.parts.matchers import IGNORED
 from sodkit.settings import Keep
 
@@ -57,17 +58,20 @@ def test_of_two_corners_in_a_cell_the_last_is_learnt():
     assert int((first.heat == 1).sum()) == 1
 
 
-def test_an_object_with_a_corner_in_an_ignore_region_is_not_paired():
+@pytest.mark.parametrize("corner", [0, 1])
+def test_an_object_with_a_corner_in_an_ignore_region_is_not_paired(corner):
     rows = [[4, 4, 14, 14], [40, 40, 50, 50]]
+    region = ([38, 38, 45, 45], [45, 45, 53, 53])[corner]
     detector = build()
-    given = batch(golden.target(rows, [0, 2], [[38, 38, 45, 45]]))
-    first, second = wanted(given, detector)
-    assert first.learnt.tolist() == [True, False]
-    assert second.learnt.tolist() == [True, True]
-    inside = first.left_out[0]
-    # cells whose middles (4 x + 2) are in 38..45
-    assert inside.nonzero().tolist() == [[y, x] for y in (9, 10) for x in (9, 10)]
-    assert ((first.match == IGNORED) == (second.match == IGNORED)).all()
+    given = batch(golden.target(rows, [0, 2], [region]))
+    both = wanted(given, detector)
+    assert both[corner].learnt.tolist() == [True, False]
+    assert both[1 - corner].learnt.tolist() == [True, True]
+    inside = both[0].left_out[0]
+    # cells whose middles (4 x + 2) are in the region
+    cells = ((9, 10), (11, 12))[corner]
+    assert inside.nonzero().tolist() == [[y, x] for y in cells for x in cells]
+    assert ((both[0].match == IGNORED) == (both[1].match == IGNORED)).all()
     stacks = detector.train().see(given.images)
     for maps in (maps for stack in stacks for maps in stack):
         maps.logits.retain_grad()
@@ -75,11 +79,49 @@ def test_an_object_with_a_corner_in_an_ignore_region_is_not_paired():
     detector.see = lambda images: stacks
     sum(detector(given, golden.in_order).values()).backward()
     for stack in stacks:
-        for maps, one in zip(stack, (first, second), strict=True):
+        for maps, one in zip(stack, both, strict=True):
             assert (maps.logits.grad[0, :, inside] == 0).all()
             assert (maps.logits.grad[0, :, ~inside] != 0).all()
             touched = maps.embedding.grad[0, 0].flatten().nonzero().flatten().tolist()
             assert touched == [one.place[0].item()]
+
+
+def drawn(corners):
+    """Return maps (1, 3, 16, 16) with peaks at cells (column, row) of class 1."""
+    logits = torch.full(SHAPE, -20.0)
+    for score, (column, row) in enumerate(reversed(corners)):
+        logits[0, 1, row, column] = score
+    return CornerMaps(logits, torch.zeros(1, 1, 16, 16), torch.zeros(1, 2, 16, 16))
+
+
+def test_an_object_as_large_as_its_image_is_found_in_a_larger_batch():
+    # of 64 px the image has 32: its lower right corner is the first point of cell (8, 8)
+    detector = build("model.mirror=false")
+    detector.see = lambda images: [(drawn([(8, 2), (0, 0)]), drawn([(9, 4), (8, 8)]))]
+    (found,) = detector.detect(batch(golden.target([]), side=32), Keep(score=0.4))
+    assert found.boxes.tolist() == [[0, 0, 32, 32]]
+    assert found.labels.tolist() == [1]
+
+
+def test_of_the_mirror_image_its_padding_is_left_out():
+    # mirrored, the image of 32 px lies right of its padding: from column 8 on
+    detector, given = build(), batch(golden.target([]), side=32)
+    detector.see = lambda images: [(drawn([(3, 0), (9, 1)]), drawn([(5, 6), (15, 6)]))]
+    found = detector.pairs(given, mirrored=True)
+    kept = found.scores > 0.4
+    assert found.boxes[kept].tolist() == [[64 - 60, 4, 64 - 36, 24]]
+
+
+def test_a_pair_beyond_the_image_is_none():
+    # the top left corner lies in the last cell but is moved by 1.5 cells: to 34 of 32 px
+    detector, given = build(), batch(golden.target([]), side=32)
+    first, second = drawn([(7, 7)]), drawn([(8, 8)])
+    first.offset[:] = 1.5
+    second.offset[:] = 1.75
+    detector.see = lambda images: [(first, second)]
+    assert (detector.pairs(given).scores < 0.5).all()
+    first.offset[:] = 0.5
+    assert detector.pairs(given).scores.max() == 0.5
 
 
 @pytest.mark.parametrize("mirror", [False, True])

@@ -93,6 +93,21 @@ def test_dropout_follows_the_draws_of_each_image():
     assert torch.equal(exact, losses(detector, Draws(0, 1)))
 
 
+def test_dropout_is_after_each_attention_and_in_each_feed_forward_network():
+    shapes = []
+
+    def spy(x):
+        shapes.append(tuple(x.shape[1:]))
+        return x
+
+    with torch.no_grad():
+        build("model.hidden=48").see(golden.batch_b(), spy)
+    cells = 64 * 64 + 32 * 32 + 16 * 16 + 8 * 8
+    encoder = [(cells, 32), (cells, 48), (cells, 32)]
+    decoder = [(4, 6, 6), (6, 32), (6, 32), (6, 48), (6, 32)]
+    assert shapes == encoder + 2 * decoder
+
+
 def test_dropout_is_the_same_however_a_step_is_divided():
     detector, batch = build("model.dropout=0.3").train(), given()
     whole = losses(detector, Draws(0, 0), batch)
