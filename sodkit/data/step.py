@@ -21,7 +21,7 @@ class Step(Protocol):
 
         Args:
             count: the positives, samples or images that are counted in this batch; as a tensor an
-                int64 scalar, or a float32 one of their weights.
+                int64 scalar, or (N,) of several counts, or a float32 scalar of their weights.
             least: the count over the whole step is taken as this at least.
 
         Returns:

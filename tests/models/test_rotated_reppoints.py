@@ -171,3 +171,40 @@ def test_detections_are_the_least_rectangles_around_the_refined_points():
     cos, sin = boxes[:, 4, None].cos(), boxes[:, 4, None].sin()
     assert ((x * cos + y * sin).abs() <= boxes[:, 2, None] / 2 + 1e-3).all()
     assert ((y * cos - x * sin).abs() <= boxes[:, 3, None] / 2 + 1e-3).all()
+
+
+class Noted:
+    """A step of several processes: its counts are noted for them all together, then given to each.
+
+    ``processes`` is what a total is divided by, as losses are means over the processes.
+    """
+
+    def __init__(self):
+        self.counts, self.asked, self.processes = [], None, 1
+
+    def total(self, count, least=1):
+        if self.asked is None:
+            self.counts.append(count)
+        else:
+            count = self.counts[self.asked]
+            self.asked += 1
+        total = count.clamp(min=least) if isinstance(count, torch.Tensor) else max(count, least)
+        return total / self.processes
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_losses_of_two_processes_are_in_the_mean_those_of_one(name):
+    detector, step = build(name), Noted()
+    with torch.no_grad():
+        detector.head.initial_out.bias.mul_(2.5)  # points outside of their objects
+    given = replace(batch(target(OBJECTS), target([[40, 50, 14, 10, 0.3]])), step=step)
+    wanted = detector(given, torch.randperm)
+    step.processes, found = 2, []
+    for image in (0, 1):
+        step.asked = 0
+        found.append(detector(given.part(range(image, image + 1)), torch.randperm))
+        assert step.asked == len(step.counts)
+    for key, value in wanted.items():
+        assert value > 1e-4, key
+        mean = (found[0][key] + found[1][key]).item() / 2
+        assert mean == pytest.approx(value.item(), rel=1e-5), key
