@@ -1,12 +1,13 @@
 """CPU seconds of a training step and of inference of every system, beside torchvision's.
 
-    python benchmarks/system_speed.py --csv benchmarks/results/system_speed.csv --size 400
+    python benchmarks/system_speed.py --csv benchmarks/results/system_speed.csv
 
 Every built-in recipe that is a system (``systems.py``), with its own ResNet-50 from random weights,
 in float32 on one thread: losses and gradients of a batch of noise with some objects; detections.
 RetinaNet, FCOS and Faster R-CNN run in turns with torchvision's in the same process, conv1, layer1
 and norms frozen in both. Of every figure the minimum over the repeats counts. A row that the table
-has is not measured again.
+has is not measured again. The side is a multiple of 32: torchvision's detectors pad to one, and
+would have more pixels otherwise.
 
 Random dense heads find next to nothing above the score threshold, torchvision's as well: their
 inference is measured without much NMS.
@@ -41,6 +42,8 @@ from sodkit.settings import Keep
 
 HEAD = ("system", "size", "batch", "training_s", "inference_s", "training_ratio", "inference_ratio")
 MODES = ("training", "inference")
+PAD = 32
+"""px that torchvision's detectors pad to a multiple of; CenterNet takes no other sizes."""
 
 
 def main() -> None:
@@ -61,12 +64,15 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--csv", type=Path, required=True)
     parser.add_argument("--systems", nargs="+", metavar="RECIPE", help="default: all that exist")
-    parser.add_argument("--size", type=int, default=400, help="side of the input, px")
+    parser.add_argument("--size", type=int, default=416, help="side of the input, px")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--objects", type=int, default=12, help="an image")
     parser.add_argument("--exemplars", type=int, default=256, help="held for each class")
     parser.add_argument("--repeat", type=int, default=3)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.size % PAD:
+        parser.error(f"--size {options.size} is not a multiple of {PAD}")
+    return options
 
 
 def twin(name: str, size: int) -> nn.Module | None:

@@ -46,6 +46,16 @@ def test_rows_are_kept_and_added(
     assert added["training_ratio"] == added["inference_ratio"] == ""
 
 
+def test_a_side_that_torchvision_would_pad_is_refused(
+    script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(SCRIPT), "--csv", str(tmp_path / "speed.csv"), "--size", "400"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit):
+        script.main()
+    assert "--size 400 is not a multiple of 32" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["retinanet-r50-soda-d", "faster-rcnn-r50-soda-d"])
 def test_a_twin_has_as_many_parameters_but_for_levels_norms_and_classes(
     script: Any, name: str
