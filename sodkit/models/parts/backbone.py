@@ -21,6 +21,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from sodkit.errors import ModelError
 from sodkit.models.importers import torch_file
+from sodkit.models.kernels import pointwise
 from sodkit.settings.base import Backbone as BackboneSettings
 
 STRIDES = (4, 8, 16, 32)
@@ -110,7 +111,8 @@ def _conv_norm(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
     factor = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
     shift = norm.bias - norm.running_mean * factor
     weight = conv.weight * factor[:, None, None, None]
-    return F.conv2d(x, weight, shift, conv.stride, conv.padding, conv.dilation, conv.groups)
+    spread = pointwise.dilation(x, conv)
+    return F.conv2d(x, weight, shift, conv.stride, conv.padding, spread, conv.groups)
 
 
 def load_weights(backbone: Backbone, config: BackboneSettings) -> None:
