@@ -48,11 +48,11 @@ class RotatingConv(nn.Module):
 
 def turned_places(device: torch.device | None = None) -> Tensor:
     """Return (TURNS, 9) int64: the place whose weight comes to each place of a turned filter."""
-    found = torch.arange(9).repeat(TURNS, 1)
-    ring = torch.tensor(RING)
-    for turn in range(TURNS):
-        found[turn, ring] = ring.roll(turn)
-    return found.to(device, non_blocking=True)
+    found = [list(range(9)) for _ in range(TURNS)]
+    for turn, row in enumerate(found):
+        for step, place in enumerate(RING):
+            row[place] = RING[step - turn]
+    return torch.tensor(found).to(device, non_blocking=True)
 
 
 def strongest_turn(features: Tensor) -> Tensor:
