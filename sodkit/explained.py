@@ -114,8 +114,7 @@ def _lines(settings: Settings, indent: str) -> Iterator[str]:
 
 def meaning(kind: type[Settings], name: str) -> str:
     """Return what a key of these settings means; "" if nothing says it."""
-    field, own = kind.model_fields[name], kind.model_json_schema()["properties"][name]
-    return field.description or own.get("description") or MEANINGS.get(name, "")
+    return kind.model_fields[name].description or MEANINGS.get(name, "")
 
 
 def allowed(schema: Mapping[str, Any], known: Mapping[str, Any]) -> str:
