@@ -95,12 +95,13 @@ def _detector(objects: int, size: int, name: str, *, training: bool):
 
     from sodkit.config import load_recipe
     from sodkit.data.batches import Batch, Target
+    from sodkit.engine.build import without_weights
     from sodkit.models import zoo
     from sodkit.models.parts import rotated_coders
 
-    recipe = load_recipe(name, ["model.backbone.weights=null"])
+    recipe = load_recipe(name)
     torch.manual_seed(0)
-    detector = zoo.build(recipe.model, CLASSES).train(training)
+    detector = zoo.build(without_weights(recipe.model), CLASSES).train(training)
     obb = torch.from_numpy(_boxes(objects, size)).float()
     target = Target(
         rotated_coders.enclosing(obb), torch.arange(objects) % CLASSES, torch.zeros(0, 4), obb

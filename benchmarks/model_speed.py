@@ -38,6 +38,7 @@ from torchvision.models.detection import fasterrcnn_resnet50_fpn
 
 from sodkit.config import load_recipe
 from sodkit.data.batches import Batch, Target
+from sodkit.engine.build import without_weights
 from sodkit.models import zoo
 from sodkit.models.detector import DetectorModule
 from sodkit.models.parts.sampling import random_order
@@ -200,8 +201,8 @@ def _networks(options: argparse.Namespace) -> dict[str, tuple[nn.Module, Losses]
 
 def our_network(options: argparse.Namespace) -> DetectorModule:
     """Return the recipe's network, its exemplars filled."""
-    recipe = load_recipe(options.recipe, ["model.backbone.weights=null"])
-    model = zoo.build(recipe.model, CLASSES)
+    recipe = load_recipe(options.recipe)
+    model = zoo.build(without_weights(recipe.model), CLASSES)
     calm(model.backbone)
     if getattr(model, "imitation", None) is not None:
         exemplars = model.imitation.exemplars
