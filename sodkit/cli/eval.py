@@ -330,7 +330,7 @@ def _finish_methods(
     from sodkit.cli.common import print_json, progress
     from sodkit.cli.eval_output import print_methods
     from sodkit.evaluation.methods import Method, compare_methods
-    from sodkit.evaluation.metric_files import method_data, write_metrics
+    from sodkit.evaluation.metric_files import comparison_data, write_metrics
 
     by_name = {run.name: run for run in runs}
     given = [Method(name, tuple(by_name[one] for one in own)) for name, own in methods.items()]
@@ -339,7 +339,7 @@ def _finish_methods(
             annotations, given, ignore_regions=options.ignore_regions,
             resamples=options.resamples, seed=options.seed, progress=report,
         )  # fmt: skip
-    data = method_data(runs, comparison)
+    data = comparison_data(runs, comparison)
     if options.out is not None:
         write_metrics(options.out, data, {run.name: run.evaluation for run in runs})
     if options.as_json:

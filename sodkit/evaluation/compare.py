@@ -17,7 +17,7 @@ import numpy as np
 from sodkit.arrays import FloatArray
 from sodkit.data.records import Annotations, Detections
 from sodkit.errors import UsageError
-from sodkit.evaluation.bootstrap import draw_images, resampled_metrics
+from sodkit.evaluation.bootstrap import Weights, draw_images, resampled_metrics
 from sodkit.evaluation.evaluate import Evaluation, IgnoreRegions, Matching
 from sodkit.evaluation.outcomes import match_classes
 
@@ -118,21 +118,16 @@ def compare(
     Raises:
         UsageError: no run, two of one name, several protocols, or negative numbers.
     """
-    _check(runs, resamples, seed)
+    check_names([run.name for run in runs], "run")
+    check_runs(runs, resamples, seed)
     protocol = runs[0].evaluation.protocol
     names = tuple(run.name for run in runs)
-    if matchings is None:
-        matchings = [
-            match_classes(annotations, run.detections, protocol, ignore_regions=ignore_regions)
-            for run in runs
-        ]
     draws = resamples if annotations.images else 0
     weights = draw_images(len(annotations.images), draws, seed)
-    samples = []
-    for number, (run, matching) in enumerate(zip(runs, matchings, strict=True)):
-        report = None if progress is None else partial(part_of, progress, number, len(runs))
-        scores = np.asarray(run.detections.scores, np.float64)
-        samples.append(resampled_metrics(matching, scores, protocol, weights, report))
+    samples = resampled_runs(
+        annotations, runs, weights, ignore_regions=ignore_regions, matchings=matchings,
+        progress=progress,
+    )  # fmt: skip
     metrics = tuple(metric.name for metric in protocol.metrics)
     values = {run.name: run.evaluation.metrics for run in runs}
     first = values[names[0]]
@@ -144,7 +139,7 @@ def compare(
             name: intervals_of(metrics, sample) for name, sample in zip(names, samples, strict=True)
         },
         differences={
-            name: {metric: _minus(own[metric], first[metric]) for metric in metrics}
+            name: {metric: minus(own[metric], first[metric]) for metric in metrics}
             for name, own in values.items()
         },
         difference_intervals={
@@ -156,22 +151,55 @@ def compare(
     )
 
 
-def _check(runs: Sequence[Run], resamples: int, seed: int) -> None:
-    names = [run.name for run in runs]
-    if not names:
-        raise UsageError("no run to compare")
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise UsageError(f"two runs are named '{twice[0]}'")
+def resampled_runs(
+    annotations: Annotations,
+    runs: Sequence[Run],
+    weights: Weights,
+    *,
+    ignore_regions: IgnoreRegions,
+    matchings: Sequence[Matching] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[FloatArray]:
+    """Return the metrics (B, metrics) of each run on the same resamples; see ``compare``.
+
+    Args:
+        annotations: as there.
+        runs: as there.
+        weights: (B, I) how often each image is drawn.
+        ignore_regions: as there.
+        matchings: as there.
+        progress: as there.
+    """
+    samples = []
+    for number, run in enumerate(runs):
+        protocol = run.evaluation.protocol
+        matching = matchings[number] if matchings is not None else match_classes(
+            annotations, run.detections, protocol, ignore_regions=ignore_regions
+        )  # fmt: skip
+        report = None if progress is None else partial(_part, progress, number, len(runs))
+        scores = np.asarray(run.detections.scores, np.float64)
+        samples.append(resampled_metrics(matching, scores, protocol, weights, report))
+    return samples
+
+
+def check_runs(runs: Sequence[Run], resamples: int, seed: int) -> None:
+    """Raise UsageError for runs that cannot be compared, and for negative numbers."""
     if any(run.evaluation.protocol != runs[0].evaluation.protocol for run in runs):
         raise UsageError("the runs were evaluated under different protocols")
     if resamples < 0 or seed < 0:
         raise UsageError(f"cannot draw {resamples} resamples with seed {seed}")
 
 
-def part_of(
-    report: Callable[[int, int], None], part: int, parts: int, done: int, total: int
-) -> None:
+def check_names(names: Sequence[str], what: str) -> None:
+    """Raise UsageError if there is no name, or one twice; ``what`` has them: run, method."""
+    if not names:
+        raise UsageError(f"no {what} to compare")
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UsageError(f"two {what}s are named '{twice[0]}'")
+
+
+def _part(report: Callable[[int, int], None], part: int, parts: int, done: int, total: int) -> None:
     """Report one part of several as progress of the whole."""
     report(part * total + done, parts * total)
 
@@ -190,5 +218,6 @@ def _interval(sample: FloatArray) -> Interval:
     return Interval(float(low), float(high))
 
 
-def _minus(value: float | None, other: float | None) -> float | None:
+def minus(value: float | None, other: float | None) -> float | None:
+    """Return the difference; None where one is undefined."""
     return None if value is None or other is None else value - other

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,10 +22,18 @@ import numpy as np
 from sodkit.arrays import FloatArray
 from sodkit.data.records import Annotations
 from sodkit.errors import UsageError
-from sodkit.evaluation.bootstrap import draw_images, resampled_metrics
-from sodkit.evaluation.compare import CONFIDENCE, Interval, Run, intervals_of, part_of
+from sodkit.evaluation.bootstrap import draw_images
+from sodkit.evaluation.compare import (
+    CONFIDENCE,
+    Interval,
+    Run,
+    check_names,
+    check_runs,
+    intervals_of,
+    minus,
+    resampled_runs,
+)
 from sodkit.evaluation.evaluate import IgnoreRegions
-from sodkit.evaluation.outcomes import match_classes
 
 _SEED_DRAWS = 1
 """Added to the seed of the images: the draws of seeds are others."""
@@ -119,21 +126,20 @@ def compare_methods(
         progress: called with work done and all work.
 
     Raises:
-        UsageError: no method, two of one name, one without runs, or several protocols.
+        UsageError: no method, two of one name, one without runs, several protocols, or negative
+            numbers.
     """
-    runs = _checked(methods)
-    protocol = runs[0].evaluation.protocol
+    runs = [run for method in methods for run in method.runs]
+    check_names([method.name for method in methods], "method")
+    if not all(method.runs for method in methods):
+        raise UsageError("a method needs predictions")
+    check_runs(runs, resamples, seed)
     draws = resamples if annotations.images else 0
     weights = draw_images(len(annotations.images), draws, seed)
-    samples = []
-    for number, run in enumerate(runs):
-        report = None if progress is None else partial(part_of, progress, number, len(runs))
-        matching = match_classes(
-            annotations, run.detections, protocol, ignore_regions=ignore_regions
-        )
-        scores = np.asarray(run.detections.scores, np.float64)
-        samples.append(resampled_metrics(matching, scores, protocol, weights, report))
-    metrics = tuple(metric.name for metric in protocol.metrics)
+    samples = resampled_runs(
+        annotations, runs, weights, ignore_regions=ignore_regions, progress=progress
+    )
+    metrics = tuple(metric.name for metric in runs[0].evaluation.protocol.metrics)
     generator = np.random.default_rng((seed, _SEED_DRAWS))
     studies: dict[str, MethodStudy] = {}
     first_mean: Mapping[str, float | None] = {}
@@ -154,7 +160,7 @@ def compare_methods(
             mean=mean,
             spread=_by_name(metrics, spread),
             interval=intervals_of(metrics, sample),
-            difference={m: _less(mean[m], first_mean[m]) for m in metrics},
+            difference={m: minus(mean[m], first_mean[m]) for m in metrics},
             difference_interval=intervals_of(
                 metrics, sample - first_sample if studies else sample[:0]
             ),
@@ -178,19 +184,6 @@ def drawn_means(samples: FloatArray, generator: np.random.Generator) -> FloatArr
     return np.asarray(mean + (drawn - mean) * np.sqrt(count / (count - 1)))
 
 
-def _checked(methods: Sequence[Method]) -> list[Run]:
-    runs = [run for method in methods for run in method.runs]
-    names = [method.name for method in methods]
-    if not names or not all(method.runs for method in methods):
-        raise UsageError("a method needs predictions")
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise UsageError(f"two methods are named '{twice[0]}'")
-    if any(run.evaluation.protocol != runs[0].evaluation.protocol for run in runs):
-        raise UsageError("the runs were evaluated under different protocols")
-    return runs
-
-
 def _number(value: float | None) -> float:
     return float("nan") if value is None else value
 
@@ -200,7 +193,3 @@ def _by_name(metrics: Sequence[str], values: FloatArray) -> dict[str, float | No
         name: None if np.isnan(value) else float(value)
         for name, value in zip(metrics, values, strict=True)
     }
-
-
-def _less(value: float | None, other: float | None) -> float | None:
-    return None if value is None or other is None else value - other

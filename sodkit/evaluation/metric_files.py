@@ -39,17 +39,10 @@ def write_metrics(
     write_text(folder / "per_class.csv", csv_text(rows))
 
 
-def comparison_data(runs: Sequence[Run], comparison: Comparison) -> dict[str, Any]:
-    """Return runs and their comparison as plain data, as ``eval --json`` prints it."""
-    return {
-        "protocol": runs[0].evaluation.protocol.name,
-        "runs": {run.name: run.evaluation.as_dict() for run in runs},
-        "comparison": comparison.as_dict(),
-    }
-
-
-def method_data(runs: Sequence[Run], comparison: MethodComparison) -> dict[str, Any]:
-    """Return methods and their runs as plain data, as ``eval --json`` prints it."""
+def comparison_data(
+    runs: Sequence[Run], comparison: Comparison | MethodComparison
+) -> dict[str, Any]:
+    """Return runs and their comparison, or their methods', as ``eval --json`` prints it."""
     return {
         "protocol": runs[0].evaluation.protocol.name,
         "runs": {run.name: run.evaluation.as_dict() for run in runs},

@@ -118,7 +118,7 @@ def test_intervals_come_from_the_resamples_of_each_run(case):
 def test_what_cannot_be_compared(case):
     annotations, every, half = case
     for methods, words in (
-        ([], "needs predictions"),
+        ([], "no method to compare"),
         ([Method("none", ())], "needs predictions"),
         ([every, Method("all", half.runs)], "two methods are named 'all'"),
         ([every, Method("b", (run("b", annotations, half.runs[0].detections, COCO),))],
