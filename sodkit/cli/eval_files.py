@@ -17,9 +17,13 @@ def chosen_files(given: Sequence[Path]) -> tuple[Methods, bool]:
     Raises:
         UsageError: a file is given twice, or a name has no files.
     """
+    from sodkit.data.formats.folders import is_file, is_folder
     from sodkit.errors import UsageError
 
-    parted = [("", str(path)) if path.exists() else _parted(str(path)) for path in given]
+    parted = [
+        ("", str(path)) if is_file(path) or is_folder(path) else _parted(str(path))
+        for path in given
+    ]
     files = [Path(part) for name, text in parted for part in _files(name, text)]
     names = iter(zip(run_names(files), files, strict=True))
     methods: dict[str, dict[str, Path]] = {}

@@ -97,3 +97,10 @@ def test_a_missing_file_of_a_method_is_named(files: tuple[str, str], tmp_path: P
     assert result.exit_code != 0
     assert "gone.json" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_many_files_are_no_name_too_long_for_a_file() -> None:
+    files = [f"prediction-of-seed-{seed:03d}.json" for seed in range(40)]
+    methods, named = chosen_files([Path(f"a={','.join(files)}")])
+    assert named
+    assert [str(path) for path in methods["a"].values()] == files
