@@ -14,7 +14,7 @@ WIDTH = 96
 """Characters of a line, where words allow."""
 MEANINGS = {
     "kind": "which part this is; the keys beside it are its own",
-    "name": "of the recipe; of a backbone, which one",
+    "name": "of the recipe",
     "description": "one line for lists",
     "seed": "of weights, order, augmentation and sampling",
     "epochs": "how often every image is trained on",
@@ -52,11 +52,6 @@ MEANINGS = {
     "class_agnostic": "one box an RoI, not one a class",
     "giou": "weight of GIoU, in loss and matching",
     "loss": "of boxes",
-    "gamma": "of a threshold: IoU for twice the side; of a focal loss: how little easy ones count",
-    "base": "IoU at the reference size",
-    "floor": "least threshold",
-    "cap": "largest threshold",
-    "reference": "side of an object in px whose threshold is the base",
     "metric": "by which box and prior are compared",
     "dropout": "share of outputs that a training step leaves out",
     "hidden": "width of the fully connected layers",

@@ -29,7 +29,7 @@ def recipes(
 
     if explain and (name is None or as_json):
         raise UsageError(
-            "--explain is of one recipe, as YAML", hint="sodkit recipes NAME --explain"
+            "--explain prints one recipe, as YAML", hint="sodkit recipes NAME --explain"
         )
     if name is not None:
         recipe = load_recipe(name, overrides or ())

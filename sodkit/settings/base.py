@@ -50,7 +50,9 @@ class TrainTest(Settings):
 class Backbone(Settings):
     """ResNet and its training state."""
 
-    name: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet50"
+    name: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = Field(
+        "resnet50", description="which ResNet"
+    )
     weights: str | None = Field(
         "imagenet", description="'imagenet', a file of torchvision weights, or null: random"
     )

@@ -23,7 +23,9 @@ class FocalLoss(Settings):
     """Focal loss (Lin et al., ICCV 2017, Eq. 5)."""
 
     alpha: Share = Field(0.25, description="weight of positives; negatives have 1 - alpha")
-    gamma: Annotated[float, Field(ge=0)] = 2.0
+    gamma: Annotated[float, Field(ge=0)] = Field(
+        2.0, description="how much less what is easy counts: by (1 - p) ** gamma"
+    )
     prior: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.01, description="score of every class at the start: the bias is -ln((1 - prior) / prior)"
     )

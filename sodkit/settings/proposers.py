@@ -30,11 +30,11 @@ class Threshold(Settings):
     """
 
     kind: Literal["dynamic"] = "dynamic"
-    base: float = 0.20
-    gamma: float = 0.15
-    floor: Share = 0.25
-    cap: Share = 1.0
-    reference: Positive = 12.0
+    base: float = Field(0.20, description="threshold at the reference size")
+    gamma: float = Field(0.15, description="added to it when an object's side doubles")
+    floor: Share = Field(0.25, description="least threshold")
+    cap: Share = Field(1.0, description="largest threshold")
+    reference: Positive = Field(12.0, description="side in px of an object whose threshold is base")
     match_best: Switch = Field(
         True, description="an object without a positive anchor gets its best one (docs/release.md)"
     )
