@@ -78,7 +78,7 @@ def visualize(
 
     Example: sodkit visualize test.json --images images --predictions pred.json --out pictures
     """
-    from sodkit.cli.common import list_left_out, print_json, progress
+    from sodkit.cli.common import list_left_out, note, print_json, progress
     from sodkit.cli.tables import print_table
     from sodkit.data.formats import Reading
     from sodkit.data.left_out import LeftOut
@@ -99,6 +99,8 @@ def visualize(
             limit=limit, overwrite=overwrite, bit_depth=bit_depth, progress=report,
         )  # fmt: skip
     list_left_out(left, out)
+    if not paths and only is not None:
+        note(f"no image has a box that is {only}: nothing is drawn")
     if as_json:
         print_json({"pictures": [str(path) for path in paths]})
     else:

@@ -65,7 +65,14 @@ def select(
     style: Style,
     verdicts: Verdicts | None = None,
 ) -> Content:
-    """Choose what is drawn; arguments as of ``draw_picture``."""
+    """Choose what is drawn on one image.
+
+    Args:
+        truth: the annotations of this image only, None: none are known.
+        detections: the predictions for this image only.
+        style: which of them.
+        verdicts: of these, at the style's score; None: nothing is compared.
+    """
     low, high = style.areas
     ignored = () if truth is None else tuple(ignored_polygons(truth))
     if truth is not None:

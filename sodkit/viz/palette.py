@@ -50,7 +50,7 @@ def class_colour(label: int) -> Colour:
 
 
 def class_letter(label: int) -> str:
-    """Return what tells a class from an earlier one of its colour: "", then A to Z, AA, AB, ..."""
+    """Return the letter of a class: "" while colours last, then A, B, ..., Z, AA at each repeat."""
     turn, letters = label // len(PALETTE), ""
     while turn > 0:
         turn, digit = divmod(turn - 1, 26)

@@ -14,8 +14,8 @@ import numpy as np
 
 from sodkit.arrays import IntArray
 from sodkit.data.images.decoding import RgbImage
-from sodkit.data.records import Annotations, Category, Detections
-from sodkit.viz.content import Content, IgnoreMode, Style, select
+from sodkit.data.records import Category
+from sodkit.viz.content import Content, IgnoreMode, Style
 from sodkit.viz.draw import (
     BoxLayer,
     Line,
@@ -29,7 +29,6 @@ from sodkit.viz.draw import (
 from sodkit.viz.palette import IGNORED, INK, PAPER, Colour, class_colour, marked
 from sodkit.viz.tags import draw_tags, tag_texts
 from sodkit.viz.text import line_height, text_image, text_width
-from sodkit.viz.verdicts import Verdicts
 
 ZOOM_CONTEXT = 4.0
 """Side of a zoom-in's window, in parts of the object's longer side."""
@@ -37,35 +36,20 @@ MIN_WINDOW = 32.0
 """Least side of a zoom-in's window in image px."""
 
 
-def draw_picture(
-    image: RgbImage,
-    categories: Sequence[Category],
-    truth: Annotations | None = None,
-    detections: Detections | None = None,
-    style: Style | None = None,
-    verdicts: Verdicts | None = None,
+def draw_selected(
+    image: RgbImage, categories: Sequence[Category], content: Content, style: Style
 ) -> RgbImage:
     """Return a picture of one image with its boxes.
 
     Args:
         image: (H, W, 3) uint8 RGB; not changed.
         categories: the classes, by label.
-        truth: the annotations of this image only, None: none are known.
-        detections: the predictions for this image only.
-        style: how to draw, None: the defaults.
-        verdicts: of these objects and predictions, at the style's score; None: nothing is compared.
+        content: what is drawn, see ``select``.
+        style: how.
 
     Returns:
         (H', W, 3) uint8 RGB, the image on top, H' >= H.
     """
-    style = style or Style()
-    return draw_selected(image, categories, select(truth, detections, style, verdicts), style)
-
-
-def draw_selected(
-    image: RgbImage, categories: Sequence[Category], content: Content, style: Style
-) -> RgbImage:
-    """Return a picture of one image with what ``select`` chose; see ``draw_picture``."""
     canvas = image.copy()
     width = line_width(image.shape[1], image.shape[0])
     draw_content(canvas, View(), content, style.ignore, width)

@@ -91,6 +91,7 @@ def test_comparison_labels_and_areas(app, ann, tmp_path):
     result = run(app, *given, "--only", "false", "--out", tmp_path / "b")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["pictures"] == []
+    assert "no image has a box that is false" in result.stderr
     result = run(app, ann, "--compare", "--out", tmp_path / "c")
     assert result.exit_code == 2
     assert "--predictions" in result.stderr

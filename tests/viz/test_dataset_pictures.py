@@ -6,6 +6,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from test_picture import draw_picture
 
 from sodkit.data.formats import read_annotations
 from sodkit.data.images.decoding import write_image
@@ -14,7 +15,7 @@ from sodkit.errors import DataError, UsageError
 from sodkit.synthetic import make_dataset
 from sodkit.viz.content import Style
 from sodkit.viz.dataset_pictures import picture_names, visualize
-from sodkit.viz.picture import draw_picture, most_below
+from sodkit.viz.picture import most_below
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,17 @@ import pytest
 from sodkit.data.records import Detections
 from sodkit.synthetic import make_scene
 from sodkit.viz.content import Style, select
-from sodkit.viz.picture import draw_picture, legend_entries, zoom_windows
+from sodkit.viz.picture import draw_selected, legend_entries, zoom_windows
 
 
 @pytest.fixture(scope="module", params=["horizontal", "oriented"])
 def scene(request):
     return make_scene(4, 500, 400, request.param)
+
+
+def draw_picture(image, categories, truth=None, detections=None, style=None):
+    style = style or Style()
+    return draw_selected(image, categories, select(truth, detections, style), style)
 
 
 def as_detections(truth, scores):
