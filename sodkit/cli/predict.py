@@ -142,7 +142,7 @@ def _note_unheeded(nms: float | None, detector: DetectorModule) -> None:
     from sodkit.cli.common import note
 
     if nms is not None and not detector.suppresses:
-        note("this detector has no NMS: --nms does nothing")
+        note("--nms does nothing with this detector: it has no NMS, or a soft one")
 
 
 def _predict_and_write(

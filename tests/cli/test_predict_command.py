@@ -355,4 +355,4 @@ def test_an_option_that_the_detector_does_not_heed_is_said(
     monkeypatch.setattr(Cfinet, "suppresses", False)
     code, _, err = run(*options, "--out", tmp_path / "b.json")
     assert code == 0
-    assert "this detector has no NMS: --nms does nothing" in err
+    assert "--nms does nothing with this detector" in err

@@ -1,8 +1,7 @@
 """1x1 convolutions by the fast routine of CPUs, also on one thread.
 
 On one thread torch computes 1x1 convolutions without stride and dilation by a plain matrix
-product, all others by oneDNN. With AVX-512 oneDNN takes half the time forward and six tenths
-backward (ResNet-50's sizes), without it four fifths and nine tenths. A kernel of one tap has
+product, all others by oneDNN, which is faster (docs/systems.md, "Speed"). A kernel of one tap has
 nothing to dilate: asking for a dilation changes the routine and nothing else.
 """
 
