@@ -50,7 +50,7 @@ RECIPES: dict[BoxKind, str] = {
 class DemoPlan:
     """What the demo does; see ``sodkit demo --help``. Recipe None: the one for ``boxes``."""
 
-    out: Path
+    out: str | Path
     boxes: BoxKind = "horizontal"
     recipe: str | None = None
     overrides: tuple[str, ...] = ()
@@ -102,8 +102,9 @@ def run_demo(
             f"the recipe {name} learns {recipe.boxes} boxes, not {plan.boxes} ones",
             hint=f"give --boxes {recipe.boxes}, or another --recipe",
         )
-    with fill_folder(plan.out, "demo", _own_files(plan), overwrite=plan.overwrite):
-        return _run_demo(plan, recipe, say, on_step, on_epoch, progress)
+    out = Path(plan.out)
+    with fill_folder(out, "demo", _own_files(plan), overwrite=plan.overwrite):
+        return _run_demo(plan, out, recipe, say, on_step, on_epoch, progress)
 
 
 def _own_files(plan: DemoPlan) -> list[str]:
@@ -119,6 +120,7 @@ def _own_files(plan: DemoPlan) -> list[str]:
 
 def _run_demo(
     plan: DemoPlan,
+    out: Path,
     recipe: Recipe,
     say: Say,
     on_step: Callable[[StepReport], None],
@@ -127,7 +129,7 @@ def _run_demo(
 ) -> DemoResult:
     """Run the stages, one after the other."""
     device = pick_device(plan.device)
-    data, run, pictures = (plan.out / name for name in ("data", "run", "pictures"))
+    data, run, pictures = (out / name for name in ("data", "run", "pictures"))
 
     say(f"making {plan.train_images} + {plan.test_images} scenes in {data}")
     make = partial(
@@ -138,7 +140,7 @@ def _run_demo(
     test_file = make(images=plan.test_images, subset="test")
 
     say(f"splitting into patches of {recipe.input.patch} px, stride {recipe.input.stride}")
-    patches = plan.out / "patches"
+    patches = out / "patches"
     settings = SplitSettings(size=recipe.input.patch, stride=recipe.input.stride)
     split_dataset(
         read_annotations(train_file), data, patches, settings,
@@ -160,11 +162,11 @@ def _run_demo(
         loaded.detector, loaded.recipe, test.images, data,
         device=device, progress=partial(progress, "predicting"),
     )  # fmt: skip
-    write_predictions(plan.out / "predictions.json", found, test.categories)
+    write_predictions(out / "predictions.json", found, test.categories)
     evaluation = evaluate(test, found, protocol_for(test.kind))
 
     say("drawing")
     visualize(test, data, pictures, detections=found, overwrite=plan.overwrite)
     anchors = analyze_anchors(test, recipe)
     plot_anchor_quality(anchors, pictures / "anchors.png")
-    return DemoResult(evaluation, anchors, checkpoint, plan.out / "predictions.json", pictures)
+    return DemoResult(evaluation, anchors, checkpoint, out / "predictions.json", pictures)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import importlib
 import inspect
 import subprocess
@@ -64,6 +65,14 @@ def test_paths_may_be_text(name: str) -> None:
     found = inspect.signature(getattr(sodkit, name)).parameters.values()
     notes = [str(p.annotation).replace("StrPath", "").replace("DataPaths", "") for p in found]
     assert not [note for note in notes if "Path" in note]
+
+
+@pytest.mark.parametrize("plan", [sodkit.RunPlan, sodkit.DemoPlan, sodkit.DataPaths])
+def test_paths_of_plans_may_be_text(plan: type) -> None:
+    types = {field.name: str(field.type) for field in dataclasses.fields(plan)}
+    assert not [
+        name for name, note in types.items() if note.startswith("Path") and "str" not in note
+    ]
 
 
 def test_text_paths_are_read_and_written(tmp_path: Path) -> None:

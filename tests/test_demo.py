@@ -21,7 +21,7 @@ TINY = (
 def test_every_stage_leaves_its_files(tmp_path: Path) -> None:
     said: list[str] = []
     plan = DemoPlan(
-        tmp_path / "demo", overrides=TINY, train_images=1, test_images=1, width=256, height=192
+        str(tmp_path / "demo"), overrides=TINY, train_images=1, test_images=1, width=256, height=192
     )
     result = run_demo(plan, say=said.append)
     assert result.checkpoint.is_file()
@@ -30,11 +30,11 @@ def test_every_stage_leaves_its_files(tmp_path: Path) -> None:
     assert ".png" in pictures
     assert "AP50" in result.evaluation.metrics
     assert len(said) == 5
-    (plan.out / "data" / "mine.txt").write_text("mine")
+    (tmp_path / "demo" / "data" / "mine.txt").write_text("mine")
     with pytest.raises(UsageError, match="--overwrite to replace"):
         run_demo(plan)
     run_demo(replace(plan, overwrite=True))
-    assert (plan.out / "data" / "mine.txt").read_text() == "mine"
+    assert (tmp_path / "demo" / "data" / "mine.txt").read_text() == "mine"
 
 
 def test_oriented(tmp_path: Path) -> None:

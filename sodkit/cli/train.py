@@ -150,11 +150,11 @@ def _print(plan: RunPlan, result: Row, *, as_json: bool) -> None:
     from sodkit.cli.tables import print_table
 
     if as_json:
-        print_json({"run": str(plan.out), "last_epoch": result})
+        print_json({"run": str(plan.folder), "last_epoch": result})
     else:
         rows = [(name, f"{value:.4g}") for name, value in result.items() if value is not None]
-        print_table(f"run {plan.out}", ("last epoch", ""), rows)
-    note(f"next: {next_command(plan.out, plan.paths)}")
+        print_table(f"run {plan.folder}", ("last epoch", ""), rows)
+    note(f"next: {next_command(plan.folder, plan.paths)}")
 
 
 def _plan(
@@ -232,14 +232,14 @@ def _way_on(plan: RunPlan, world: World) -> Iterator[None]:
     from sodkit.cli.common import note
     from sodkit.engine.run_folder import STATE
 
-    state = plan.out / STATE
+    state = plan.folder / STATE
     before = state.stat().st_mtime_ns if state.is_file() else None
     try:
         yield
     except (SodkitError, KeyboardInterrupt, RuntimeError):  # the last: a process that is lost
         if world.first and state.is_file() and state.stat().st_mtime_ns != before:
             start = ["sodkit"] if world.size == 1 else ["torchrun", "...", "-m", "sodkit"]
-            note(f"to go on: {shlex.join([*start, 'train', '--resume', str(plan.out)])}")
+            note(f"to go on: {shlex.join([*start, 'train', '--resume', str(plan.folder)])}")
         raise
 
 
@@ -250,7 +250,7 @@ def next_command(run: Path, paths: DataPaths) -> str:
     if paths.val is None:
         words += ["IMAGES"]
     else:
-        words += [paths.val]
-        words += [] if paths.val_images is None else ["--images", paths.val_images]
+        words += [str(paths.val)]
+        words += [] if paths.val_images is None else ["--images", str(paths.val_images)]
         words += [] if paths.format_name is None else ["--format", paths.format_name]
     return shlex.join([*words, "--out", str(run / "predictions.json")])

@@ -80,13 +80,13 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], CheckpointInfo]:
 
 
 def load_checkpoint(
-    path: StrPath, device: torch.device, *, detector: nn.Module | None = None
+    path: StrPath, device: torch.device | str = "cpu", *, detector: nn.Module | None = None
 ) -> Checkpoint:
     """Read a checkpoint and build its detector, in evaluation mode, on ``device``.
 
     Args:
         path: the ``.safetensors`` file.
-        device: where the detector goes.
+        device: where the detector goes; of text PyTorch's name, such as ``cuda:0``.
         detector: the module that the weights go into, for a detector from outside: a checkpoint
             never has code imported that it names. None: the recipe's own.
 

@@ -14,7 +14,7 @@ from sodkit.data.opening import Source
 from sodkit.engine.metadata import parse
 from sodkit.engine.run_folder import RUN
 from sodkit.errors import UsageError
-from sodkit.files import write_text
+from sodkit.files import StrPath, write_text
 from sodkit.settings.base import Settings
 
 Text = Annotated[str, Field(min_length=1, pattern="^[^\\x00]*$")]
@@ -33,17 +33,17 @@ class DataPaths:
         reading, classes: see ``data.opening.Source``.
     """
 
-    data: str
-    images: str | None = None
-    val: str | None = None
-    val_images: str | None = None
+    data: StrPath
+    images: StrPath | None = None
+    val: StrPath | None = None
+    val_images: StrPath | None = None
     format_name: str | None = None
     skip_bad: bool = False
     reading: Reading = AS_STATED
     classes: str | None = None
-    init: str | None = None
+    init: StrPath | None = None
 
-    def source(self, path: str, images: str | None) -> Source:
+    def source(self, path: StrPath, images: StrPath | None) -> Source:
         """Return the data to train on, or to evaluate on, as a source."""
         folder = None if images is None else Path(images)
         return Source(Path(path), self.format_name, folder, None, self.reading, self.classes)
@@ -78,6 +78,8 @@ class _RunFile(_Paths):
 def write_paths(run: Path, paths: DataPaths) -> None:
     """Write ``run.json`` into the folder of a run."""
     given = asdict(paths)
+    for key in _Paths.model_fields:
+        given[key] = None if given[key] is None else os.fspath(given[key])
     absolute = {
         key: None if given[key] is None else os.path.abspath(given[key])
         for key in _Paths.model_fields

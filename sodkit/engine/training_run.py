@@ -55,7 +55,7 @@ class RunPlan:
     Attributes:
         recipe: what is trained.
         paths: on which data.
-        out: the run's folder.
+        out: the run's folder; as a path it is ``folder``.
         resume: go on from its state.
         overwrite: a finished run in ``out`` may be replaced.
         fit_batch: ``schedule.batch`` is to be the largest that the GPU's memory holds.
@@ -63,10 +63,15 @@ class RunPlan:
 
     recipe: Recipe
     paths: DataPaths
-    out: Path
+    out: StrPath
     resume: bool
     overwrite: bool = False
     fit_batch: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return Path(self.out)
 
 
 def fresh_plan(
@@ -206,9 +211,10 @@ def execute(
             on_epoch(row)
 
         names = sinks if world.first else ()
-        opened = [stack.enter_context(closing(o)) for o in open_sinks(names, plan.out, plan.recipe)]
+        places = open_sinks(names, plan.folder, plan.recipe)
+        opened = [stack.enter_context(closing(one)) for one in places]
         train(
-            plan.recipe, annotations, images, plan.out, device=target, workers=workers,
+            plan.recipe, annotations, images, plan.folder, device=target, workers=workers,
             resume=plan.resume, validate=validation, sinks=opened, on_start=start,
             validation=None if validation is None else validation.annotations,
             on_step=on_step, on_epoch=keep, on_batch=on_batch, say=say, world=world,
@@ -251,9 +257,9 @@ def _fitted(
 @contextmanager
 def _claimed(plan: RunPlan, world: World) -> Iterator[None]:
     """Be the only run that writes to the folder; the first process writes for all."""
-    with lock_folder(plan.out) if world.first else nullcontext():
+    with lock_folder(plan.folder) if world.first else nullcontext():
         if world.first and not plan.resume:
-            check_run_folder(plan.out, overwrite=plan.overwrite)
+            check_run_folder(plan.folder, overwrite=plan.overwrite)
         yield
 
 
@@ -280,12 +286,12 @@ def _training_data(
 def _write_start(plan: RunPlan, left: LeftOut, say: Callable[[str], None]) -> None:
     """Write what a run knows before it trains; a new run replaces an earlier one."""
     if not plan.resume:
-        clear_run(plan.out)
-        write_paths(plan.out, plan.paths)
-        write_text(plan.out / RECIPE, dump_recipe(plan.recipe))
-    remove_leftovers(plan.out)
-    left.write(plan.out / LEFT_OUT)
-    for sentence in left.sentences(plan.out / LEFT_OUT):
+        clear_run(plan.folder)
+        write_paths(plan.folder, plan.paths)
+        write_text(plan.folder / RECIPE, dump_recipe(plan.recipe))
+    remove_leftovers(plan.folder)
+    left.write(plan.folder / LEFT_OUT)
+    for sentence in left.sentences(plan.folder / LEFT_OUT):
         say(sentence)
 
 
@@ -295,11 +301,13 @@ def _nothing_to_do(plan: RunPlan, begun: StartReport) -> UsageError:
     if begun.epoch < epochs:
         return UsageError(
             f"the run has ended after {begun.epoch} of {epochs} epochs: schedule.patience",
-            where=plan.out,
+            where=plan.folder,
             hint="--set schedule.patience=null goes on with it",
         )
     return UsageError(
-        f"the run has all of its {epochs} epochs", where=plan.out, hint="--epochs N makes it longer"
+        f"the run has all of its {epochs} epochs",
+        where=plan.folder,
+        hint="--epochs N makes it longer",
     )
 
 
@@ -333,8 +341,8 @@ def _nothing(message: str) -> None:
 
 
 def _read(
-    path: str,
-    images: str | None,
+    path: StrPath,
+    images: StrPath | None,
     paths: DataPaths,
     left: LeftOut,
     kinds: Sequence[str],
@@ -365,7 +373,7 @@ def _validation(
     if paths.val is None:
         return None
     val, folder = _read(paths.val, paths.val_images, paths, left, VALIDATED, say)
-    val = with_classes_of(trained, val, paths.val, say)
+    val = with_classes_of(trained, val, str(paths.val), say)
     check_kind(recipe, val)
     check_images_exist(val.images, folder, "--val-images")
     PredictOptions.of(recipe)  # raises now what would end the first validation
@@ -378,4 +386,4 @@ def _validation(
             hint=f"in training it measures {', '.join(names)}",
         )
 
-    return Validation(plan.out, recipe, val, folder, protocol, device, progress, world)
+    return Validation(plan.folder, recipe, val, folder, protocol, device, progress, world)

@@ -52,14 +52,14 @@ def run_training(
 
     def start(report: StartReport) -> None:
         names = [category.name for category in report.categories]
-        pictures.append(BatchPicture(plan.out / batch_picture.NAME, names))
+        pictures.append(BatchPicture(plan.folder / batch_picture.NAME, names))
         on_start(report)
 
     def draw(batch: Batch) -> None:
         pictures[0](batch)
 
     def end(validated: Validated | None) -> None:
-        write_run_report(plan.out, validated)
+        write_run_report(plan.folder, validated)
 
     return execute(
         plan, device=device, workers=workers, threads=threads, on_start=start, on_batch=draw,

@@ -25,8 +25,8 @@ SMALL = (
 def test_a_run_leaves_pictures_predictions_and_a_report(tmp_path: Path) -> None:
     data = make_dataset(tmp_path / "data", images=3, seed=0, width=128, height=128)
     run = tmp_path / "run"
-    paths = DataPaths(str(data), val=str(data))
-    plan = RunPlan(load_recipe("cfinet-r18-demo", SMALL), paths, run, resume=False)
+    paths = DataPaths(data, val=str(data))
+    plan = RunPlan(load_recipe("cfinet-r18-demo", SMALL), paths, str(run), resume=False)
     last = run_training(plan, device="cpu", workers=0, threads=1)
     assert last["epoch"] == 1
     first = (run / "batches.jpg").read_bytes()
