@@ -3,6 +3,8 @@
 from sodkit._version import __version__ as __version__
 from sodkit.analysis.anchor_study import AnchorQuality as AnchorQuality
 from sodkit.analysis.anchor_study import analyze_anchors as analyze_anchors
+from sodkit.analysis.suggest import Suggestion as Suggestion
+from sodkit.analysis.suggest import suggest_settings as suggest_settings
 from sodkit.config import builtin_names as builtin_names
 from sodkit.config import dump_recipe as dump_recipe
 from sodkit.config import load_recipe as load_recipe

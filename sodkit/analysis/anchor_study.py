@@ -143,13 +143,16 @@ def analyze_anchors(
         DataError: if no object is left.
     """
     size = size_index(annotations.area)
-    chosen = ~annotations.ignore & (size < LARGER)
+    chosen = _counted(annotations)
     objects = annotations.take(chosen)
     if len(objects) == 0:
-        raise DataError("no objects of the size classes eS, rS, gS, N to analyse")
+        what = "no objects of the size classes eS, rS, gS, N to analyse"
+        larger = bool((~annotations.ignore).any())
+        hint = "all are larger: --suggest says how to reduce the images" if larger else None
+        raise DataError(what, hint=hint)
     boxes = objects.xyxy
     scaled, extents = boxes * recipe.input.scale, _extents(objects, recipe.input)
-    levels = _levels(recipe)
+    levels = anchor_levels(recipe)
     rules = _threshold_rules(recipe, boxes)
     thresholds = np.stack(list(rules.values()), axis=1)
     counts = count_anchors(scaled, extents, levels, thresholds, progress)
@@ -169,7 +172,17 @@ def analyze_anchors(
     )
 
 
-def _levels(recipe: Recipe) -> tuple[AnchorLevel, ...]:
+def has_counted(annotations: Annotations) -> bool:
+    """Return whether there are objects of the four size classes that are not ignored."""
+    return bool(_counted(annotations).any())
+
+
+def _counted(annotations: Annotations) -> BoolArray:
+    """Return which objects (N,) are of the four size classes and not ignored."""
+    return np.asarray(~annotations.ignore & (size_index(annotations.area) < LARGER))
+
+
+def anchor_levels(recipe: Recipe) -> tuple[AnchorLevel, ...]:
     """Return the anchors of a recipe's detector.
 
     Raises:
@@ -202,7 +215,7 @@ def _rotated(objects: Annotations, recipe: Recipe, extents: FloatArray) -> Float
     if objects.obb is None:
         return None
     scaled = rotated.scale(objects.obb, (recipe.input.scale, recipe.input.scale))
-    return best_rotated_iou(scaled, extents, _levels(recipe))
+    return best_rotated_iou(scaled, extents, anchor_levels(recipe))
 
 
 def _extents(objects: Annotations, settings: Input) -> FloatArray:
