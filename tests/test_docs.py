@@ -253,6 +253,10 @@ def readme(folder: Path) -> None:
     torch.save({"state_dict": golden.weights("keys_r18"), "meta": {}}, folder / "released.pth")
 
 
+def anchors(folder: Path) -> None:
+    coco(folder / "train.json", folder / "images")
+
+
 def ablations(folder: Path) -> None:
     raw = folder / "SODA-D" / "rawData"
     for subset in ("train", "val", "test"):
@@ -282,6 +286,7 @@ def real_data(folder: Path) -> None:
 LAYOUTS: dict[str, Callable[[Path], None]] = {
     "README.md": readme,
     "ablations.md": ablations,
+    "anchors.md": anchors,
     "oriented.md": oriented,
     "real-data.md": real_data,
     "systems.md": systems,
