@@ -83,3 +83,5 @@ from sodkit.viz.plots import save_anchor_report as save_anchor_report
 from sodkit.viz.report import write_comparison as write_comparison
 from sodkit.viz.report import write_report as write_report
 from sodkit.viz.training import run_training as run_training
+from sodkit.viz.viewer import Viewer as Viewer
+from sodkit.viz.viewer import write_viewer as write_viewer

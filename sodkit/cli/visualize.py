@@ -31,32 +31,45 @@ if TYPE_CHECKING:
     from sodkit.data.records import Annotations, Detections
 
 
+IgnoreChoice = Annotated[
+    Literal["mask", "outline", "hide"],
+    typer.Option(help="What is ignored: masked, outlined or hidden."),
+]
+LabelChoice = Annotated[
+    Literal["none", "class", "score", "both"], typer.Option(help="What stands beside boxes.")
+]
+Compare = Annotated[
+    bool, typer.Option("--compare", help="Closed boxes: found; dashed: false; corners: missed.")
+]
+OnlyChoice = Annotated[
+    Literal["missed", "false"] | None,
+    typer.Option(help="Of a comparison these boxes only, and images that have some."),
+]
+Html = Annotated[
+    bool, typer.Option("--html", help="One page for a browser, OUT/viewer.html, not pictures.")
+]
+HtmlSize = Annotated[
+    int | None,
+    typer.Option(min=64, help="Longest side of the page's images in px; 4096 unless given."),
+]
+
+
 def visualize(
     ann: Ann,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")],
     images: Images = None,
     predictions: Annotated[Path | None, typer.Option(help="Predictions to draw, too.")] = None,
     score: Annotated[float, typer.Option(min=0, max=1, help="Least score drawn.")] = 0.3,
-    ignore: Annotated[
-        Literal["mask", "outline", "hide"],
-        typer.Option(help="What is ignored: masked, outlined or hidden."),
-    ] = "mask",
+    ignore: IgnoreChoice = "mask",
     zoom: Annotated[int, typer.Option(min=0, help="Zoom-ins of so many smallest objects.")] = 0,
-    labels: Annotated[
-        Literal["none", "class", "score", "both"],
-        typer.Option(help="What stands beside boxes."),
-    ] = "none",
-    compare: Annotated[
-        bool,
-        typer.Option("--compare", help="Closed boxes: found; dashed: false; corners: missed."),
-    ] = False,
-    only: Annotated[
-        Literal["missed", "false"] | None,
-        typer.Option(help="Of a comparison these boxes only, and images that have some."),
-    ] = None,
+    labels: LabelChoice = "none",
+    compare: Compare = False,
+    only: OnlyChoice = None,
     min_area: Annotated[float, typer.Option(min=0, help="Least area drawn, px^2.")] = 0.0,
     max_area: Annotated[float | None, typer.Option(min=0, help="Largest area drawn, px^2.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first images.")] = None,
+    html: Html = False,
+    html_size: HtmlSize = None,
     format_: Format = None,
     difficult: Difficult = None,
     area: Area = None,
@@ -74,37 +87,63 @@ def visualize(
     """Draw boxes coloured by class, ignored parts masked, as in the paper's Figure 5.
 
     With predictions, these are closed boxes, and ground truth is the corners around them.
-    --compare matches both at an IoU of .5.
+    --compare matches both at an IoU of .5. --html: in a browser, to zoom and choose.
 
     Example: sodkit visualize test.json --images images --predictions pred.json --out pictures
     """
-    from sodkit.cli.common import list_left_out, note, print_json, progress
-    from sodkit.cli.tables import print_table
+    from sodkit.cli.common import list_left_out, note, progress
     from sodkit.data.formats import Reading
     from sodkit.data.left_out import LeftOut
     from sodkit.data.opening import Source
+    from sodkit.errors import UsageError
     from sodkit.viz.content import Style
     from sodkit.viz.dataset_pictures import visualize as draw
+    from sodkit.viz.viewer import LONGEST, write_viewer
 
+    if html_size is not None and not html:
+        raise UsageError("--html-size is of the page that --html writes", hint="add --html")
     left = LeftOut(bad=skip_bad, bit_depth=bit_depth)
     reading = Reading(difficult, area, angle, oriented)
     source = Source(ann, format_, images, subset, reading, classes)
     stated = None if predictions is None else (predictions, predictions_angle, category_ids)
+    if compare and stated is None:
+        raise UsageError("a comparison needs predictions", hint="--predictions says which")
     annotations, folder, found = _read(source, left, stated)
     areas = (min_area, float("inf") if max_area is None else max_area)
     style = Style(score, ignore, zoom, labels, only, areas)
     with progress("drawing") as report:
-        paths = draw(
-            annotations, folder, out, detections=found, style=style, compare=compare,
-            limit=limit, overwrite=overwrite, bit_depth=bit_depth, progress=report,
-        )  # fmt: skip
+        if html:
+            viewer = write_viewer(
+                annotations, folder, out, detections=found, style=style, limit=limit,
+                longest=html_size or LONGEST, title=ann.name, overwrite=overwrite,
+                bit_depth=bit_depth, progress=report,
+            )  # fmt: skip
+            paths, count = [viewer.path], viewer.images
+        else:
+            paths = draw(
+                annotations, folder, out, detections=found, style=style, compare=compare,
+                limit=limit, overwrite=overwrite, bit_depth=bit_depth, progress=report,
+            )  # fmt: skip
+            count = len(paths)
     list_left_out(left, out)
-    if not paths and only is not None:
+    if not count and only is not None:
         note(f"no image has a box that is {only}: nothing is drawn")
-    if as_json:
+    _print(out, paths, count, html, as_json)
+
+
+def _print(out: Path, paths: list[Path], count: int, html: bool, as_json: bool) -> None:
+    """Print what was written: pictures, or the page with ``count`` images."""
+    from sodkit.cli.common import print_json
+    from sodkit.cli.tables import print_table
+
+    if as_json and html:
+        print_json({"viewer": str(paths[0]), "images": count})
+    elif as_json:
         print_json({"pictures": [str(path) for path in paths]})
+    elif html:
+        print_table("", ("page", "images"), [(paths[0], count)])
     else:
-        print_table("", ("folder", "pictures"), [(out, len(paths))])
+        print_table("", ("folder", "pictures"), [(out, count)])
 
 
 def _read(

@@ -77,23 +77,25 @@ def select(
     ignored = () if truth is None else tuple(ignored_polygons(truth))
     if truth is not None:
         rows = ~truth.ignore if verdicts is None else verdicts.missed
-        truth = truth.take(rows & _between(truth.area, low, high) & (style.only != "false"))
+        truth = truth.take(rows & between(truth.area, low, high) & (style.only != "false"))
     if detections is None:
         return Content(truth, ignored, None)
     rows = detections.scores >= style.score
     if verdicts is not None:
         rows = verdicts.false | (verdicts.right & (style.only is None))
         rows &= style.only != "missed"
-    chosen = np.flatnonzero(rows & _between(_areas(detections), low, high))
+    chosen = np.flatnonzero(rows & between(box_areas(detections), low, high))
     chosen = chosen[np.argsort(detections.scores[chosen], kind="stable")]
     false = None if verdicts is None else verdicts.false[chosen]
     return Content(truth, ignored, detections.take(chosen), false)
 
 
-def _between(areas: FloatArray, low: float, high: float) -> BoolArray:
+def between(areas: FloatArray, low: float, high: float) -> BoolArray:
+    """Return which areas (N,) are from ``low`` to ``high``, both included."""
     return np.asarray((areas >= low) & (areas <= high))
 
 
-def _areas(found: Detections) -> FloatArray:
+def box_areas(found: Detections) -> FloatArray:
+    """Return the areas (N,) in px^2: of the oriented boxes if there are any."""
     sides = found.xywh[:, 2:] if found.obb is None else found.obb[:, 2:4]
     return np.asarray(sides.prod(axis=1))

@@ -70,13 +70,13 @@ def visualize(
     out_dir = Path(out_dir)
     style = style or Style()
     compare = compare or style.only is not None
-    _check_style(style, limit)
+    check_style(style, limit)
     if compare and (detections is None or len(annotations) == 0):
         raise UsageError(
             "a comparison needs objects and predictions", hint="--predictions says which"
         )
     records = annotations.images[:limit]
-    _check_images_exist(records, images_dir)
+    check_images_exist(records, images_dir)
     named = picture_names(annotations.images, style.zoom, len(annotations.categories))
     check_names((name, r.file_name) for name, r in zip(named, records, strict=False))
     contents = _contents(annotations, records, detections, style, compare)
@@ -96,7 +96,8 @@ def visualize(
     return [out_dir / name for name in names]
 
 
-def _check_style(style: Style, limit: int | None) -> None:
+def check_style(style: Style, limit: int | None) -> None:
+    """Raise UsageError if a number is out of range."""
     if not 0 <= style.score <= 1 or style.zoom < 0 or (limit is not None and limit < 1):
         raise UsageError(f"cannot draw with score {style.score}, zoom {style.zoom}, limit {limit}")
     low, high = style.areas
@@ -113,7 +114,7 @@ def _contents(
 ) -> list[Content]:
     """Return what is drawn on each image."""
     rows = annotations.rows_by_image()
-    found = _rows_by_id(records, detections)
+    found = rows_by_id(records, detections)
     annotated = detections is None or len(annotations) > 0  # else a bare list of images
     verdicts = None
     if compare and detections is not None:
@@ -159,7 +160,7 @@ def _fits_jpeg(image: ImageRecord, zoom: int, classes: int) -> bool:
     return image.width <= longest and height <= longest
 
 
-def _check_images_exist(records: Sequence[ImageRecord], folder: Path) -> None:
+def check_images_exist(records: Sequence[ImageRecord], folder: Path) -> None:
     """Raise before anything is drawn, not after an hour."""
     missing = [r for r in records if not is_file(folder / r.file_name)]
     if missing:
@@ -171,7 +172,7 @@ def _check_images_exist(records: Sequence[ImageRecord], folder: Path) -> None:
         )
 
 
-def _rows_by_id(records: Sequence[ImageRecord], detections: Detections | None) -> list[IntArray]:
+def rows_by_id(records: Sequence[ImageRecord], detections: Detections | None) -> list[IntArray]:
     """Return for every image the rows of its detections."""
     if detections is None:
         return []

@@ -1,14 +1,16 @@
 """HTML pages from templates: one file each, under a policy that lets in nothing from elsewhere.
 
-The content security policy allows the one style sheet by its hash and pictures inside the page: no
-script, no address. So a class or file name that somebody made to be HTML does nothing even where
-escaping failed. The policy forbids style attributes; ``Styles`` makes classes of them.
+The content security policy allows the one style sheet by its hash and pictures inside the page; no
+address, and no script but the viewer's own, by its hash. So a class or file name that somebody made
+to be HTML does nothing even where escaping failed. The policy forbids style attributes; ``Styles``
+makes classes of them.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +52,38 @@ def render_page(template: str, **values: Any) -> str:
     )
 
 
-def content_policy(sheet: str) -> str:
-    """Return the content security policy of a page with this style sheet, and nothing from afar."""
-    digest = base64.b64encode(hashlib.sha256(sheet.encode()).digest()).decode()
+def content_policy(sheet: str, script: str | None = None) -> str:
+    """Return the content security policy of a page: this style sheet, this script, nothing else.
+
+    Args:
+        sheet: the text of the page's style element.
+        script: that of the one script that may run; None: none may.
+    """
+    allowed = "" if script is None else f"script-src {_hash(script)}; "
     return (
-        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
+        f"default-src 'none'; style-src {_hash(sheet)}; {allowed}img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def page_parts(template: str, sheet: str, scripts: Sequence[str], **values: Any) -> Iterator[str]:
+    """Return the text of a page with a script, part by part, so that it need not fit into memory.
+
+    Args:
+        template: name of the template of the whole page.
+        sheet: name of its style sheet.
+        scripts: names of the files of its one script, in order.
+        values: what it shows besides.
+    """
+    style, *codes = ((_FOLDER / name).read_text("utf-8") for name in (sheet, *scripts))
+    code = "\n".join(codes)
+    policy = Markup(content_policy(style, code))
+    page = _environment(Styles()).get_template(template)
+    return page.generate(values, style=Markup(style), script=Markup(code), policy=policy)
 
 
 def _environment(styles: Styles) -> Environment:

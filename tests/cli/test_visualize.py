@@ -72,6 +72,25 @@ def test_a_taken_folder_exits_with_2(app, ann, tmp_path):
     assert "not written by sodkit" in result.stderr
 
 
+def test_html_is_one_page(app, ann, tmp_path):
+    result = run(app, ann, "--out", tmp_path / "a", "--html", "--html-size", 100, "--json")
+    assert result.exit_code == 0, result.output
+    data = json.loads(result.stdout)
+    assert (data["viewer"], data["images"]) == (str(tmp_path / "a" / "viewer.html"), 2)
+    assert [p.name for p in (tmp_path / "a").iterdir() if p.suffix] == ["viewer.html"]
+    result = run(app, ann, "--out", tmp_path / "b", "--html")
+    assert "viewer.html" in result.stdout.replace("\n", "")
+    for more, named in (
+        (["--html-size", 100], "--html"),
+        (["--html", "--zoom", 2], "--zoom"),
+        (["--html", "--compare"], "--predictions"),
+    ):
+        result = run(app, ann, "--out", tmp_path / "c", *more)
+        assert result.exit_code == 2
+        assert named in result.stderr
+    assert not (tmp_path / "c").exists()
+
+
 def test_help_has_an_example(app):
     result = run(app, "--help")
     assert "Example: sodkit visualize" in result.stdout
