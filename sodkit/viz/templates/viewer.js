@@ -56,7 +56,7 @@ function approach(one) {
   const side = Math.max(one.width, one.height, 1);
   const room = Math.min(...size());
   const seen = side * state.view.scale;
-  const scale = seen > 24 && seen < room / 3 ? state.view.scale : Math.min(room / 8 / side, 16);
+  const scale = seen > 40 && seen < room / 3 ? state.view.scale : Math.min(room / 8 / side, 16);
   centre((one.left + one.right) / 2, (one.top + one.bottom) / 2, scale);
 }
 
