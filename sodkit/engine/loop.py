@@ -25,6 +25,7 @@ from sodkit.engine.metadata import Progress
 from sodkit.engine.optimizer import set_rate
 from sodkit.engine.reports import Hooks, StepReport, Validate
 from sodkit.engine.resizing import prepared
+from sodkit.engine.run_folder import EPOCH
 from sodkit.engine.saving import StateSaver
 from sodkit.engine.stopping import Stopping
 from sodkit.engine.train_step import DivergedError, Share, Trained, train_step
@@ -47,6 +48,10 @@ class RunFiles:
         folder = run / "checkpoints"
         last, best, state = (folder / f"{n}.safetensors" for n in ("last", "best", "state"))
         return cls(last, best, state, run / BAD_BATCH)
+
+    def of_epoch(self, epoch: int) -> Path:
+        """Return where the checkpoint after so many epochs is, if it is kept."""
+        return self.last.with_name(EPOCH.format(epoch))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,6 +93,8 @@ def run_epochs(loop: Loop, done: Progress) -> None:
             done = _train_epoch(loop, done)
             with averaged(loop.average):
                 _save_checkpoint(loop, loop.files.last)
+                if _is_kept(loop, done.epoch):
+                    _save_checkpoint(loop, loop.files.of_epoch(done.epoch))
             loop.saver.save(done)
             _agree(loop)
         done = _finish_epoch(loop, done)
@@ -113,6 +120,14 @@ def _is_validated(loop: Loop, epoch: int) -> bool:
     schedule = loop.recipe.schedule
     due = epoch % schedule.evaluate_every == 0 or epoch == schedule.epochs
     return due and loop.validate is not None
+
+
+def _is_kept(loop: Loop, epoch: int) -> bool:
+    """Return whether the checkpoint after ``epoch`` epochs stays."""
+    schedule = loop.recipe.schedule
+    if schedule.keep_every is None:
+        return False
+    return epoch % schedule.keep_every == 0 or epoch == schedule.epochs
 
 
 def _finish_epoch(loop: Loop, done: Progress) -> Progress:

@@ -17,6 +17,9 @@ METRICS = "metrics.csv"
 CHECKPOINTS = "checkpoints"
 STATE = Path(CHECKPOINTS) / "state.safetensors"
 
+EPOCH = "epoch-{:04}.safetensors"
+"""The checkpoint after so many epochs, where ``schedule.keep_every`` keeps it."""
+
 _BEST_FIRST = ("best.safetensors", "last.safetensors")
 
 _WRITTEN = (
@@ -58,6 +61,25 @@ def checkpoint_in(path: Path) -> Path:
         where=path,
         hint=f"give a .safetensors file, or a run's folder with {CHECKPOINTS}/{_BEST_FIRST[1]}",
     )
+
+
+def checkpoints_in(path: Path) -> dict[Path, int | None]:
+    """Return the checkpoints that a path means, with their epochs.
+
+    Of a run's folder they are those of its epochs, ascending; if it keeps none, or the path is
+    another, the one of ``checkpoint_in`` with None.
+
+    Raises:
+        ModelError: a folder without a checkpoint.
+    """
+    files = {_epoch(file): file for file in (path / CHECKPOINTS).glob("epoch-*.safetensors")}
+    epochs = sorted(epoch for epoch in files if epoch is not None)
+    return {files[epoch]: epoch for epoch in epochs} or {checkpoint_in(path): None}
+
+
+def _epoch(file: Path) -> int | None:
+    number = file.stem.removeprefix("epoch-")
+    return int(number) if number.isascii() and number.isdecimal() else None
 
 
 def check_run_folder(run: Path, *, overwrite: bool) -> None:

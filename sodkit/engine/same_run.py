@@ -18,7 +18,7 @@ from sodkit.settings import Recipe
 MAY_CHANGE = (
     "name", "description", "schedule.epochs", "schedule.steps", "schedule.steps_in",
     "schedule.evaluate_every", "schedule.patience", "schedule.save_steps", "schedule.save_minutes",
-    "schedule.accumulate",     "model.backbone.weights",
+    "schedule.keep_every", "schedule.accumulate", "model.backbone.weights",
 )  # fmt: skip
 """Settings that a run may be resumed with other values of; the state replaces backbone weights."""
 

@@ -161,6 +161,11 @@ class Schedule(Settings):
     patience: Count | None = Field(
         None, description="training ends after so many evaluations without a better metric"
     )
+    keep_every: Count | None = Field(
+        None,
+        description="epochs between checkpoints that stay in the run's folder, as "
+        "checkpoints/epoch-0001.safetensors; the last epoch's is one; null: none stay",
+    )
     keep_empty: Switch = Field(True, description="train on images without objects, as negatives")
     class_balance: Share = Field(
         0.0,

@@ -8,6 +8,7 @@ from sodkit.engine.run_folder import (
     STATE,
     check_run_folder,
     checkpoint_in,
+    checkpoints_in,
     clear_run,
     remove_leftovers,
 )
@@ -33,6 +34,15 @@ def test_a_run_stands_for_its_best_checkpoint_else_the_last(tmp_path: Path) -> N
     with pytest.raises(ModelError, match="no checkpoint in this folder"):
         checkpoint_in(make_run(tmp_path / "other", "run.json"))
     assert checkpoint_in(tmp_path / "absent") == tmp_path / "absent"
+
+
+def test_a_run_that_keeps_epochs_stands_for_these(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "checkpoints/last.safetensors", "checkpoints/epoch-mine.safetensors")
+    last = run / "checkpoints/last.safetensors"
+    assert checkpoints_in(run) == checkpoints_in(last) == {last: None}
+    make_run(run, "checkpoints/epoch-10000.safetensors", "checkpoints/epoch-0002.safetensors")
+    assert list(checkpoints_in(run).values()) == [2, 10000]
+    assert checkpoint_in(run) == last
 
 
 def test_where_a_new_run_may_go(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ def test_what_may_change(recipe: Recipe, annotations: Annotations) -> None:
         patience=3,
         save_steps=5,
         save_minutes=1.0,
+        keep_every=4,
     )
     check((recipe, annotations), (longer, annotations))
     dumped = recipe.model_dump()

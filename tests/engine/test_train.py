@@ -18,6 +18,7 @@ from sodkit.data.records import Annotations
 from sodkit.engine import checkpoint
 from sodkit.engine.log import RunLog
 from sodkit.engine.reports import StartReport, StepReport
+from sodkit.engine.run_folder import checkpoints_in
 from sodkit.engine.train import train
 from sodkit.errors import DataError, SodkitError, UsageError
 from sodkit.models.detector import DetectorModule
@@ -135,8 +136,11 @@ def left_by(run: Path) -> dict[str, bytes]:
 
 def test_a_validation_that_fails_costs_no_epoch(recipe: Recipe, data: Data, tmp_path: Path) -> None:
     """Whatever ends it, in whichever epoch; killed between two writes, a run goes on as well."""
+    kept = recipe.schedule.model_copy(update={"keep_every": 1})
+    recipe = recipe.model_copy(update={"schedule": kept})
     train(recipe, *data, tmp_path / "whole", device=CPU, workers=0, validate=validated)
     undisturbed = left_by(tmp_path / "whole")
+    assert {"epoch-0001.safetensors", "epoch-0002.safetensors"} < set(undisturbed)
     for epoch, failure in (
         (1, DataError("no image")),
         (2, KeyboardInterrupt()),
@@ -191,7 +195,8 @@ def killed_at(kill_at: int, writes: Iterator[int], write: Callable[..., None]) -
 
 
 def test_only_some_epochs_are_validated(recipe: Recipe, data: Data, tmp_path: Path) -> None:
-    schedule = recipe.schedule.model_copy(update={"epochs": 3, "evaluate_every": 2})
+    every = {"epochs": 3, "evaluate_every": 2, "keep_every": 2}
+    schedule = recipe.schedule.model_copy(update=every)
     some = recipe.model_copy(update={"schedule": schedule})
     train(some, *data, tmp_path, device=CPU, workers=0, validate=validated)
     with (tmp_path / "metrics.csv").open() as file:
@@ -199,6 +204,12 @@ def test_only_some_epochs_are_validated(recipe: Recipe, data: Data, tmp_path: Pa
     assert [(row["epoch"], bool(row["AP_eS"])) for row in rows] == [
         ("1", False), ("2", True), ("3", True)
     ]  # fmt: skip
+    kept = checkpoints_in(tmp_path)
+    assert {file.name: epoch for file, epoch in kept.items()} == {
+        "epoch-0002.safetensors": 2, "epoch-0003.safetensors": 3
+    }  # fmt: skip
+    second, last = (file.read_bytes() for file in kept)
+    assert last == (tmp_path / "checkpoints" / "last.safetensors").read_bytes() != second
 
 
 def test_images_are_looked_for_before_the_first_step(
