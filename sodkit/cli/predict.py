@@ -122,10 +122,11 @@ def predict(
         ))  # fmt: skip
         check_holds(out, loaded.recipe.boxes, targets, proposals=proposals is not None)
         geo = None if geojson is None else geo_plan(geojson, crs, targets)
-        options = _options(
-            PredictOptions.of(loaded.recipe),
+        default = PredictOptions.of(loaded.recipe)
+        options = chosen_options(
+            default if proposals is None else default.for_proposals(proposals),
             {"size": size, "stride": stride, "merge_nms": merge_nms, "batch": batch,
-             "proposals": proposals, "bit_depth": bit_depth, "bands": chosen, "merge": merge},
+             "bit_depth": bit_depth, "bands": chosen, "merge": merge},
             {"score": score, "nms": nms, "max_per_patch": max_per_patch}, no_split=no_split,
         )  # fmt: skip
         if not world.first:
@@ -198,7 +199,7 @@ def frames_command(video: Path) -> str:
     return f"{shlex.join(['mkdir', '-p', str(folder)])} && {frames}"
 
 
-def _options(
+def chosen_options(
     default: PredictOptions, changes: dict[str, Any], keep: dict[str, Any], *, no_split: bool
 ) -> PredictOptions:
     """Return a recipe's options with changes; None leaves one as it is.

@@ -20,7 +20,9 @@ ImageFolder = Annotated[
 Size = Annotated[int | None, typer.Option(min=1, help="Window side (default: recipe's).")]
 Stride = Annotated[int | None, typer.Option(min=1, help="Stride (default: recipe's).")]
 NoSplit = Annotated[bool, typer.Option("--no-split", help="Whole images at once.")]
-Score = Annotated[float | None, typer.Option(min=0, max=1, help="Least score (0.05).")]
+Score = Annotated[
+    float | None, typer.Option(min=0, max=1, help="Least score (0.05; of proposals 0).")
+]
 Nms = Annotated[
     float | None,
     typer.Option(min=0, max=1, help="NMS IoU inside a patch (recipe's: 0.5, oriented 0.1)."),

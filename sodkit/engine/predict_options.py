@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sodkit.errors import UsageError
 from sodkit.settings import Keep, MergeMethod, Recipe
@@ -55,6 +55,13 @@ class PredictOptions:
             batch=recipe.schedule.batch, keep=recipe.keep, bit_depth=recipe.input.bit_depth,
             merge=recipe.merge.method, border=recipe.merge.border,
         )  # fmt: skip
+
+    def for_proposals(self, number: int) -> PredictOptions:
+        """Return the same for so many proposals a patch, whatever their objectness.
+
+        The least score of a recipe is one of detections.
+        """
+        return replace(self, proposals=number, keep=self.keep.model_copy(update={"score": 0.0}))
 
 
 def parse_bands(text: str) -> tuple[int, ...]:

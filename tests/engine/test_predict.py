@@ -130,8 +130,9 @@ def test_the_result_does_not_depend_on_batches(recipe: Recipe, tmp_path: Path) -
 def test_proposals_are_not_merged(recipe: Recipe, tmp_path: Path) -> None:
     record = picture(tmp_path, "a.png", 96, 96, (30, 30))
     detector = build(recipe.model, 2).eval()
+    sure = replace(OPTIONS, keep=Keep(score=0.99))  # of detections: proposals pass all the same
     found = predict_images(
-        detector, recipe, [record], tmp_path, device=CPU, options=replace(OPTIONS, proposals=20)
+        detector, recipe, [record], tmp_path, device=CPU, options=sure.for_proposals(20)
     )
     assert 0 < len(found) <= 20
     assert set(found.labels.tolist()) == {0}
