@@ -18,14 +18,13 @@ from typing import Any
 
 import torch
 
+from sodkit.analysis.proposal_study import best_proposals
 from sodkit.config import recipe_from_dict
 from sodkit.data.formats import read_annotations
-from sodkit.data.records import Detections
 from sodkit.engine.build import without_weights
 from sodkit.engine.checkpoint import Checkpoint, load_checkpoint
 from sodkit.engine.paths import DataPaths
 from sodkit.engine.predict import predict_images
-from sodkit.engine.predict_options import PredictOptions
 from sodkit.engine.training_run import STATE, RunPlan, execute
 from sodkit.errors import UsageError
 from sodkit.evaluation.evaluate import evaluate
@@ -33,7 +32,7 @@ from sodkit.evaluation.proposal_recall import evaluate_proposals
 from sodkit.evaluation.protocol import AreaRange, protocol_for
 from sodkit.files import write_text
 from sodkit.models import zoo
-from sodkit.settings import Keep, Recipe
+from sodkit.settings import Recipe
 from sodkit.synthetic import make_dataset
 from sodkit.tiling.settings import SplitSettings
 from sodkit.tiling.split_dataset import split_dataset
@@ -148,11 +147,8 @@ def proposal_metrics(checkpoint: Path, folder: Path, areas: Sequence[AreaRange] 
         areas: further ranges to measure in.
     """
     loaded = with_proposal_nms(load_checkpoint(checkpoint, CPU), PROPOSAL_NMS)
-    options = replace(PredictOptions.of(loaded.recipe), proposals=PROPOSALS, keep=Keep(score=0.0))
     patches = read_annotations(folder)
-    proposals: Detections = predict_images(
-        loaded.detector, loaded.recipe, patches.images, folder, device=CPU, options=options
-    )
+    proposals = best_proposals(loaded, patches.images, folder, PROPOSALS, device=CPU)
     protocol = protocol_for(patches.kind)
     protocol = replace(protocol, areas=(*protocol.areas, *areas))
     # upright proposals are compared with oriented ones: of both what encloses them counts

@@ -3,6 +3,9 @@
 from sodkit._version import __version__ as __version__
 from sodkit.analysis.anchor_study import AnchorQuality as AnchorQuality
 from sodkit.analysis.anchor_study import analyze_anchors as analyze_anchors
+from sodkit.analysis.proposal_study import ProposalStudy as ProposalStudy
+from sodkit.analysis.proposal_study import analyze_proposals as analyze_proposals
+from sodkit.analysis.proposal_tables import Studied as Studied
 from sodkit.analysis.suggest import Suggestion as Suggestion
 from sodkit.analysis.suggest import suggest_settings as suggest_settings
 from sodkit.config import builtin_names as builtin_names
@@ -80,6 +83,7 @@ from sodkit.viz.content import Style as Style
 from sodkit.viz.dataset_pictures import visualize as visualize
 from sodkit.viz.plots import plot_anchor_quality as plot_anchor_quality
 from sodkit.viz.plots import save_anchor_report as save_anchor_report
+from sodkit.viz.proposal_plots import save_proposal_report as save_proposal_report
 from sodkit.viz.report import write_comparison as write_comparison
 from sodkit.viz.report import write_report as write_report
 from sodkit.viz.training import run_training as run_training

@@ -44,6 +44,7 @@ BENT = {
     + [part for value in TINY for part in ("--set", value)],
     "split": ["--size", "128", "--stride", "96"],
     "predict": ["--device", "cpu"],
+    "analyze-proposals": ["--device", "cpu"],
 }
 """What is added to a command so that it ends in seconds."""
 MEANT = {

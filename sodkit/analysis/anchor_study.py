@@ -151,7 +151,7 @@ def analyze_anchors(
         hint = "all are larger: --suggest says how to reduce the images" if larger else None
         raise DataError(what, hint=hint)
     boxes = objects.xyxy
-    scaled, extents = boxes * recipe.input.scale, _extents(objects, recipe.input)
+    scaled, extents = boxes * recipe.input.scale, resized_extents(objects, recipe.input)
     levels = anchor_levels(recipe)
     rules = _threshold_rules(recipe, boxes)
     thresholds = np.stack(list(rules.values()), axis=1)
@@ -218,7 +218,7 @@ def _rotated(objects: Annotations, recipe: Recipe, extents: FloatArray) -> Float
     return best_rotated_iou(scaled, extents, anchor_levels(recipe))
 
 
-def _extents(objects: Annotations, settings: Input) -> FloatArray:
+def resized_extents(objects: Annotations, settings: Input) -> FloatArray:
     """Return width and height (N, 2) of each object's image, resized and padded."""
     sizes = np.array([(image.width, image.height) for image in objects.images], dtype=np.float64)
     resized = np.round(sizes * settings.scale)

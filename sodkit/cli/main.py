@@ -12,6 +12,7 @@ import typer
 
 from sodkit._version import __version__
 from sodkit.cli.analyze_anchors import analyze_anchors
+from sodkit.cli.analyze_proposals import analyze_proposals
 from sodkit.cli.check import check
 from sodkit.cli.common import guarded
 from sodkit.cli.convert import convert
@@ -35,6 +36,7 @@ COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("eval", evaluate),
     ("visualize", visualize),
     ("analyze-anchors", analyze_anchors),
+    ("analyze-proposals", analyze_proposals),
     ("import-weights", import_weights),
     ("export", export),
     ("convert", convert),

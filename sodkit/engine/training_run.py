@@ -19,7 +19,7 @@ from sodkit.data.formats.subsets import TRAINED, VALIDATED
 from sodkit.data.left_out import LEFT_OUT, LeftOut
 from sodkit.data.naming import find_class, listed
 from sodkit.data.opening import of_one_subset, open_source
-from sodkit.data.records import REGION, Annotations
+from sodkit.data.records import REGION, Annotations, Category
 from sodkit.engine.batch_size import fitting_batch
 from sodkit.engine.checkpoint import read_checkpoint
 from sodkit.engine.device import pick_device
@@ -312,7 +312,7 @@ def _nothing_to_do(plan: RunPlan, begun: StartReport) -> UsageError:
 
 
 def with_classes_of(
-    trained: Annotations, other: Annotations, where: str, say: Callable[[str], None]
+    trained: Sequence[Category], other: Annotations, where: str, say: Callable[[str], None]
 ) -> Annotations:
     """Return annotations with the list of classes that is trained on; those are matched by name.
 
@@ -321,7 +321,7 @@ def with_classes_of(
     Raises:
         DataError: a class of theirs is not trained.
     """
-    names = [category.name for category in trained.categories]
+    names = [category.name for category in trained]
     found = [find_class(category.name, names) for category in other.categories]
     unknown = [c.name for c, label in zip(other.categories, found, strict=True) if label is None]
     if unknown:
@@ -333,7 +333,7 @@ def with_classes_of(
         if label is not None and names[label] != category.name:
             say(f"{where}: class '{category.name}' is taken as the trained '{names[label]}'")
     table = np.array([*found, REGION], np.int64)  # the last is taken by REGION, which is -1
-    return replace(other, categories=trained.categories, labels=table[other.labels])
+    return replace(other, categories=tuple(trained), labels=table[other.labels])
 
 
 def _nothing(message: str) -> None:
@@ -373,7 +373,7 @@ def _validation(
     if paths.val is None:
         return None
     val, folder = _read(paths.val, paths.val_images, paths, left, VALIDATED, say)
-    val = with_classes_of(trained, val, str(paths.val), say)
+    val = with_classes_of(trained.categories, val, str(paths.val), say)
     check_kind(recipe, val)
     check_images_exist(val.images, folder, "--val-images")
     PredictOptions.of(recipe)  # raises now what would end the first validation

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from sodkit.analysis.anchor_study import COUNTED, LEVELS_OF_IOU, AnchorQuality, write_quality_csv
 from sodkit.csv_text import Cell, csv_text
 from sodkit.data.records import Annotations
 from sodkit.data.sizes import SIZE_BOUNDS
-from sodkit.files import StrPath, atomic_path, write_text
+from sodkit.files import StrPath, write_text
+from sodkit.viz.figures import COLOURS, FORMATS, save_figure, tidy
 
-COLOURS = ("#d55e00", "#e69f00", "#009e73", "#0072b2")
-"""Of eS, rS, gS, N."""
-DOTS_PER_INCH = 150
-FORMATS = ("png", "svg")
 BINS = 50
 
 
@@ -61,7 +55,7 @@ def plot_anchor_quality(quality: AnchorQuality, *paths: StrPath) -> None:
     systems = {row.name: row.systems for row in rows}
     _plot_positives(right.subplots(), systems, "mean positives an object, by system")
     figure.suptitle(f"Anchors of {quality.recipe}: {len(quality.iou):,} objects", fontsize=11)
-    _save(figure, paths)
+    save_figure(figure, paths)
 
 
 def plot_sizes(annotations: Annotations, *paths: StrPath) -> None:
@@ -90,9 +84,9 @@ def plot_sizes(annotations: Annotations, *paths: StrPath) -> None:
     axes.set_xlim(0, 1.5 * top)
     # Not where it fits best: looking for that takes long, and matplotlib then warns.
     axes.legend(frameon=False, fontsize=9, loc="upper right")
-    _tidy(axes)
+    tidy(axes)
     figure.suptitle(f"Sizes of {len(area):,} objects", fontsize=11)
-    _save(figure, paths)
+    save_figure(figure, paths)
 
 
 def write_sizes_csv(annotations: Annotations, path: StrPath) -> None:
@@ -129,7 +123,7 @@ def _plot_distribution(rows: Any, quality: AnchorQuality) -> None:
         axes.text(0.01, 0.92, title, transform=axes.transAxes, fontsize=9, va="top")
         for level in LEVELS_OF_IOU:
             axes.axvline(level, color="#666666", linewidth=0.8, linestyle=(0, (4, 3)))
-        _tidy(axes)
+        tidy(axes)
     rows[-1].set(xlabel="best IoU with an anchor (lines at .3, .5, .7)")
     rows[-1].set_xlim(0, 1)
     rows[len(rows) // 2].set_ylabel("share of objects", y=1.0)
@@ -150,19 +144,4 @@ def _plot_positives(axes: Any, means: dict[str, dict[str, float | None]], label:
     axes.invert_yaxis()
     axes.set(xlabel=label)
     axes.margins(x=0.1)
-    _tidy(axes)
-
-
-def _tidy(axes: Any) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=9)
-
-
-def _save(figure: Figure, paths: Sequence[StrPath]) -> None:
-    """Write a figure to PNG or SVG files; the same figure gives the same bytes."""
-    FigureCanvasAgg(figure)
-    for path in map(Path, paths):
-        form = path.suffix.lower().removeprefix(".")
-        metadata = {"Date": None} if form == "svg" else {}
-        with atomic_path(path) as temporary, rc_context({"svg.hashsalt": path.stem}):
-            figure.savefig(temporary, dpi=DOTS_PER_INCH, format=form, metadata=metadata)
+    tidy(axes)

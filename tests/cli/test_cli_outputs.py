@@ -64,6 +64,7 @@ FILES = [Command("convert", lambda d: [d / "data.json", "--to", "coco"], "out.js
 LONG = [
     Command("train", lambda d: ["cfinet-r18-demo", "--data", d / "data.json"]),
     Command("demo", lambda d: []),
+    Command("analyze-proposals", lambda d: [d / "no.safetensors", d / "data.json"]),
 ]
 
 

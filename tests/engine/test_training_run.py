@@ -147,13 +147,13 @@ def test_validation_classes_are_matched_by_name(data: tuple[Annotations, Path]) 
         labels=np.resize([0, 1, REGION], len(annotations)),
     )
     said: list[str] = []
-    own = with_classes_of(trained, other, "val.json", said.append)
+    own = with_classes_of(trained.categories, other, "val.json", said.append)
     assert said == ["val.json: class 'Car' is taken as the trained 'car'"]
     assert own.categories == trained.categories
     assert own.labels.tolist() == np.resize([2, 0, REGION], len(annotations)).tolist()
     strange = replace(other, categories=(Category(7, "bus"), Category(9, "ship")))
     with pytest.raises(DataError, match="not trained on: bus") as caught:
-        with_classes_of(trained, strange, "val.json", said.append)
+        with_classes_of(trained.categories, strange, "val.json", said.append)
     assert "--classes" in (caught.value.hint or "")
 
 
