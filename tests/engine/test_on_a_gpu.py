@@ -11,7 +11,7 @@ from sodkit.engine.train_step import Share, Trained, train_step
 from sodkit.models.detector import Proposes
 from sodkit.models.parts import ignored
 from sodkit.settings import Keep
-from tests.engine.test_contract import (
+from tests.engine.kinds import (
     GIVEN,
     KINDS,
     LOW,

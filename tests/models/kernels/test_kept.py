@@ -15,7 +15,7 @@ from sodkit.models.kernels.adaptive_conv import AdaptiveConv, adaptive_conv_defo
 from sodkit.models.kernels.kept import MOST, Kept
 from sodkit.models.parts import anchors, points
 from sodkit.settings.anchor_levels import Anchored, levels
-from tests.engine.test_contract import LOW, batch, build, every_kind, none, shuffle, some
+from tests.engine.kinds import LOW, batch, build, every_kind, none, shuffle, some
 
 SIZES = [(64, 96), (96, 64), (64, 96), (32, 32)]
 CPU = torch.device("cpu")
