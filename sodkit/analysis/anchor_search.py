@@ -92,13 +92,14 @@ class Fit:
         """Return whether a size class is worse off.
 
         One is if it has lost more than this share of its objects; the smallest is if others get
-        more positives, and did not before (the paper: larger ones must not overwhelm it).
+        more positives by this share, and did not before (the paper: larger ones must not
+        overwhelm it).
         """
         worse = bool((self.covered < own.covered - loss).any())
         if self.enough is None or own.enough is None:
             return worse
         worse |= bool((self.enough < own.enough - loss).any())
-        return worse or self.lead > max(1.0, own.lead)
+        return worse or self.lead > max(1.0, own.lead) + loss
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -71,10 +71,11 @@ def analyze_anchors(
 ) -> None:
     """Measure the best IoU an anchor reaches for every object, by size class.
 
-    Oriented objects count by their enclosing boxes; their best rotated IoU is shown besides. Also
-    how many positive anchors an object gets: under fixed thresholds, the dynamic one of
-    paper, release and recipe, and Cascade RPN's centre regions. And how many it gets from every
-    system, with that system's own anchors and rule.
+    Oriented objects count by their enclosing boxes; their best rotated IoU is shown besides.
+
+    Also how many positive anchors an object gets: under fixed thresholds, the dynamic one of
+    paper, release and recipe, and Cascade RPN's centre regions. And how many from every system,
+    with that system's own anchors and rule.
 
     --suggest searches a small grid for settings that fit the objects better (docs/anchors.md).
 

@@ -129,7 +129,7 @@ def test_the_smallest_keep_most_positives():
     assert found.after.positives is not None
     means = found.after.positives[~np.isnan(found.after.positives)]
     assert found.changes
-    assert means[0] == max(means)
+    assert means[0] >= max(means) / (1 + LOSS)
 
 
 def test_too_long_objects_are_counted():
