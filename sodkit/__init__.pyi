@@ -79,6 +79,8 @@ from sodkit.tiling.root import split_subsets as split_subsets
 from sodkit.tiling.settings import SplitSettings as SplitSettings
 from sodkit.tiling.settings import split_settings as split_settings
 from sodkit.tiling.split_dataset import split_dataset as split_dataset
+from sodkit.viz.contact_sheet import Sheet as Sheet
+from sodkit.viz.contact_sheet import write_sheet as write_sheet
 from sodkit.viz.content import Style as Style
 from sodkit.viz.dataset_pictures import visualize as visualize
 from sodkit.viz.plots import plot_anchor_quality as plot_anchor_quality

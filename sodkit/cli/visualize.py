@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -48,6 +50,10 @@ OnlyChoice = Annotated[
 Html = Annotated[
     bool, typer.Option("--html", help="One page for a browser, OUT/viewer.html, not pictures.")
 ]
+SheetOf = Annotated[
+    str | None,
+    typer.Option("--sheet", help="One picture of this class's smallest objects, OUT/sheet.png."),
+]
 HtmlSize = Annotated[
     int | None,
     typer.Option(min=64, help="Longest side of the page's images in px; 4096 unless given."),
@@ -70,6 +76,7 @@ def visualize(
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first images.")] = None,
     html: Html = False,
     html_size: HtmlSize = None,
+    sheet: SheetOf = None,
     format_: Format = None,
     difficult: Difficult = None,
     area: Area = None,
@@ -91,59 +98,100 @@ def visualize(
 
     Example: sodkit visualize test.json --images images --predictions pred.json --out pictures
     """
-    from sodkit.cli.common import list_left_out, note, progress
+    from sodkit.cli.common import list_left_out, note, print_json, progress
+    from sodkit.cli.tables import print_table
     from sodkit.data.formats import Reading
     from sodkit.data.left_out import LeftOut
     from sodkit.data.opening import Source
-    from sodkit.errors import UsageError
     from sodkit.viz.content import Style
-    from sodkit.viz.dataset_pictures import visualize as draw
-    from sodkit.viz.viewer import LONGEST, write_viewer
 
-    if html_size is not None and not html:
-        raise UsageError("--html-size is of the page that --html writes", hint="add --html")
+    _check_together(html, html_size, sheet, compare, predictions)
     left = LeftOut(bad=skip_bad, bit_depth=bit_depth)
     reading = Reading(difficult, area, angle, oriented)
     source = Source(ann, format_, images, subset, reading, classes)
     stated = None if predictions is None else (predictions, predictions_angle, category_ids)
-    if compare and stated is None:
-        raise UsageError("a comparison needs predictions", hint="--predictions says which")
     annotations, folder, found = _read(source, left, stated)
     areas = (min_area, float("inf") if max_area is None else max_area)
     style = Style(score, ignore, zoom, labels, only, areas)
     with progress("drawing") as report:
+        write = _pictures(compare)
         if html:
-            viewer = write_viewer(
-                annotations, folder, out, detections=found, style=style, limit=limit,
-                longest=html_size or LONGEST, title=ann.name, overwrite=overwrite,
-                bit_depth=bit_depth, progress=report,
-            )  # fmt: skip
-            paths, count = [viewer.path], viewer.images
-        else:
-            paths = draw(
-                annotations, folder, out, detections=found, style=style, compare=compare,
-                limit=limit, overwrite=overwrite, bit_depth=bit_depth, progress=report,
-            )  # fmt: skip
-            count = len(paths)
+            write = _page(html_size, ann.name)
+        elif sheet is not None:
+            write = _sheet(sheet)
+        written = write(
+            annotations, folder, out, detections=found, style=style, limit=limit,
+            overwrite=overwrite, bit_depth=bit_depth, progress=report,
+        )  # fmt: skip
     list_left_out(left, out)
-    if not count and only is not None:
+    if not written.count and only is not None:
         note(f"no image has a box that is {only}: nothing is drawn")
-    _print(out, paths, count, html, as_json)
-
-
-def _print(out: Path, paths: list[Path], count: int, html: bool, as_json: bool) -> None:
-    """Print what was written: pictures, or the page with ``count`` images."""
-    from sodkit.cli.common import print_json
-    from sodkit.cli.tables import print_table
-
-    if as_json and html:
-        print_json({"viewer": str(paths[0]), "images": count})
-    elif as_json:
-        print_json({"pictures": [str(path) for path in paths]})
-    elif html:
-        print_table("", ("page", "images"), [(paths[0], count)])
+    if as_json:
+        print_json(written.data)
     else:
-        print_table("", ("folder", "pictures"), [(out, count)])
+        print_table("", written.head, [written.row])
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What a way of drawing wrote: for ``--json``, as a row of a table, and how much of it."""
+
+    data: dict[str, Any]
+    head: tuple[str, ...]
+    row: tuple[object, ...]
+    count: int
+
+
+def _check_together(
+    html: bool, html_size: int | None, sheet: str | None, compare: bool, predictions: Path | None
+) -> None:
+    """Raise UsageError for options that do not go together."""
+    from sodkit.errors import UsageError
+
+    if html and sheet is not None:
+        raise UsageError("--html and --sheet are two outputs", hint="give one, then the other")
+    if html_size is not None and not html:
+        raise UsageError("--html-size is of the page that --html writes", hint="add --html")
+    if compare and predictions is None:
+        raise UsageError("a comparison needs predictions", hint="--predictions says which")
+
+
+def _pictures(compare: bool) -> Callable[..., _Written]:
+    """Return what draws a picture an image."""
+    from sodkit.viz.dataset_pictures import visualize as draw
+
+    def write(annotations: Annotations, folder: Path, out: Path, **more: Any) -> _Written:
+        paths = draw(annotations, folder, out, compare=compare, **more)
+        data = {"pictures": [str(path) for path in paths]}
+        return _Written(data, ("folder", "pictures"), (out, len(paths)), len(paths))
+
+    return write
+
+
+def _page(longest: int | None, title: str) -> Callable[..., _Written]:
+    """Return what writes the viewer."""
+    from sodkit.viz.viewer import LONGEST, write_viewer
+
+    def write(annotations: Annotations, folder: Path, out: Path, **more: Any) -> _Written:
+        longest_ = longest or LONGEST
+        page = write_viewer(annotations, folder, out, longest=longest_, title=title, **more)
+        data = {"viewer": str(page.path), "images": page.images}
+        return _Written(data, ("page", "images"), (page.path, page.images), page.images)
+
+    return write
+
+
+def _sheet(name: str) -> Callable[..., _Written]:
+    """Return what draws the contact sheet of a class."""
+    from sodkit.viz.contact_sheet import write_sheet
+
+    def write(annotations: Annotations, folder: Path, out: Path, **more: Any) -> _Written:
+        sheet = write_sheet(annotations, folder, out, name=name, **more)
+        data = {"sheet": str(sheet.path), "shown": sheet.shown, "boxes": sheet.total}
+        row = (sheet.path, sheet.shown, sheet.total)
+        return _Written(data, ("sheet", "shown", "boxes"), row, sheet.shown)
+
+    return write
 
 
 def _read(

@@ -79,7 +79,7 @@ def visualize(
     check_images_exist(records, images_dir)
     named = picture_names(annotations.images, style.zoom, len(annotations.categories))
     check_names((name, r.file_name) for name, r in zip(named, records, strict=False))
-    contents = _contents(annotations, records, detections, style, compare)
+    contents = contents_of(annotations, records, detections, style, compare)
     drawn = [k for k, one in enumerate(contents) if len(one) or style.only is None]
     names = [named[k] for k in drawn]
     with fill_folder(out_dir, COMMAND, names, overwrite=overwrite):
@@ -105,14 +105,14 @@ def check_style(style: Style, limit: int | None) -> None:
         raise UsageError(f"no area is from {low:g} to {high:g} px^2")
 
 
-def _contents(
+def contents_of(
     annotations: Annotations,
     records: Sequence[ImageRecord],
     detections: Detections | None,
     style: Style,
     compare: bool,
 ) -> list[Content]:
-    """Return what is drawn on each image."""
+    """Return what is drawn on each of the first images, ``records``; arguments as ``visualize``."""
     rows = annotations.rows_by_image()
     found = rows_by_id(records, detections)
     annotated = detections is None or len(annotations) > 0  # else a bare list of images

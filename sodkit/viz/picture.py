@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from sodkit.arrays import IntArray
+from sodkit.arrays import FloatArray, IntArray
 from sodkit.data.images.decoding import RgbImage
 from sodkit.data.records import Category
 from sodkit.viz.content import Content, IgnoreMode, Style
@@ -110,7 +110,7 @@ def _zoom_strip(
     total = image.shape[1]
     side, size, columns = _strip_layout(total, style.zoom)
     tiles = [
-        _zoom_tile(image, window, caption, categories, content, style, min(side, total), size)
+        zoom_tile(image, window, caption, categories, content, style, min(side, total), size)
         for window, caption in zoom_windows(image.shape, categories, content, style.zoom)
     ]
     strip = np.empty((0, total, 3), dtype=np.uint8)
@@ -162,17 +162,23 @@ def zoom_windows(
         x, y = objects.xywh[row, :2] + objects.xywh[row, 2:] / 2
         if any(max(abs(x - a - s / 2), abs(y - b - s / 2)) < 0.4 * s for (a, b, s), _ in windows):
             continue
-        side = max(ZOOM_CONTEXT * float(objects.xywh[row, 2:].max()), MIN_WINDOW)
         name = categories[int(objects.labels[row])].name
         caption = f"{sides[row, 0]:.0f} × {sides[row, 1]:.0f} px {name}"  # noqa: RUF001
-        # moved into the image where it can be
-        left = max(0.0, min(float(x) - side / 2, shape[1] - side))
-        top = max(0.0, min(float(y) - side / 2, shape[0] - side))
-        windows.append(((left, top, side), caption))
+        windows.append((window_around(objects.xywh[row], shape), caption))
     return windows
 
 
-def _zoom_tile(
+def window_around(xywh: FloatArray, shape: tuple[int, ...]) -> tuple[float, float, float]:
+    """Return the window (left, top, side) of a zoom-in on a box, in an image of (H, W, ...)."""
+    side = max(ZOOM_CONTEXT * float(xywh[2:].max()), MIN_WINDOW)
+    x, y = xywh[:2] + xywh[2:] / 2
+    # moved into the image where it can be
+    left = max(0.0, min(float(x) - side / 2, shape[1] - side))
+    top = max(0.0, min(float(y) - side / 2, shape[0] - side))
+    return left, top, side
+
+
+def zoom_tile(
     image: RgbImage,
     window: tuple[float, float, float],
     caption: str,

@@ -91,6 +91,20 @@ def test_html_is_one_page(app, ann, tmp_path):
     assert not (tmp_path / "c").exists()
 
 
+def test_sheet_of_a_class(app, ann, tmp_path):
+    name = json.loads(ann.read_text("utf-8"))["categories"][0]["name"]
+    result = run(app, ann, "--out", tmp_path / "a", "--sheet", name, "--json")
+    assert result.exit_code == 0, result.output
+    data = json.loads(result.stdout)
+    assert data["shown"] == data["boxes"] > 0
+    assert cv2.imread(data["sheet"]) is not None
+    for more, named in ((["--sheet", "none such"], name), (["--sheet", name, "--html"], "--html")):
+        result = run(app, ann, "--out", tmp_path / "b", *more)
+        assert result.exit_code == 2
+        assert named in result.stderr
+    assert not (tmp_path / "b").exists()
+
+
 def test_help_has_an_example(app):
     result = run(app, "--help")
     assert "Example: sodkit visualize" in result.stdout
