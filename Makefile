@@ -1,16 +1,17 @@
 # Two commands do everything on a machine with Python 3.11, pip and make:
 #   make demo   installs sodkit into .venv and runs the whole pipeline on data it makes
-#   make test   installs it with the test tools, then lints, checks types and runs the tests
+#   make test   installs it with the test tools, then lints, checks types, builds the site of docs/
+#               and runs the tests
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types unit coverage mutation versions clean
+.PHONY: demo test lint types unit docs pages coverage mutation versions clean
 
 demo: $(VENV)/installed
 	$(BIN)/sodkit demo --out demo
 
-test: lint types unit
+test: lint types docs unit
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
@@ -21,6 +22,12 @@ types: $(VENV)/installed-test
 
 unit: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
+
+docs: $(VENV)/installed-test
+	$(BIN)/zensical build --strict
+
+pages: $(VENV)/installed-test
+	$(BIN)/python tools/pages.py
 
 coverage: $(VENV)/installed-test
 	$(BIN)/python -m coverage erase
@@ -45,4 +52,4 @@ $(VENV)/installed-test: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache demo
+	rm -rf $(VENV) build site .cache *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache demo
