@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from sodkit.data.records import Annotations, Detections
 
 
+Predictions = Annotated[
+    list[Path] | None,
+    typer.Option(help="Predictions to draw, too; given twice: on the left and on the right."),
+]
 IgnoreChoice = Annotated[
     Literal["mask", "outline", "hide"],
     typer.Option(help="What is ignored: masked, outlined or hidden."),
@@ -64,7 +68,7 @@ def visualize(
     ann: Ann,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")],
     images: Images = None,
-    predictions: Annotated[Path | None, typer.Option(help="Predictions to draw, too.")] = None,
+    predictions: Predictions = None,
     score: Annotated[float, typer.Option(min=0, max=1, help="Least score drawn.")] = 0.3,
     ignore: IgnoreChoice = "mask",
     zoom: Annotated[int, typer.Option(min=0, help="Zoom-ins of so many smallest objects.")] = 0,
@@ -105,23 +109,23 @@ def visualize(
     from sodkit.data.opening import Source
     from sodkit.viz.content import Style
 
-    _check_together(html, html_size, sheet, compare, predictions)
+    _check_together(html, html_size, sheet, compare, predictions or ())
     left = LeftOut(bad=skip_bad, bit_depth=bit_depth)
     reading = Reading(difficult, area, angle, oriented)
     source = Source(ann, format_, images, subset, reading, classes)
-    stated = None if predictions is None else (predictions, predictions_angle, category_ids)
-    annotations, folder, found = _read(source, left, stated)
+    stated = (predictions_angle, category_ids)
+    annotations, folder, found = _read(source, left, predictions or (), stated)
     areas = (min_area, float("inf") if max_area is None else max_area)
     style = Style(score, ignore, zoom, labels, only, areas)
     with progress("drawing") as report:
-        write = _pictures(compare)
+        write = _pictures(compare, found[1] if len(found) == 2 else None)
         if html:
             write = _page(html_size, ann.name)
         elif sheet is not None:
             write = _sheet(sheet)
         written = write(
-            annotations, folder, out, detections=found, style=style, limit=limit,
-            overwrite=overwrite, bit_depth=bit_depth, progress=report,
+            annotations, folder, out, detections=found[0] if found else None, style=style,
+            limit=limit, overwrite=overwrite, bit_depth=bit_depth, progress=report,
         )  # fmt: skip
     list_left_out(left, out)
     if not written.count and only is not None:
@@ -143,7 +147,7 @@ class _Written:
 
 
 def _check_together(
-    html: bool, html_size: int | None, sheet: str | None, compare: bool, predictions: Path | None
+    html: bool, html_size: int | None, sheet: str | None, compare: bool, predictions: Sequence[Path]
 ) -> None:
     """Raise UsageError for options that do not go together."""
     from sodkit.errors import UsageError
@@ -152,16 +156,21 @@ def _check_together(
         raise UsageError("--html and --sheet are two outputs", hint="give one, then the other")
     if html_size is not None and not html:
         raise UsageError("--html-size is of the page that --html writes", hint="add --html")
-    if compare and predictions is None:
+    if len(predictions) > (1 if html or sheet is not None else 2):
+        raise UsageError(
+            f"{len(predictions)} files of predictions are too many",
+            hint="two are drawn side by side, --html and --sheet show one",
+        )
+    if compare and not predictions:
         raise UsageError("a comparison needs predictions", hint="--predictions says which")
 
 
-def _pictures(compare: bool) -> Callable[..., _Written]:
+def _pictures(compare: bool, beside: Detections | None) -> Callable[..., _Written]:
     """Return what draws a picture an image."""
     from sodkit.viz.dataset_pictures import visualize as draw
 
     def write(annotations: Annotations, folder: Path, out: Path, **more: Any) -> _Written:
-        paths = draw(annotations, folder, out, compare=compare, **more)
+        paths = draw(annotations, folder, out, compare=compare, beside=beside, **more)
         data = {"pictures": [str(path) for path in paths]}
         return _Written(data, ("folder", "pictures"), (out, len(paths)), len(paths))
 
@@ -195,9 +204,15 @@ def _sheet(name: str) -> Callable[..., _Written]:
 
 
 def _read(
-    source: Source, left: LeftOut, stated: tuple[Path, PredictionsAngle, CategoryIds] | None
-) -> tuple[Annotations, Path, Detections | None]:
-    """Return annotations, their images' folder and predictions of (file, angles, class numbers)."""
+    source: Source,
+    left: LeftOut,
+    predictions: Sequence[Path],
+    stated: tuple[PredictionsAngle, CategoryIds],
+) -> tuple[Annotations, Path, list[Detections]]:
+    """Return annotations, their images' folder, and each file's predictions.
+
+    ``stated``: what the options say of the predictions' angles and class numbers.
+    """
     from sodkit.cli.common import note
     from sodkit.data.opening import of_one_subset, open_source
     from sodkit.data.predictions.columns import Stated
@@ -206,16 +221,17 @@ def _read(
 
     source, classes = of_one_subset(source, note), source.classes
     annotations = open_source(source, left, note, all_classes=True)
-    found = None
-    if stated is not None:
-        found = read_predicted(
-            stated[0], annotations, drop_other_classes=classes is not None,
-            stated=Stated(*stated[1:]), say=note,
-        ).detections  # fmt: skip
+    found = [
+        read_predicted(
+            path, annotations, drop_other_classes=classes is not None,
+            stated=Stated(*stated), say=note,
+        ).detections
+        for path in predictions
+    ]  # fmt: skip
     if classes is not None:
         count = len(annotations.categories)
         labels = chosen_labels(classes, annotations.categories, str(source.path), note)
-        found = None if found is None else only_labels(found, labels, count)
+        found = [only_labels(one, labels, count) for one in found]
         annotations = only_labels(annotations, labels, count)
     folder = source.folder(annotations)
     return left.readable(annotations, folder), folder, found

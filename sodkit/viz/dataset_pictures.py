@@ -19,11 +19,14 @@ from sodkit.files import StrPath, write_bytes
 from sodkit.names import check_names
 from sodkit.outputs import fill_folder
 from sodkit.viz.content import Content, Style, select
-from sodkit.viz.picture import draw_selected, most_below
+from sodkit.viz.palette import PAPER
+from sodkit.viz.picture import draw_selected, most_below, paste
 from sodkit.viz.verdicts import Verdicts, judge
 
 QUALITY = 95
 COMMAND = "visualize"
+GUTTER = 8
+"""Between pictures beside each other, in px."""
 
 
 def visualize(
@@ -32,6 +35,7 @@ def visualize(
     out_dir: StrPath,
     *,
     detections: Detections | None = None,
+    beside: Detections | None = None,
     style: Style | None = None,
     compare: bool = False,
     limit: int | None = None,
@@ -49,6 +53,7 @@ def visualize(
         images_dir: where the images' file names start.
         out_dir: the folder to write to, new or empty.
         detections: predictions on these images.
+        beside: other predictions on them, drawn in a second picture on the right of the first.
         style: how to draw; None: the defaults.
         compare: draw what was found, what is false and what was missed by lines of their own;
             ``style.only`` implies it, and leaves out images without such boxes.
@@ -77,10 +82,13 @@ def visualize(
         )
     records = annotations.images[:limit]
     check_images_exist(records, images_dir)
-    named = picture_names(annotations.images, style.zoom, len(annotations.categories))
+    count = len(annotations.categories)
+    named = picture_names(annotations.images, style.zoom, count, 1 if beside is None else 2)
     check_names((name, r.file_name) for name, r in zip(named, records, strict=False))
-    contents = contents_of(annotations, records, detections, style, compare)
-    drawn = [k for k, one in enumerate(contents) if len(one) or style.only is None]
+    sides = [detections] if beside is None else [detections, beside]
+    columns = [contents_of(annotations, records, one, style, compare) for one in sides]
+    contents = list(zip(*columns, strict=True))
+    drawn = [k for k, own in enumerate(contents) if any(map(len, own)) or style.only is None]
     names = [named[k] for k in drawn]
     with fill_folder(out_dir, COMMAND, names, overwrite=overwrite):
         for done, index in enumerate(drawn):
@@ -89,8 +97,11 @@ def visualize(
                 images_dir / record.file_name, size=(record.width, record.height),
                 bit_depth=bit_depth,
             )  # fmt: skip
-            picture = draw_selected(image, annotations.categories, contents[index], style)
-            _write(out_dir / names[done], picture)
+            pictures = [
+                draw_selected(image, annotations.categories, content, style)
+                for content in contents[index]
+            ]
+            _write(out_dir / names[done], _joined(pictures))
             if progress is not None:
                 progress(done + 1, len(drawn))
     return [out_dir / name for name in names]
@@ -131,7 +142,18 @@ def contents_of(
     return contents
 
 
-def picture_names(images: Sequence[ImageRecord], zoom: int = 0, classes: int = 0) -> list[str]:
+def _joined(pictures: Sequence[RgbImage]) -> RgbImage:
+    """Return pictures of one width beside each other, as high as the highest."""
+    height, width = max(len(one) for one in pictures), pictures[0].shape[1]
+    canvas = np.full((height, len(pictures) * (width + GUTTER) - GUTTER, 3), PAPER, np.uint8)
+    for number, one in enumerate(pictures):
+        paste(canvas, one, number * (width + GUTTER), 0)
+    return canvas
+
+
+def picture_names(
+    images: Sequence[ImageRecord], zoom: int = 0, classes: int = 0, columns: int = 1
+) -> list[str]:
     """Return a file name for each image's picture; no two are the same.
 
     A name that is too long with its suffix is cut. A picture that a JPEG might not hold is a PNG.
@@ -140,6 +162,7 @@ def picture_names(images: Sequence[ImageRecord], zoom: int = 0, classes: int = 0
         images: what is drawn on.
         zoom: how many zoom-ins are below each.
         classes: how many the legend may name.
+        columns: how many pictures stand beside each other.
     """
     stems = [PurePosixPath(image.file_name.replace("\\", "/")).stem for image in images]
     often = Counter(stem.casefold() for stem in stems)
@@ -148,16 +171,17 @@ def picture_names(images: Sequence[ImageRecord], zoom: int = 0, classes: int = 0
         for stem, image in zip(stems, images, strict=True)
     ]
     return [
-        fitting(stem, len(".jpg")) + (".jpg" if _fits_jpeg(image, zoom, classes) else ".png")
+        fitting(stem, len(".jpg"))
+        + (".jpg" if _fits_jpeg(image, zoom, classes, columns) else ".png")
         for stem, image in zip(own, images, strict=True)
     ]
 
 
-def _fits_jpeg(image: ImageRecord, zoom: int, classes: int) -> bool:
+def _fits_jpeg(image: ImageRecord, zoom: int, classes: int, columns: int) -> bool:
     """Return whether a JPEG holds an image's picture, whatever is drawn below it."""
     longest = LONGEST_WRITTEN[".jpg"]
     height = image.height + most_below(image.width, zoom, classes)
-    return image.width <= longest and height <= longest
+    return columns * (image.width + GUTTER) - GUTTER <= longest and height <= longest
 
 
 def check_images_exist(records: Sequence[ImageRecord], folder: Path) -> None:

@@ -125,6 +125,10 @@ def test_comparison_labels_and_areas(app, ann, tmp_path):
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["pictures"] == []
     assert "no image has a box that is false" in result.stderr
+    result = run(app, *given, "--predictions", path, "--limit", 1, "--out", tmp_path / "both")
+    assert cv2.imread(json.loads(result.stdout)["pictures"][0]).shape[1] == 608
+    result = run(app, *given, "--predictions", path, "--html", "--out", tmp_path / "c")
+    assert result.exit_code == 2
     result = run(app, ann, "--compare", "--out", tmp_path / "c")
     assert result.exit_code == 2
     assert "--predictions" in result.stderr

@@ -81,6 +81,31 @@ def test_detections_go_to_their_image(data, tmp_path):
     assert same == [True, False, True]
 
 
+def test_two_predictions_stand_side_by_side(data, tmp_path):
+    folder, annotations = data
+    box = np.array([[100.0, 100, 30, 30]])
+    ids = np.array([annotations.images[1].id])
+    left, right = (Detections(ids, np.array([0]), np.array([s]), box) for s in (0.9, 0.1))
+    one, other, both = (
+        [
+            pixels(path)
+            for path in visualize(
+                annotations, folder, tmp_path / name, detections=first, beside=second
+            )
+        ]
+        for name, first, second in (("a", left, None), ("b", right, None), ("c", left, right))
+    )
+    for a, b, c in zip(one, other, both, strict=True):
+        assert c.shape[1] == 320 + 8 + 320
+        assert np.abs(c[:240, :320].astype(int) - a[:240]).mean() < 1
+        assert np.abs(c[:240, 328:].astype(int) - b[:240]).mean() < 1
+    kept = visualize(
+        annotations, folder, tmp_path / "d", detections=right, beside=left,
+        style=Style(only="false"),
+    )  # fmt: skip
+    assert [path.name for path in kept] == ["train_0002.jpg"]  # what the right one has of them
+
+
 def test_greyscale_images_are_drawn_on(tmp_path, data):
     _, annotations = data
     grey = np.full((240, 320), 90, np.uint8)
