@@ -61,13 +61,13 @@ def plot_proposals(several: Sequence[Studied], *paths: StrPath) -> None:
     panels = _panels(known)
     width = 2.2 + sum(3.4 if own[0].run else max(3.4, 1.1 * len(own)) for own in panels)
     figure = Figure(figsize=(width, 6.4), layout="constrained")
-    grid: Any = figure.subplots(2, len(panels), sharey="row", squeeze=False)
+    grid: Any = figure.subplots(2, len(panels), sharex="col", sharey="row", squeeze=False)
     rows: tuple[tuple[str, Measured], ...] = (
         ("good proposals an object (IoU > .5)", lambda recall, size: recall.good[size][limit]),
         ("average recall", lambda recall, size: recall.recall[size][limit]),
     )
     for axes_row, (label, measured) in zip(grid, rows, strict=True):
-        axes_row[0].set_ylabel(label)
+        axes_row[0].set_ylabel(label, fontsize=9)
         for axes, own in zip(axes_row, panels, strict=True):
             draw = _lines if own[0].run else _bars
             draw(axes, own, measured)
