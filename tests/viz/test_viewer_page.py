@@ -154,6 +154,17 @@ def test_score_and_classes_change_what_is_drawn(page):
     assert page.count(class_colour(0)) == 0
 
 
+def test_kinds_have_lines_of_their_own(page):
+    page.score(0.5)  # one car is found, one false, two are missed
+    lines = {}
+    for key, others in (("f", "xm"), ("x", "fx"), ("m", "xm")):
+        for other in others:
+            page.press(other)
+        lines[key] = page.count(class_colour(0))
+    assert 0.3 * lines["f"] < lines["x"] < 0.85 * lines["f"]  # dashes
+    assert 0.5 * lines["f"] < lines["m"] / 2 < 0.9 * lines["f"]  # corners, farther out
+
+
 def test_zoom_keeps_what_is_in_the_middle(page):
     page.press("m")  # missed and false go: the found cars stand 160 px apart
     page.press("x")
