@@ -87,7 +87,7 @@ def _rows(kind: type[Settings], schema: dict[str, Any]) -> Iterator[tuple[str, .
             f"`{name}`",
             _default(kind, name),
             "" if below or not may_be else f"`{may_be}`",
-            meaning(kind, name) or (_sentence(below[0]) if len(below) == 1 else ""),
+            meaning(kind, name) or (_sentence(below) if below else ""),
         )
 
 
@@ -101,5 +101,7 @@ def _default(kind: type[Settings], name: str) -> str:
     return f"`{json.dumps(field.default)}`"
 
 
-def _sentence(kind: type[Settings]) -> str:
-    return (kind.__doc__ or "").split("\n")[0].removesuffix(".")
+def _sentence(below: list[type[Settings]]) -> str:
+    if len(below) > 1:
+        return "one of the kinds below"
+    return (below[0].__doc__ or "").split("\n")[0].removesuffix(".")
