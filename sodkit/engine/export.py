@@ -41,8 +41,8 @@ def export_checkpoint(
 ) -> tuple[int, int]:
     """Write a checkpoint's detector as ``export_onnx`` does, on the CPU.
 
-    The file's metadata hold what an image needs before it goes in: ``scale``, ``mean`` and ``std``
-    of the recipe, as JSON.
+    The file's metadata hold what an image needs before it goes in, ``scale``, ``mean`` and ``std``
+    of the recipe, and ``classes``: the names by label. All as JSON.
 
     Args:
         checkpoint: loaded on the CPU.
@@ -61,6 +61,8 @@ def export_checkpoint(
     recipe = checkpoint.recipe
     size = height or input_side(recipe), width or input_side(recipe)
     notes = {key: json.dumps(getattr(recipe.input, key)) for key in ("scale", "mean", "std")}
+    names = [category.name for category in checkpoint.categories]
+    notes["classes"] = json.dumps(names, ensure_ascii=False)
     export_onnx(
         checkpoint.detector, out, height=size[0], width=size[1], batch=batch, metadata=notes
     )

@@ -67,6 +67,7 @@ def test_a_run_becomes_a_graph_that_only_overwrite_replaces(trained: Path, tmp_p
     session = runtime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].shape == data["images"]
     assert json.loads(session.get_modelmeta().custom_metadata_map["mean"])[0] == 123.675
+    assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == ["a", "b"]
 
 
 @pytest.mark.parametrize(
