@@ -7,15 +7,18 @@ images, and one that is read by windows is never there as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from functools import partial
 from itertools import chain, islice, tee
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 
 from sodkit.arrays import BoolArray
+from sodkit.data.images.given import ImageLike, opened
 from sodkit.data.images.pixel_source import OpenImage, PixelSource, file_source
 from sodkit.data.records import Detections, ImageRecord
 from sodkit.engine.predict_options import PredictOptions
@@ -23,7 +26,7 @@ from sodkit.engine.window_detection import Found, detect, detect_batches
 from sodkit.engine.window_memory import check_memory
 from sodkit.engine.window_plan import Batch, Window, window_batches
 from sodkit.engine.world import ALONE, World
-from sodkit.errors import DataError
+from sodkit.errors import DataError, UsageError
 from sodkit.files import StrPath
 from sodkit.models.detector import DetectorModule
 from sodkit.settings import Recipe
@@ -38,10 +41,10 @@ _ROUND = 32
 def predict_images(
     detector: DetectorModule,
     recipe: Recipe,
-    images: Sequence[ImageRecord],
-    folder: StrPath,
+    images: Iterable[ImageRecord] | Iterable[ImageLike],
+    folder: StrPath | None = None,
     *,
-    device: torch.device,
+    device: torch.device | None = None,
     options: PredictOptions | None = None,
     classes: int | None = None,
     on_bad: Callable[[ImageRecord, DataError], None] | None = None,
@@ -53,13 +56,16 @@ def predict_images(
     Args:
         detector: in evaluation mode, on ``device``.
         recipe: its recipe: resizing and normalisation.
-        images: what to look at; ``file_name`` starts at ``folder``; their sizes are checked.
-        folder: see ``images``.
-        device: where to compute.
+        images: what to look at: records, whose ``file_name`` starts at ``folder`` and whose sizes
+            are checked; or arrays (H, W, 3) RGB and paths, mixed, whose ids are their positions
+            from 0 on (``data/images/given.py`` says what arrays may be). Of these a generator is
+            read ``options.batch`` images at a time.
+        folder: where file names and paths start; None: the current one.
+        device: where to compute; None: where the detector is.
         options: windows and merging; None: the recipe's.
         classes: how many there are; labels beyond are an error; None: not checked.
         on_bad: called with an image that cannot be read and why; it is left out. None: an error.
-        progress: called with (images done, images in all).
+        progress: called with (images done, images in all), 0 in all where that is not known.
         world: the processes that divide the windows; each one calls this.
 
     Returns:
@@ -68,23 +74,61 @@ def predict_images(
 
     Raises:
         DataError: an image that cannot be read or has another size than stated.
+        UsageError: ``images`` is a single one, or holds what is no image.
         ModelError: the detector returns what cannot be: NaN, wrong shapes, boxes elsewhere.
     """
-    folder = Path(folder)
+    folder, options = Path(folder or ""), options or PredictOptions.of(recipe)
+    device = device or next(detector.parameters()).device
+    each = partial(
+        predict_each, detector, recipe, device=device, options=options, classes=classes, world=world
+    )
+    total = len(images) if isinstance(images, Sized) else 0
     results: list[Detections] = []
-    stream = predict_each(
-        detector, recipe, images, folder, device=device, options=options, classes=classes,
-        world=world,
-    )  # fmt: skip
-    for done, (image, found) in enumerate(stream, 1):
+    for done, (image, found) in enumerate(_each_given(each, images, folder, options), 1):
         if not isinstance(found, DataError):
             results.append(found)
         elif on_bad is None:
             raise found
         else:
             on_bad(image, found)
-        progress(done, len(images))
+        progress(done, total)
     return Detections.concatenate(results, recipe.boxes)
+
+
+def _each_given(
+    each: Callable[..., Iterator[tuple[ImageRecord, Found]]],
+    images: Iterable[ImageRecord] | Iterable[ImageLike],
+    folder: Path,
+    options: PredictOptions,
+) -> Iterator[tuple[ImageRecord, Found]]:
+    """Yield what ``predict_each`` yields of records, or of images that are given otherwise."""
+    if isinstance(images, np.ndarray | str | os.PathLike):
+        raise UsageError("a single image was given", hint="give a list: [image]")
+    stream = iter(images)
+    first = list(islice(stream, 1))
+    if first and isinstance(first[0], ImageRecord):
+        yield from each([*first, *cast("Iterator[ImageRecord]", stream)], folder)
+        return
+    items = enumerate(cast("Iterator[ImageLike]", chain(first, stream)))
+    while part := list(islice(items, options.batch)):
+        records: list[ImageRecord] = []
+        sources: dict[int, PixelSource] = {}
+        for number, item in part:
+            try:
+                record, source = opened(
+                    item, number, folder=folder, bands=options.bands, bit_depth=options.bit_depth
+                )
+            except DataError as error:
+                name = f"image {number}" if isinstance(item, np.ndarray) else str(item)
+                yield ImageRecord(number, name, 0, 0), error
+                continue
+            records.append(record)
+            sources[number] = source
+        yield from each(records, folder, open_image=partial(_source_of, sources))
+
+
+def _source_of(sources: Mapping[int, PixelSource], image: ImageRecord) -> PixelSource:
+    return sources[image.id]
 
 
 def predict_each(

@@ -31,7 +31,7 @@ def least_depth(highest: float) -> int:
 
 
 def to_8_bits(
-    image: npt.NDArray[Any], depth: int | None = None, where: Path | None = None
+    image: npt.NDArray[Any], depth: int | None = None, where: str | Path | None = None
 ) -> npt.NDArray[np.uint8]:
     """Return an image of whole or floating-point values as uint8 of the same shape.
 
@@ -91,7 +91,7 @@ class Scaling:
     high: float = 1.0
 
     @classmethod
-    def of(cls, values: Range, depth: int | None, where: Path | None = None) -> Scaling:
+    def of(cls, values: Range, depth: int | None, where: str | Path | None = None) -> Scaling:
         """Return that of an image; raises ImageError as ``to_8_bits`` does."""
         low, high = values.low, values.high
         if values.whole:
@@ -118,7 +118,7 @@ def _finite(image: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return np.nan_to_num(image.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def _check_depth(low: float, high: float, depth: int | None, where: Path | None) -> None:
+def _check_depth(low: float, high: float, depth: int | None, where: str | Path | None) -> None:
     if depth is None or (low >= 0 and high < 1 << depth):
         return
     fits = low >= 0 and high < _MOST

@@ -70,7 +70,7 @@ def _check_bands(layout: Layout, bands: Sequence[int] | None, path: Path) -> Non
     check_band_numbers(bands, layout.bands, path)
 
 
-def check_band_numbers(bands: Sequence[int] | None, count: int, path: Path) -> None:
+def check_band_numbers(bands: Sequence[int] | None, count: int, path: str | Path) -> None:
     """Raise ImageError if an image of so many bands lacks one of ``bands``."""
     if bands is not None and max(bands) > count:
         have = "1 band" if count == 1 else f"{count} bands"
