@@ -100,6 +100,12 @@ class AnchorQuality:
     ignored: int
     rotated_iou: FloatArray | None = None
 
+    def __repr__(self) -> str:
+        mean = self.iou.mean() if len(self.iou) else float("nan")
+        return (
+            f"<AnchorQuality of {self.recipe}: {len(self.iou)} objects, mean best IoU {mean:.3f}>"
+        )
+
     def summary(self) -> list[SizeSummary]:
         """Return a row for each size class, and one for all."""
         rows = [self._row(name, self.size == k) for k, name in enumerate(COUNTED)]

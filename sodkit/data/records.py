@@ -150,6 +150,12 @@ class Annotations:
         if self.flags is not None:
             _check_shape("flags", self.flags, (count,))
 
+    def __repr__(self) -> str:
+        return (
+            f"<Annotations: {len(self.images)} images, {int((~self.ignore).sum())} objects, "
+            f"{int(self.ignore.sum())} ignored, {len(self.categories)} classes, {self.kind}>"
+        )
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -221,6 +227,10 @@ class Detections:
         _check_shape("xywh", self.xywh, (count, 4))
         if self.obb is not None:
             _check_shape("obb", self.obb, (count, 5))
+
+    def __repr__(self) -> str:
+        images = len(np.unique(self.image_ids))
+        return f"<Detections: {len(self)} in {images} images, {self.kind}>"
 
     def __len__(self) -> int:
         return len(self.image_ids)

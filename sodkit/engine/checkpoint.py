@@ -60,6 +60,9 @@ class Checkpoint:
     recipe: Recipe
     categories: tuple[Category, ...]
 
+    def __repr__(self) -> str:
+        return f"<Checkpoint of {self.recipe.name}: {len(self.categories)} classes>"
+
 
 def save_checkpoint(
     path: Path, detector: nn.Module, recipe: Recipe, categories: tuple[Category, ...]

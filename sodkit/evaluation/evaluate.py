@@ -70,6 +70,15 @@ class Evaluation:
     curves: Curves
     counts: Counts
 
+    def __repr__(self) -> str:
+        first = self.protocol.metrics[0].name
+        value = self.metrics[first]
+        shown = "undefined" if value is None else format(value, ".3f")
+        return (
+            f"<Evaluation by {self.protocol.name}: {first} {shown}, {self.counts.images} images, "
+            f"{self.counts.objects} objects, {self.counts.detections} detections>"
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON, as ``eval --json`` prints it; undefined is None."""
         return {

@@ -61,6 +61,10 @@ class SplitReport:
     regions: int
     bad_images: tuple[BadImage, ...]
 
+    def __repr__(self) -> str:
+        objects = ", ".join(f"{self.total(one)} {one}" for one in reversed(OUTCOMES))
+        return f"<SplitReport: {self.images} images, {self.patches} patches; objects: {objects}>"
+
     def total(self, outcome: str) -> int:
         """Return the number of objects with an outcome."""
         return int(self.outcomes[..., OUTCOMES.index(outcome)].sum())
