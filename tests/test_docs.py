@@ -172,6 +172,15 @@ def test_commands_are_found() -> None:
         assert known, command
 
 
+def test_no_command_hides_in_another_block() -> None:
+    """Such as one with a label, or whose first line is of another program."""
+    found = {(c.page, c.text.split()[1]) for c in EVERY if c.block and c.program == "sodkit"}
+    for page in PAGES:
+        for fence in re.findall(r"^```\w*$(.*?)^```$", page.read_text("utf-8"), re.DOTALL | re.M):
+            for name in re.findall(r"^\s*sodkit ([a-z-]+)", fence, re.MULTILINE):
+                assert (page.name, name) in found, f"{page.name}: sodkit {name}"
+
+
 @cache
 def parsers() -> dict[str, Any]:
     """Return typer's reading of the commands."""
