@@ -88,6 +88,7 @@ from sodkit.viz.plots import save_anchor_report as save_anchor_report
 from sodkit.viz.proposal_plots import save_proposal_report as save_proposal_report
 from sodkit.viz.report import write_comparison as write_comparison
 from sodkit.viz.report import write_report as write_report
+from sodkit.viz.show import show as show
 from sodkit.viz.training import run_training as run_training
 from sodkit.viz.viewer import Viewer as Viewer
 from sodkit.viz.viewer import write_viewer as write_viewer
