@@ -28,6 +28,7 @@ LAYERS = (
         "private_file",
         "settings",
         "shares",
+        "table_text",
         "threads",
         "yaml_text",
     },

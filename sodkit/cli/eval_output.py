@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sodkit.evaluation.compare import Comparison, Interval, Run
-    from sodkit.evaluation.evaluate import Evaluation, Metrics
+    from sodkit.evaluation.evaluate import Evaluation
     from sodkit.evaluation.methods import MethodComparison
     from sodkit.evaluation.proposal_recall import ProposalEvaluation
 
@@ -22,15 +22,8 @@ _ENDLESS = 1e9
 
 def print_evaluation(evaluation: Evaluation) -> None:
     """Print the metrics, of all classes and of each."""
-    counts = evaluation.counts
-    title = (
-        f"{evaluation.protocol.name}: {counts.images} images, {counts.objects} objects,"
-        f" {counts.detections} detections"
-    )
-    names = [metric.name for metric in evaluation.protocol.metrics]
-    rows = [("all", *_cells(evaluation.metrics, names))]
-    rows += [(name, *_cells(metrics, names)) for name, metrics in evaluation.per_class.items()]
-    print_table(title, ("class", *names), rows)
+    table = evaluation.table()
+    print_table(table.title, table.columns, table.rows)
     print(main_range(evaluation))
 
 
@@ -147,10 +140,6 @@ def note_left_out(result: Evaluation | ProposalEvaluation) -> None:
         )
     if all(value is None for value in result.metrics.values()):
         note(f"no object lies in the area ranges of {protocol.name}: nothing to measure")
-
-
-def _cells(metrics: Metrics, names: list[str]) -> list[str | None]:
-    return [_cell(metrics[name], "{:.3f}") for name in names]
 
 
 def _cell(value: float | None, pattern: str) -> str | None:

@@ -154,16 +154,9 @@ def _empty(text: str | None) -> str | float | None:
 def _print_report(report: SplitReport, out: Path) -> None:
     from sodkit.cli.common import note
     from sodkit.cli.tables import print_table
-    from sodkit.tiling.conservation import OUTCOMES
 
-    best_first = OUTCOMES[::-1]
-    rows: list[tuple[object, ...]] = [
-        (item.name, *counts.sum(axis=0)[::-1].tolist())
-        for item, counts in zip(report.categories, report.outcomes, strict=True)
-    ]
-    rows.append(("all", *(report.total(outcome) for outcome in best_first)))
-    title = f"{out}: {report.patches} patches of {report.images} images"
-    print_table(title, ("objects", *best_first), rows)
+    table = report.table()
+    print_table(f"{out}: {table.title}", table.columns, table.rows)
     note(
         f"{report.annotations} annotations written, {report.truncated} of them truncated objects; "
         f"{report.regions} ignore regions: {report.settings.ignore}; "

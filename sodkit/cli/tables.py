@@ -7,11 +7,11 @@ import sys
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
+from sodkit.table_text import cell_texts, most_rows
+
 if TYPE_CHECKING:
     from rich.table import Table
 
-MOST_ROWS = 500
-"""Rows of a table: rich takes a minute for the 80 000 classes that a wrong label file can have."""
 _FRAME = 3
 """Characters between two columns."""
 
@@ -38,9 +38,8 @@ def print_table(
     """
     from rich.console import Console
 
-    hidden = max(len(rows) - MOST_ROWS, 0)
-    shown = [*rows[: MOST_ROWS - 1], rows[-1]] if hidden else rows
-    cells = [["-" if cell is None else str(cell) for cell in row] for row in shown]
+    shown, hidden = most_rows(rows)
+    cells = [cell_texts(row) for row in shown]
     widths, room = _widths(columns, cells), terminal_width()
     blocks = [list(range(len(columns)))]
     if room is not None and tuple(texts) == (0,):

@@ -20,6 +20,7 @@ from sodkit.evaluation.matching import Candidates, Matches, find_candidates, mat
 from sodkit.evaluation.protocol import Metric, Protocol
 from sodkit.evaluation.regions import absorbed
 from sodkit.evaluation.tables import Table, detection_table, object_table
+from sodkit.table_text import TextTable, number
 
 IgnoreRegions = Literal["drop", "absorb"]
 Metrics = dict[str, float | None]
@@ -78,6 +79,23 @@ class Evaluation:
             f"<Evaluation by {self.protocol.name}: {first} {shown}, {self.counts.images} images, "
             f"{self.counts.objects} objects, {self.counts.detections} detections>"
         )
+
+    def table(self) -> TextTable:
+        """Return the metrics of all classes and of each as ``sodkit eval`` prints them."""
+        counts = self.counts
+        title = (
+            f"{self.protocol.name}: {counts.images} images, {counts.objects} objects,"
+            f" {counts.detections} detections"
+        )
+        names = [metric.name for metric in self.protocol.metrics]
+        rows = [
+            (name, *(number(values[metric], ".3f") for metric in names))
+            for name, values in [("all", self.metrics), *self.per_class.items()]
+        ]
+        return TextTable(title, ("class", *names), rows)
+
+    def _repr_html_(self) -> str:
+        return self.table().html()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON, as ``eval --json`` prints it; undefined is None."""

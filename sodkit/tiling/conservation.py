@@ -10,6 +10,7 @@ import numpy as np
 from sodkit.arrays import IntArray
 from sodkit.data.records import Annotations, Category
 from sodkit.data.sizes import SIZE_NAMES, size_index
+from sodkit.table_text import TextTable
 from sodkit.tiling.cuts import Cuts, Status
 from sodkit.tiling.settings import SplitSettings
 
@@ -68,6 +69,20 @@ class SplitReport:
     def total(self, outcome: str) -> int:
         """Return the number of objects with an outcome."""
         return int(self.outcomes[..., OUTCOMES.index(outcome)].sum())
+
+    def table(self) -> TextTable:
+        """Return the objects by class and outcome, the best first, as ``sodkit split`` prints."""
+        best_first = OUTCOMES[::-1]
+        rows: list[tuple[object, ...]] = [
+            (item.name, *counts.sum(axis=0)[::-1].tolist())
+            for item, counts in zip(self.categories, self.outcomes, strict=True)
+        ]
+        rows.append(("all", *(self.total(outcome) for outcome in best_first)))
+        title = f"{self.patches} patches of {self.images} images"
+        return TextTable(title, ("objects", *best_first), rows)
+
+    def _repr_html_(self) -> str:
+        return self.table().html()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report for JSON."""
