@@ -143,19 +143,3 @@ def outcomes(
         counts=~matching.ignored[:, 0],
         found=found,
     )
-
-
-def best_score(found: Outcomes) -> float:
-    """Return the score at which F1 over all classes is highest; 0 if nothing is right.
-
-    Of all scores that reach the same F1 the highest. F1 = 2 TP / (detections + objects).
-    """
-    order = np.argsort(-found.score, kind="stable")
-    order = order[(found.right | found.wrong)[order]]
-    right = np.cumsum(found.right[order])
-    if len(right) == 0 or right[-1] == 0:
-        return 0.0
-    f1 = 2 * right / (np.arange(1, len(order) + 1) + found.counts.sum())
-    scores = found.score[order]
-    last = np.append(scores[1:] != scores[:-1], True)  # equal scores stand or fall together
-    return float(scores[np.argmax(np.where(last, f1, -1.0))])

@@ -1,4 +1,4 @@
-"""An evaluation looked at closely: intervals, error types, confusion, worst images, in one call."""
+"""An evaluation looked at closely in one call: intervals, errors, scores, confusion, images."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from sodkit.data.records import Annotations, Detections
 from sodkit.errors import UsageError
+from sodkit.evaluation.calibration import Calibration, calibration
 from sodkit.evaluation.compare import Comparison, Run, compare
 from sodkit.evaluation.confusion import Confusion, confusion_matrix
 from sodkit.evaluation.evaluate import Evaluation, IgnoreRegions
-from sodkit.evaluation.outcomes import Outcomes, best_score, match_classes, outcomes
+from sodkit.evaluation.outcomes import Outcomes, match_classes, outcomes
+from sodkit.evaluation.score_curves import ScoreCurves, score_curves
 from sodkit.evaluation.tide import Tide, find_errors
 from sodkit.evaluation.worst import WorstImage, count_by_image, worst_images
 
@@ -22,8 +24,10 @@ class Study:
     Attributes:
         outcomes: of every detection and object at IoU .5.
         tide: where the AP50 is lost.
+        curves: precision, recall and F1 by score, and the best score of each class.
+        calibration: how far the scores are probabilities.
         score: detections below are not shown in what follows.
-        score_is_best: it was chosen for the highest F1.
+        score_is_best: it was chosen for the highest F1 of all classes together.
         confusion: the classes' confusion at that score and IoU .5.
         worst: the worst images at that score, worst first.
         intervals: the metrics' confidence intervals.
@@ -31,6 +35,8 @@ class Study:
 
     outcomes: Outcomes
     tide: Tide
+    curves: ScoreCurves
+    calibration: Calibration
     score: float
     score_is_best: bool
     confusion: Confusion
@@ -41,6 +47,8 @@ class Study:
         """Return plain data for JSON."""
         return {
             "errors": self.tide.as_dict(),
+            "scores": self.curves.as_dict(),
+            "calibration": self.calibration.as_dict(),
             "confusion": self.confusion.as_dict(),
             "intervals": self.intervals.as_dict(),
         }
@@ -67,7 +75,7 @@ def study(
         detections: the predictions.
         ignore_regions: as they were evaluated.
         score: confusion and worst images leave out detections below, in [0, 1]; None: the score
-            of the highest F1.
+            of the highest F1, 0 if nothing is right.
         worst: how many images at most.
         resamples: draws of images for the confidence intervals; 0: none.
         seed: of the draws.
@@ -82,11 +90,15 @@ def study(
     protocol = evaluation.protocol
     matching = match_classes(annotations, detections, protocol, ignore_regions=ignore_regions)
     found = outcomes(annotations, detections, matching, protocol)
-    shown = best_score(found) if score is None else score
+    curves = score_curves(found, evaluation.classes, evaluation.positives[:, 0])
+    best = curves.everything.best
+    shown = score if score is not None else best.score if best else 0.0
     counts = count_by_image(found, annotations.image_index, len(annotations.images), shown)
     return Study(
         outcomes=found,
         tide=find_errors(annotations, detections, found, protocol),
+        curves=curves,
+        calibration=calibration(found),
         score=shown,
         score_is_best=score is None,
         confusion=confusion_matrix(

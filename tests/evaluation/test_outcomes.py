@@ -7,7 +7,7 @@ import pytest
 from report_cases import random_case, scene
 
 from sodkit.evaluation.evaluate import evaluate
-from sodkit.evaluation.outcomes import best_score, main_metric, match_classes, outcomes
+from sodkit.evaluation.outcomes import main_metric, match_classes, outcomes
 from sodkit.evaluation.protocol import COCO, SODA_A, SODA_D, customise
 from sodkit.evaluation.tide import mean_average_precision, ranking_of
 
@@ -76,47 +76,6 @@ def test_main_metric_is_the_ap_of_the_first_range():
     recall = replace(SODA_D, metrics=SODA_D.metrics[3:])  # AP of other ranges, AR of the first
     with pytest.raises(ValueError, match="no AP over Small"):
         main_metric(recall)
-
-
-def test_of_scores_with_equal_f1_the_highest_is_best():
-    objects = [(1, 0, 10, 10, 20, 20)]
-    right, wrong = (10, 10, 20, 20), (100, 100, 20, 20)
-    # F1 1, then 2 / 3: the first; equal scores stand or fall together, so 2 / 3 at .9 alone
-    assert best_score(outcomes_of(*scene(objects, [(1, 0, 0.9, *right), (1, 0, 0.8, *wrong)]))) == (
-        0.9
-    )
-    assert best_score(outcomes_of(*scene(objects, [(1, 0, 0.9, *right), (1, 0, 0.9, *wrong)]))) == (
-        0.9
-    )
-    # F1 2 / 3 at .9 (one of two), 2 / 3 at .5 (two of four, two wrong): the highest
-    objects += [(1, 0, 60, 10, 20, 20)]
-    found = [(1, 0, 0.9, *right), (1, 0, 0.8, *wrong), (1, 0, 0.7, 100, 50, 20, 20)]
-    assert best_score(outcomes_of(*scene(objects, [*found, (1, 0, 0.5, 60, 10, 20, 20)]))) == 0.9
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_best_score_has_the_highest_f1(seed):
-    found = outcomes_of(*random_case(seed, decimals=2))
-
-    def f1(score):
-        shown = found.score >= score
-        right, wrong = (found.right & shown).sum(), (found.wrong & shown).sum()
-        return 2 * right / (right + wrong + found.counts.sum())
-
-    best = best_score(found)
-    assert f1(best) == max(f1(score) for score in np.unique(found.score))
-
-
-def test_best_score_of_nothing():
-    assert best_score(outcomes_of(*scene([(1, 0, 1, 1, 9, 9)], []))) == 0
-    assert best_score(outcomes_of(*scene([], [(1, 0, 0.5, 1, 1, 9, 9)]))) == 0
-
-
-def test_detections_of_equal_score_stand_or_fall_together():
-    objects = [(1, 0, 10, 10, 20, 20)]
-    wrong = [(1, 0, 0.9, 100, y, 20, 20) for y in (100, 150)]
-    found = outcomes_of(*scene(objects, [*wrong, (1, 0, 0.5, 10, 10, 20, 20)]))
-    assert best_score(found) == 0.5
 
 
 def test_images_of_a_single_class():

@@ -20,6 +20,7 @@ def look(seed=1, **options):
 def test_the_parts_are_of_the_same_score():
     got = look()
     assert got.score_is_best
+    assert got.score == got.curves.everything.best.score
     shown = got.outcomes.score >= got.score
     assert got.confusion.score == got.score
     assert got.worst[0].missed + got.worst[0].false > 0
@@ -48,7 +49,7 @@ def test_regions_absorb_everywhere():
 
 def test_as_dict_is_json():
     data = json.loads(json.dumps(look().as_dict(), allow_nan=False))
-    assert set(data) == {"errors", "confusion", "intervals"}
+    assert set(data) == {"errors", "scores", "calibration", "confusion", "intervals"}
 
 
 def test_numbers_out_of_range():
