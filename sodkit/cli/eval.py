@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sodkit.evaluation.evaluate import IgnoreRegions
     from sodkit.evaluation.protocol import Protocol
 
-REPORT_FILES = ("left_out.csv", "metrics.json", "report.html", "per_class.csv")
+REPORT_FILES = ("left_out.csv", "metrics.json", "report.html", "per_class.csv", "scores.json")
 """What is written to --out, of proposals the first two."""
 
 Predictions = Annotated[
@@ -91,7 +91,7 @@ def evaluate(
     boxes: Boxes = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for report.html, metrics.json and per_class.csv."),
+        typer.Option(help="Folder for report.html, metrics.json, per_class.csv, scores.json."),
     ] = None,
     resamples: Resamples = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of these draws.")] = 0,
@@ -124,7 +124,7 @@ def evaluate(
     files = {name: path for own in methods.values() for name, path in own.items()}
     if named and proposals:
         raise UsageError("methods are compared by detections, not by proposals")
-    with output_folder(out, "eval", REPORT_FILES[: 2 if proposals else 4], overwrite=overwrite):
+    with output_folder(out, "eval", REPORT_FILES[: 2 if proposals else 5], overwrite=overwrite):
         list_left_out(left, out)
         part = _Part(source, boxes, proposals, only_predicted, stated)
         annotations, found = _read(annotations, files, chosen, part)

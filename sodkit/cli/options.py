@@ -23,6 +23,10 @@ BitDepth = Annotated[
         min=8, max=16, help="Bits in use of images of more than 8 (default: each its own range)."
     ),
 ]
+Scores = Annotated[
+    Path | None,
+    typer.Option(help="Least score of each class: scores.json as eval --out writes it."),
+]
 Classes = Annotated[
     str | None, typer.Option(metavar="NAMES", help="Only these classes: names with commas.")
 ]

@@ -17,6 +17,7 @@ from sodkit.cli.options import (
     Format,
     Json,
     Overwrite,
+    Scores,
     SkipBad,
     Subset,
 )
@@ -42,13 +43,13 @@ from sodkit.cli.predict_arguments import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import torch
 
     from sodkit.data.left_out import LeftOut
     from sodkit.data.predictions.geo_features import GeoPlan
-    from sodkit.data.records import Detections
+    from sodkit.data.records import Category, Detections
     from sodkit.engine.checkpoint import Checkpoint
     from sodkit.engine.journal import Journal
     from sodkit.engine.predict_options import PredictOptions
@@ -68,6 +69,7 @@ def predict(
     stride: Stride = None,
     no_split: NoSplit = False,
     score: Score = None,
+    scores: Scores = None,
     nms: Nms = None,
     merge_nms: MergeNms = None,
     merge: Merge = None,
@@ -116,9 +118,8 @@ def predict(
         loaded = load_checkpoint(file, target)
         _note_unheeded(nms if world.first else None, loaded.detector)
         targets = world.from_first(lambda: find_targets(
-            images, loaded.categories, folder=image_folder, format_name=format_,
-            recursive=recursive, subset=subset, classes=classes, left=left, bands=chosen,
-            every=every, say=note,
+            images, loaded.categories, folder=image_folder, format_name=format_, subset=subset,
+            recursive=recursive, classes=classes, left=left, bands=chosen, every=every, say=note,
         ))  # fmt: skip
         check_holds(out, loaded.recipe.boxes, targets, proposals=proposals is not None)
         geo = None if geojson is None else geo_plan(geojson, crs, targets)
@@ -129,6 +130,7 @@ def predict(
              "bit_depth": bit_depth, "bands": chosen, "merge": merge},
             {"score": score, "nms": nms, "max_per_patch": max_per_patch}, no_split=no_split,
         )  # fmt: skip
+        options = _with_scores(options, scores, loaded.categories, world)
         if not world.first:
             help_first(loaded, targets, target, options, world=world)
             return
@@ -136,6 +138,27 @@ def predict(
             out, file, loaded, targets, target, options, left, geo, world, overwrite=overwrite
         )
     _print(out, counts, targets, as_json)
+
+
+def _with_scores(
+    options: PredictOptions, path: Path | None, categories: Sequence[Category], world: World
+) -> PredictOptions:
+    """Return options with the least score of each class that a file states; None: as they are."""
+    from dataclasses import replace
+
+    from sodkit.cli.common import note
+    from sodkit.data.class_scores import read_class_scores
+    from sodkit.errors import UsageError
+
+    if path is None:
+        return options
+    if options.proposals is not None:
+        raise UsageError("--scores is by class, and --proposals have none")
+    names, least = [category.name for category in categories], options.keep.score
+    scores = world.from_first(lambda: read_class_scores(path, names, least, note))
+    if world.first and (scores < least).any():
+        note(f"{path}: what scores below {least:g} is not there, --score says how low it goes")
+    return replace(options, class_scores=tuple(scores.tolist()))
 
 
 def _note_unheeded(nms: float | None, detector: DetectorModule) -> None:

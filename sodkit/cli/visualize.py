@@ -23,6 +23,7 @@ from sodkit.cli.options import (
     Oriented,
     Overwrite,
     PredictionsAngle,
+    Scores,
     SkipBad,
     Subset,
 )
@@ -70,6 +71,7 @@ def visualize(
     images: Images = None,
     predictions: Predictions = None,
     score: Annotated[float, typer.Option(min=0, max=1, help="Least score drawn.")] = 0.3,
+    scores: Scores = None,
     ignore: IgnoreChoice = "mask",
     zoom: Annotated[int, typer.Option(min=0, help="Zoom-ins of so many smallest objects.")] = 0,
     labels: LabelChoice = "none",
@@ -107,14 +109,18 @@ def visualize(
     from sodkit.data.formats import Reading
     from sodkit.data.left_out import LeftOut
     from sodkit.data.opening import Source
+    from sodkit.errors import UsageError
     from sodkit.viz.content import Style
 
     _check_together(html, html_size, sheet, compare, predictions or ())
+    if scores is not None and not predictions:
+        raise UsageError("--scores is about predictions, and there are none", hint="--predictions")
     left = LeftOut(bad=skip_bad, bit_depth=bit_depth)
     reading = Reading(difficult, area, angle, oriented)
     source = Source(ann, format_, images, subset, reading, classes)
     stated = (predictions_angle, category_ids)
-    annotations, folder, found = _read(source, left, predictions or (), stated)
+    annotations, folder, found = _read(source, left, predictions or (), stated, (scores, score))
+    score = score if scores is None else 0.0  # what is too low is gone
     areas = (min_area, float("inf") if max_area is None else max_area)
     style = Style(score, ignore, zoom, labels, only, areas)
     with progress("drawing") as report:
@@ -208,16 +214,24 @@ def _read(
     left: LeftOut,
     predictions: Sequence[Path],
     stated: tuple[PredictionsAngle, CategoryIds],
+    least: tuple[Path | None, float],
 ) -> tuple[Annotations, Path, list[Detections]]:
     """Return annotations, their images' folder, and each file's predictions.
 
-    ``stated``: what the options say of the predictions' angles and class numbers.
+    Args:
+        source: of the annotations.
+        left: collects what is left out.
+        predictions: their files.
+        stated: what the options say of the predictions' angles and class numbers.
+        least: file of the least score of each class (None: all predictions), and the score of
+            classes that it does not name.
     """
     from sodkit.cli.common import note
+    from sodkit.data.class_scores import read_class_scores
     from sodkit.data.opening import of_one_subset, open_source
     from sodkit.data.predictions.columns import Stated
     from sodkit.data.predictions.storage import read_predicted
-    from sodkit.data.restriction import chosen_labels, only_labels
+    from sodkit.data.restriction import chosen_labels, only_labels, only_scores
 
     source, classes = of_one_subset(source, note), source.classes
     annotations = open_source(source, left, note, all_classes=True)
@@ -228,6 +242,10 @@ def _read(
         ).detections
         for path in predictions
     ]  # fmt: skip
+    if least[0] is not None:
+        names = [category.name for category in annotations.categories]
+        scores = read_class_scores(least[0], names, least[1], note)
+        found = [only_scores(one, scores) for one in found]
     if classes is not None:
         count = len(annotations.categories)
         labels = chosen_labels(classes, annotations.categories, str(source.path), note)

@@ -1,4 +1,4 @@
-"""A part of a data set: some of its images, or some of its classes."""
+"""A part of a data set: some of its images, its classes, or what reaches a score."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from sodkit.arrays import IntArray
+from sodkit.arrays import FloatArray, IntArray
 from sodkit.data.naming import class_names, find_class, listed
 from sodkit.data.records import REGION, Annotations, Category, Detections
 from sodkit.errors import UsageError
@@ -41,6 +41,11 @@ def only_labels(rows: Rows, labels: Sequence[int], count: int) -> Rows:
     if isinstance(own, Annotations):
         return replace(own, categories=tuple(own.categories[label] for label in labels))
     return own
+
+
+def only_scores(detections: Detections, least: FloatArray) -> Detections:
+    """Return the detections that reach the least score (K,) of their class."""
+    return detections.take(detections.scores >= least[detections.labels])
 
 
 def chosen_labels(

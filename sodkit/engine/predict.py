@@ -260,7 +260,7 @@ def by_image(
             gathered.add(found)
             cuts.append(_cut(found, window, image, options))
         if window.last:
-            yield window.image, error or _merged(gathered, cuts, options, image.id)
+            yield window.image, error or _kept(gathered, cuts, options, image.id)
             gathered, cuts, error = Gathered(recipe.boxes), [], None
 
 
@@ -284,6 +284,14 @@ def files_in(folder: Path, options: PredictOptions) -> OpenImage:
         )
 
     return open_image
+
+
+def _kept(
+    gathered: Gathered, cuts: list[BoolArray], options: PredictOptions, image_id: int
+) -> ImageResult:
+    """Merge an image's detections and leave out those below the least score of their class."""
+    merged = _merged(gathered, cuts, options, image_id)
+    return merged if options.class_scores is None else merged.of_scores(options.class_scores)
 
 
 def _merged(

@@ -18,6 +18,8 @@ class PredictOptions:
         keep: score threshold, NMS and limit inside a window.
         merge_nms: overlap above which detections of one class in different patches are one.
         merge: how they are merged, see ``tiling/merge_methods.py``.
+        class_scores: least score of each class of the detector, by label, after merging; None: what
+            ``keep`` lets through stays. Merging and limits see all of it.
         border: px from a window's border in which it counts as cutting a box.
         proposals: give this many class-agnostic proposals a patch instead of detections.
         readers: threads that read images and resize windows.
@@ -37,6 +39,7 @@ class PredictOptions:
     bands: tuple[int, ...] | None = None
     merge: MergeMethod = "nms"
     border: float = 4.0
+    class_scores: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.size is not None and not 1 <= self.stride <= self.size:

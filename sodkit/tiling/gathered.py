@@ -6,8 +6,8 @@ scene of a gigapixel may have millions of detections.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -60,9 +60,14 @@ class Gathered:
         """(N,) all scores."""
         return np.concatenate([np.zeros(0), *self._scores])
 
+    @property
+    def labels(self) -> IntArray:
+        """(N,) all labels."""
+        return np.concatenate([np.zeros(0, np.int64), *self._labels])
+
     def rows_by_label(self) -> Iterator[IntArray]:
         """Yield the rows of each label that occurs, ascending."""
-        labels = np.concatenate([np.zeros(0, np.int32), *self._labels])
+        labels = self.labels
         for label in np.unique(labels):
             yield np.flatnonzero(labels == label)
 
@@ -103,6 +108,12 @@ class ImageResult:
     gathered: Gathered
     rows: IntArray
     image_id: int
+
+    def of_scores(self, least: Sequence[float]) -> ImageResult:
+        """Return what reaches the least score of its class; ``least``: by label."""
+        labels = self.gathered.labels[self.rows]
+        enough = self.gathered.scores[self.rows] >= np.asarray(least, np.float64)[labels]
+        return replace(self, rows=self.rows[enough])
 
     def parts(self) -> Iterator[Detections]:
         """Yield the detections in order, ``PART`` at a time; at least one part."""

@@ -13,6 +13,8 @@ from markupsafe import Markup
 
 from sodkit._version import __version__
 from sodkit.arrays import FloatArray
+from sodkit.data import class_scores
+from sodkit.data.class_scores import write_class_scores
 from sodkit.data.records import Annotations, Detections
 from sodkit.evaluation.compare import Comparison, Run, compare
 from sodkit.evaluation.evaluate import Evaluation, IgnoreRegions
@@ -51,7 +53,7 @@ def write_report(
     title: str = "Evaluation",
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write ``report.html``, ``metrics.json`` and ``per_class.csv`` of one run into a folder.
+    """Write ``report.html``, ``metrics.json``, ``per_class.csv`` and ``scores.json`` of one run.
 
     Args:
         folder: made if absent; an earlier report is replaced.
@@ -102,6 +104,7 @@ def write_report(
     )
     write_text(folder / NAME, text)
     write_metrics(folder, evaluation.as_dict() | study.as_dict(), {title: evaluation})
+    write_class_scores(folder / class_scores.NAME, study.curves.best)
     return folder / NAME
 
 
@@ -115,7 +118,7 @@ def write_comparison(
     title: str = "Comparison",
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write the three files of ``write_report`` for several runs side by side.
+    """Write ``report.html``, ``metrics.json`` and ``per_class.csv`` of runs side by side.
 
     Args:
         folder: made if absent; an earlier report is replaced.

@@ -63,9 +63,12 @@ def test_out_holds_the_same_numbers(files: tuple[str, str], tmp_path: Path) -> N
     for row in rows:
         for name, value in data["per_class"][row["class"]].items():
             assert row[name] == ("" if value is None else repr(value))
-    names = ["metrics.json", "per_class.csv", "report.html"]
+    names = ["metrics.json", "per_class.csv", "report.html", "scores.json"]
     assert sorted(path.name for path in out.glob("[!.]*")) == names
-    assert {"errors", "confusion", "intervals"} <= set(data)
+    assert {"errors", "scores", "calibration", "confusion", "intervals"} <= set(data)
+    by_class = data["scores"]["per_class"]
+    best = {name: one["best"]["score"] for name, one in by_class.items() if one["best"]}
+    assert json.loads((out / "scores.json").read_text())["scores"] == best != {}
 
 
 def test_proposals(files: tuple[str, str], tmp_path: Path) -> None:

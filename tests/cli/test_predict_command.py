@@ -44,6 +44,31 @@ def test_predict_then_eval(trained: tuple[Path, Path], tmp_path: Path) -> None:
     assert metrics["AP_N"] is None
 
 
+def test_least_score_of_each_class(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    data, folder = trained
+    every, some, scores = (tmp_path / name for name in ("every.json", "some.json", "scores.json"))
+    call = ("predict", folder, data, "--score", 0, "--no-split", "--out")
+    assert run(*call, every)[0] == 0
+    found = json.loads(every.read_text())
+    middle = sorted(one["score"] for one in found)[len(found) // 2]
+    scores.write_text(json.dumps({"scores": {"square": middle}}))
+    code, _, err = run(*call, some, "--scores", scores)
+    assert code == 0, err
+    assert json.loads(some.read_text()) == [one for one in found if one["score"] >= middle]
+    scores.write_text(json.dumps({"scores": {"squares": 0.5}}))
+    code, _, err = run(*call, some, "--scores", scores, "--overwrite")
+    assert code == 3
+    assert "is 'square' meant?" in err
+    code, _, err = run(*call, tmp_path / "p.json", "--scores", scores, "--proposals", 9)
+    assert code == 2
+    assert "--scores is by class" in err
+    scores.write_text(json.dumps({"scores": {"square": 0.1}}))
+    low = ("predict", folder, data, "--no-split", "--score", 0.2, "--scores", scores, "--out")
+    code, _, err = run(*low, tmp_path / "low.json")
+    assert code == 0, err
+    assert "what scores below 0.2 is not there" in err
+
+
 def test_predict_on_files_counts_images_from_one(
     trained: tuple[Path, Path], tmp_path: Path
 ) -> None:

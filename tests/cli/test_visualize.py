@@ -135,3 +135,29 @@ def test_comparison_labels_and_areas(app, ann, tmp_path):
     result = run(app, *given, "--max-area", 0.5, "--out", tmp_path / "c")
     assert result.exit_code == 2
     assert not (tmp_path / "c").exists()
+
+
+def test_least_score_of_each_class(app, ann, tmp_path):
+    data = json.loads(ann.read_text("utf-8"))
+    rows = [a for a in data["annotations"] if not a.get("ignore")][:2]
+    kept = ("image_id", "category_id", "bbox", "obb")
+    found = [{k: a[k] for k in kept if k in a} | {"score": 0.5} for a in rows]
+    found[1] |= {"category_id": found[0]["category_id"], "image_id": 1, "score": 0.4}
+    name = next(c["name"] for c in data["categories"] if c["id"] == found[0]["category_id"])
+    path, scores = tmp_path / "found.json", tmp_path / "scores.json"
+    path.write_text(json.dumps(found))
+
+    def drawn(least, out):
+        scores.write_text(json.dumps({"scores": {name: least}}))
+        given = ("--predictions", path, "--scores", scores, "--ignore", "hide", "--json")
+        result = run(app, ann, "--out", tmp_path / out, *given)
+        assert result.exit_code == 0, result.output
+        assert "no score for" in result.stderr
+        return cv2.imread(json.loads(result.stdout)["pictures"][0])
+
+    both, one, none = drawn(0.05, "a"), drawn(0.45, "b"), drawn(0.6, "c")
+    assert (both != one).any()
+    assert (one != none).any()
+    result = run(app, ann, "--out", tmp_path / "d", "--scores", scores)
+    assert result.exit_code == 2
+    assert "--predictions" in result.stderr
