@@ -117,7 +117,7 @@ def evaluate(
 
     how = Reading(difficult, area, angle, oriented)
     source = Source(ann, format_, images, subset, how, classes)
-    annotations, left = _truth(source, boxes, skip_bad=skip_bad)
+    source, annotations, left = _truth(source, boxes, skip_bad=skip_bad)
     stated = Stated(predictions_angle, category_ids)
     chosen = choose_protocol(protocol, recipe, overrides or [], annotations.kind)
     methods, named = chosen_files(predictions)
@@ -132,7 +132,9 @@ def evaluate(
             _evaluate_proposals(annotations, found.items(), chosen, out, as_json)
             return
         runs = [_run(name, annotations, own, chosen, ignore_regions) for name, own in found.items()]
-        options = _Options(ignore_regions, resamples, seed, images, out, as_json)
+        about = _about(source, boxes, only_predicted=only_predicted)
+        title = page_title(list(files.values()), ann)
+        options = _Options(ignore_regions, resamples, seed, images, out, as_json, title, about)
         if named:
             _finish_methods(annotations, methods, runs, options)
         elif len(runs) > 1:
@@ -141,16 +143,38 @@ def evaluate(
             _finish_one(annotations, runs, options)
 
 
-def _truth(source: Source, boxes: BoxKind | None, *, skip_bad: bool) -> tuple[Annotations, LeftOut]:
-    """Read the annotations to evaluate on; return them with what was left out."""
+def _truth(
+    source: Source, boxes: BoxKind | None, *, skip_bad: bool
+) -> tuple[Source, Annotations, LeftOut]:
+    """Read the annotations to evaluate on; return also their subset and what was left out."""
     from sodkit.cli.common import note
     from sodkit.data.left_out import LeftOut
     from sodkit.data.opening import of_one_subset, open_source
     from sodkit.data.records import as_boxes
 
     left = LeftOut(bad=skip_bad)
-    own = open_source(of_one_subset(source, note), left, note, all_classes=True)
-    return as_boxes(own, boxes), left
+    source = of_one_subset(source, note)
+    own = open_source(source, left, note, all_classes=True)
+    return source, as_boxes(own, boxes), left
+
+
+def page_title(predictions: Sequence[Path], annotations: Path) -> str:
+    """Return the report's title: which files were evaluated on which."""
+    truth = annotations.resolve().name
+    if len(predictions) > 1:
+        return f"{len(predictions)} predictions on {truth}"
+    return f"{predictions[0].resolve().name} on {truth}"
+
+
+def _about(source: Source, boxes: BoxKind | None, *, only_predicted: bool) -> str:
+    """Return what of the files was evaluated, in words."""
+    words = [
+        f"the subset {source.subset}" if source.subset else "",
+        f"only the classes {source.classes}" if source.classes else "",
+        "only images with a prediction" if only_predicted else "",
+        f"boxes as {boxes}" if boxes else "",
+    ]
+    return "; ".join(word for word in words if word)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +244,8 @@ class _Options:
     images: Path | None
     out: Path | None
     as_json: bool
+    title: str
+    about: str
 
 
 def choose_protocol(
@@ -288,7 +314,8 @@ def _finish_one(annotations: Annotations, runs: Sequence[Run], options: _Options
         data |= closer.as_dict()
         write_report(
             options.out, run.evaluation, annotations, run.detections, images=options.images,
-            ignore_regions=options.ignore_regions, study=closer, title=run.name,
+            ignore_regions=options.ignore_regions, study=closer,
+            title=options.title, about=options.about,
         )  # fmt: skip
     if options.as_json:
         print_json(data)
@@ -314,6 +341,7 @@ def _finish_several(annotations: Annotations, runs: Sequence[Run], options: _Opt
         write_comparison(
             options.out, annotations, runs,
             ignore_regions=options.ignore_regions, comparison=comparison,
+            title=options.title, about=options.about,
         )  # fmt: skip
     if options.as_json:
         print_json(comparison_data(runs, comparison))

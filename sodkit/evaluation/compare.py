@@ -110,7 +110,7 @@ def compare(
         annotations: the ground truth of all runs.
         runs: one or more, names all different, evaluated under one protocol.
         ignore_regions: as the runs were evaluated.
-        resamples: how often images are drawn; 0: no intervals.
+        resamples: how often images are drawn; 0, or a single image: no intervals.
         seed: the same seed, resamples and images: the same draws.
         matchings: of the runs, if there are any already.
         progress: called with work done and all work.
@@ -122,7 +122,7 @@ def compare(
     check_runs(runs, resamples, seed)
     protocol = runs[0].evaluation.protocol
     names = tuple(run.name for run in runs)
-    draws = resamples if annotations.images else 0
+    draws = resamples if len(annotations.images) > 1 else 0  # of one there is only one draw
     weights = draw_images(len(annotations.images), draws, seed)
     samples = resampled_runs(
         annotations, runs, weights, ignore_regions=ignore_regions, matchings=matchings,

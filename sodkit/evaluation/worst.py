@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from sodkit.arrays import IntArray
+from sodkit.data.records import Annotations
 from sodkit.evaluation.outcomes import Outcomes
 
 Ranking = Literal["errors", "f1"]
@@ -46,6 +47,50 @@ class WorstImage:
     missed: int
     false: int
     f1: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClassErrors:
+    """What went wrong with a class in one image.
+
+    Attributes:
+        label: class index.
+        missed: objects missed.
+        false: false alarms.
+        score: the highest score of these; None: there are none.
+    """
+
+    label: int
+    missed: int
+    false: int
+    score: float | None
+
+
+def class_errors(
+    found: Outcomes, annotations: Annotations, index: int, score: float
+) -> tuple[ClassErrors, ...]:
+    """Return the classes that went wrong in an image, most errors first.
+
+    Args:
+        found: the outcomes.
+        annotations: that they are of.
+        index: of the image.
+        score: detections below are left out.
+    """
+    count = len(annotations.categories)
+    own = (found.image == index) & (found.score >= score)
+    wrong = own & found.wrong
+    mine = found.object[found.counts & (annotations.image_index[found.object] == index)]
+    objects = np.bincount(annotations.labels[mine], minlength=count)
+    missed = objects - np.bincount(found.label[own & found.right], minlength=count)
+    false = np.bincount(found.label[wrong], minlength=count)
+    highest = np.full(count, -1.0)
+    np.maximum.at(highest, found.label[wrong], found.score[wrong])
+    order = np.argsort(-(missed + false), kind="stable")
+    return tuple(
+        ClassErrors(i, int(missed[i]), int(false[i]), float(highest[i]) if false[i] else None)
+        for i in order[(missed + false)[order] > 0].tolist()
+    )
 
 
 def count_by_image(

@@ -16,6 +16,7 @@ from sodkit.arrays import FloatArray
 from sodkit.data import class_scores
 from sodkit.data.class_scores import write_class_scores
 from sodkit.data.records import Annotations, Detections
+from sodkit.evaluation.class_table import gaps, largest_classes, metric_columns
 from sodkit.evaluation.compare import Comparison, Run, compare
 from sodkit.evaluation.evaluate import Evaluation, IgnoreRegions
 from sodkit.evaluation.metric_files import comparison_data, write_metrics
@@ -24,8 +25,11 @@ from sodkit.evaluation.protocol import Protocol
 from sodkit.evaluation.study import Study
 from sodkit.evaluation.study import study as look_closely
 from sodkit.evaluation.tide import ERRORS, Tide, find_errors
+from sodkit.evaluation.worst import ClassErrors, class_errors
 from sodkit.files import StrPath, write_text
+from sodkit.viz.confusion_table import confusion_table
 from sodkit.viz.page import render_page
+from sodkit.viz.score_charts import COLOURS, calibration_chart, score_chart, score_rows
 from sodkit.viz.svg import Series, line_chart, sparkline
 from sodkit.viz.thumbnails import thumbnails
 
@@ -51,6 +55,7 @@ def write_report(
     ignore_regions: IgnoreRegions = "drop",
     study: Study | None = None,
     title: str = "Evaluation",
+    about: str = "",
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write ``report.html``, ``metrics.json``, ``per_class.csv`` and ``scores.json`` of one run.
@@ -63,7 +68,8 @@ def write_report(
         images: where the images' file names start, for pictures of the worst; None: no pictures.
         ignore_regions: as they were evaluated.
         study: what was found on a closer look, None: look now, with the defaults.
-        title: of the page, and the run's name in the CSV.
+        title: of the page: what was evaluated on what.
+        about: more about it, as words behind the counts.
         progress: see ``sodkit.evaluation.study.study``.
 
     Returns:
@@ -77,33 +83,39 @@ def write_report(
     images = None if images is None else Path(images)
     if study is None:
         study = look_closely(
-            evaluation, annotations, detections, ignore_regions=ignore_regions, progress=progress
-        )
+            evaluation, annotations, detections, ignore_regions=ignore_regions, name=title,
+            progress=progress,
+        )  # fmt: skip
+    run, labels = study.intervals.names[0], largest_classes(evaluation)
     pictures = thumbnails(annotations, detections, study, images) if images is not None else []
     limit = main_metric(evaluation.protocol).max_dets
     text = render_page(
         "report.html.j2",
         title=title,
+        tab=_tab(title, evaluation),
+        about=about,
         version=__version__,
         evaluation=evaluation,
+        gaps=gaps(evaluation, annotations, detections),
         protocol=evaluation.protocol,
         main=evaluation.protocol.areas[0],
         limit=limit,
         study=study,
-        intervals=study.intervals.intervals[study.intervals.names[0]],
+        intervals=study.intervals.intervals[run],
         ignore_regions=ignore_regions,
         records=[annotations.images[one.index] for one in study.worst],
         pictures=pictures,
+        errors=worst_errors(study, annotations),
         charts=_charts(evaluation),
         areas=[area.name for area in evaluation.protocol.areas],
-        sparklines=[_class_line(evaluation, k) for k in range(len(evaluation.classes))],
-        objects=evaluation.positives[:, 0].tolist(),
+        **_class_tables(evaluation, labels),
+        **_score_values(study, detections, labels),
         losses=_losses([study.tide]),
-        matrix=confusion_cells(study),
+        matrix=confusion_table(study.confusion),
         explained=EXPLAINED,
     )
     write_text(folder / NAME, text)
-    write_metrics(folder, evaluation.as_dict() | study.as_dict(), {title: evaluation})
+    write_metrics(folder, evaluation.as_dict() | study.as_dict(), {run: evaluation})
     write_class_scores(folder / class_scores.NAME, study.curves.best)
     return folder / NAME
 
@@ -116,6 +128,7 @@ def write_comparison(
     ignore_regions: IgnoreRegions = "drop",
     comparison: Comparison | None = None,
     title: str = "Comparison",
+    about: str = "",
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write ``report.html``, ``metrics.json`` and ``per_class.csv`` of runs side by side.
@@ -127,6 +140,7 @@ def write_comparison(
         ignore_regions: as they were evaluated.
         comparison: of these runs, None: compare now, with the defaults.
         title: of the page.
+        about: as in ``write_report``.
         progress: see ``sodkit.evaluation.compare.compare``.
 
     Returns:
@@ -142,11 +156,15 @@ def write_comparison(
     text = render_page(
         "comparison.html.j2",
         title=title,
+        tab=_tab(title, runs[0].evaluation),
+        about=about,
         version=__version__,
         protocol=protocol,
         main=protocol.areas[0],
         runs=runs,
         classes=runs[0].evaluation.classes,
+        labels=largest_classes(runs[0].evaluation),
+        columns=metric_columns([run.evaluation for run in runs]),
         comparison=comparison,
         ignore_regions=ignore_regions,
         charts=_comparison_charts(runs),
@@ -169,6 +187,40 @@ def mean_precision(evaluation: Evaluation, iou: float, area: int, classes: list[
     table = evaluation.curves.precision[protocol.iou_indices(iou)[0], :, :, area, m][:, classes]
     defined = table[:, ~np.isnan(table).any(axis=0)]
     return defined.mean(axis=1) if defined.shape[1] else np.zeros(0)
+
+
+def _tab(title: str, evaluation: Evaluation) -> str:
+    """Return what the browser shows as the page's name."""
+    return f"{title}: {evaluation.protocol.name}, {evaluation.counts.images} images"
+
+
+def _class_tables(evaluation: Evaluation, labels: Sequence[int]) -> dict[str, object]:
+    """Return what the table of classes shows."""
+    return {
+        "labels": labels,
+        "columns": metric_columns([evaluation]),
+        "sparklines": [_class_line(evaluation, label) for label in labels],
+        "objects": evaluation.positives[:, 0].tolist(),
+    }
+
+
+def _score_values(study: Study, detections: Detections, labels: Sequence[int]) -> dict[str, object]:
+    """Return what is shown against the score."""
+    return {
+        "best": study.curves.everything.best,
+        "lowest": float(detections.scores.min()) if len(detections) else None,
+        "score_lines": COLOURS,
+        "score_chart": score_chart(study.curves.everything),
+        "calibration_chart": calibration_chart(study.calibration),
+        "score_rows": score_rows(study.curves, labels),
+    }
+
+
+def worst_errors(study: Study, annotations: Annotations) -> list[tuple[ClassErrors, ...]]:
+    """Return for each of the worst images the classes that went wrong."""
+    return [
+        class_errors(study.outcomes, annotations, one.index, study.score) for one in study.worst
+    ]
 
 
 def _charts(evaluation: Evaluation) -> list[tuple[str, Markup]]:
@@ -265,14 +317,4 @@ def _losses(tides: Sequence[Tide]) -> list[dict[str, object]]:
             ],
         }
         for name in ERRORS
-    ]
-
-
-def confusion_cells(study: Study) -> list[list[tuple[int, float]]]:
-    """Return the confusion matrix as rows of (count, share of its row)."""
-    matrix = study.confusion.matrix
-    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    return [
-        list(zip(counts, shares, strict=True))
-        for counts, shares in zip(matrix.tolist(), share.tolist(), strict=True)
     ]

@@ -27,8 +27,9 @@ from sodkit.evaluation.protocol import Protocol, protocol_of
 from sodkit.evaluation.study import study
 from sodkit.files import write_text
 from sodkit.viz import batch_picture
+from sodkit.viz.confusion_table import confusion_table
 from sodkit.viz.page import render_page
-from sodkit.viz.report import confusion_cells
+from sodkit.viz.report import worst_errors
 from sodkit.viz.svg import FIFTHS, Series, line_chart, round_ticks
 from sodkit.viz.thumbnails import Thumbnail, thumbnails
 
@@ -210,7 +211,8 @@ def _validation(validated: Validated, protocol: Protocol) -> dict[str, object]:
     looked = study(evaluation, annotations, found, worst=PICTURES, resamples=0)
     return {
         "study": looked,
-        "matrix": confusion_cells(looked),
+        "matrix": confusion_table(looked.confusion),
+        "errors": worst_errors(looked, annotations),
         "records": [annotations.images[one.index] for one in looked.worst],
         "pictures": thumbnails(annotations, found, looked, validated.images),
     }

@@ -130,6 +130,29 @@ def sparkline(y: FloatArray, label: str) -> Markup:
     )
 
 
+def small_chart(series: Sequence[Series], mark: float | None, label: str) -> Markup:
+    """Return lines with x and y in [0, 1], without axes, three lines of text high.
+
+    Args:
+        series: drawn in reverse, the first on top.
+        mark: x of an upright line; None: there is none.
+        label: what the chart shows, for those who cannot see it.
+    """
+    parts = [
+        f'<svg class="small-chart" viewBox="0 0 120 48" role="img" aria-label="{escape(label)}">',
+        '<path class="grid" d="M1 1V47H119"/>',
+    ]
+    if mark is not None:
+        parts.append(f'<path class="mark-line" d="M{1 + 118 * mark:.1f} 1V47"/>')
+    for line in reversed(series):
+        points = [
+            (1 + 118 * x, 1 + 46 * (1 - y))
+            for x, y in zip(line.x.tolist(), line.y.tolist(), strict=True)
+        ]
+        parts.append(f'<path class="line s{line.colour % COLOURS}" d="{path_data(points)}"/>')
+    return Markup("".join([*parts, "</svg>"]))
+
+
 def path_data(points: Sequence[tuple[float, float]]) -> str:
     """Return a path through points; points on a level line between two others are left out."""
     kept = [

@@ -49,6 +49,8 @@ def draw_tags(
     labels: IntArray,
     texts: Sequence[str],
     size: int,
+    *,
+    below: bool = False,
 ) -> None:
     """Write texts above boxes, below them where the canvas ends, in place.
 
@@ -59,6 +61,7 @@ def draw_tags(
         labels: (N,) class indices: the colours.
         texts: N, "" for none.
         size: of the letters in px.
+        below: write below all boxes.
     """
     shown = (corners - [view.x, view.y]) * view.scale
     height = line_height(size)
@@ -69,7 +72,7 @@ def draw_tags(
             continue
         tag = text_image(text, size, class_colour(label))
         above = int(np.floor(top)) - APART - height
-        y = above if above >= 0 else int(np.ceil(bottom)) + APART
+        y = above if above >= 0 and not below else int(np.ceil(bottom)) + APART
         _paste(canvas, tag, int(np.floor(left)), y)
 
 

@@ -1,6 +1,7 @@
 """The worst images as small pictures: the whole, and a window where the most went wrong.
 
-Found objects are green boxes, false alarms yellow boxes, missed objects orange corners.
+Found objects are green boxes, false alarms yellow boxes, missed objects orange corners. In a window
+with few errors the class stands beside what is missed, class and score beside what is false.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from sodkit.errors import DataError
 from sodkit.evaluation.study import Study
 from sodkit.viz.draw import BoxLayer, Line, View, box_corners, draw_boxes
 from sodkit.viz.palette import PAPER
+from sodkit.viz.tags import draw_tags
 
 FOUND, MISSED, FALSE = 4, 2, 0
 """Colours: places in the palette."""
@@ -29,6 +31,10 @@ OVERVIEW = 960
 CLOSE_UP = 560
 """Side of a window in px."""
 QUALITY = 80
+NAMED = 24
+"""Errors in a window that are named at most: more names would hide the image."""
+LETTERS = 13
+"""Height of the names in px."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +49,13 @@ class Thumbnail:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Marks:
-    """What is drawn on an image: corners (N, 4, 2) in image px."""
+    """What is drawn on an image: corners (N, 4, 2) in image px, and what stands beside them."""
 
     found: FloatArray
     missed: FloatArray
     false: FloatArray
+    missed_names: tuple[str, ...] = ()
+    false_names: tuple[str, ...] = ()
 
 
 def thumbnails(
@@ -83,10 +91,14 @@ def marks(annotations: Annotations, detections: Detections, study: Study, index:
     right, wrong = shown & found.right, shown & found.wrong
     mine = found.object[found.counts & (annotations.image_index[found.object] == index)]
     missed = np.setdiff1d(mine, found.target[right])
+    names = [category.name for category in annotations.categories]
+    scored = zip(found.label[wrong].tolist(), found.score[wrong].tolist(), strict=True)
     return Marks(
         box_corners(detections.take(found.detection[right])),
         box_corners(annotations.take(missed)),
         box_corners(detections.take(found.detection[wrong])),
+        tuple(names[label] for label in annotations.labels[missed].tolist()),
+        tuple(f"{names[label]} {score:.2f}" for label, score in scored),
     )
 
 
@@ -122,6 +134,7 @@ def _pair(
     left, top, side = worst_window(drawn, (record.width, record.height))
     close = _window(image, left, top, side)
     _draw(close, View(left, top, CLOSE_UP / side), drawn, 2)
+    _name(close, View(left, top, CLOSE_UP / side), drawn)
     where = f"{side:.0f} px around ({left + side / 2:.0f}, {top + side / 2:.0f})"
     return _encode(small, record.file_name), _encode(close, where)
 
@@ -151,6 +164,24 @@ def _draw(canvas: RgbImage, view: View, drawn: Marks, width: int) -> None:
             for corners, colour, line in layers
         ],
     )
+
+
+def _name(canvas: RgbImage, view: View, drawn: Marks) -> None:
+    """Write what errors are, if they are not too many: above false alarms, below missed ones."""
+    side = np.array(canvas.shape[1::-1]) / view.scale
+    groups = (
+        (drawn.missed, drawn.missed_names, MISSED),
+        (drawn.false, drawn.false_names, FALSE),
+    )
+    seen = []
+    for corners, names, colour in groups:
+        centres = corners.mean(axis=1) - [view.x, view.y]
+        inside = ((centres >= 0) & (centres <= side)).all(axis=1)
+        seen.append((corners[inside], np.array(names, object)[inside].tolist(), colour))
+    if sum(len(names) for _, names, _ in seen) <= NAMED:
+        for corners, names, colour in seen:
+            colours = np.full(len(corners), colour)
+            draw_tags(canvas, view, corners, colours, names, LETTERS, below=colour == MISSED)
 
 
 def _encode(image: RgbImage, text: str) -> Thumbnail:

@@ -107,9 +107,11 @@ def test_no_images_and_no_detections():
     annotations, _ = scene([], [], images=0)
     got = compare(annotations, [run("a", annotations, Detections.empty())], resamples=10)
     assert got.resamples == 0
-    annotations, _ = scene([(1, 0, 10, 10, 20, 20)], [])
-    got = compare(annotations, [run("a", annotations, Detections.empty())], resamples=10)
-    assert (got.intervals["a"]["AP"].low, got.intervals["a"]["AP"].high) == (0, 0)
+    for images, wanted in ((1, (None, None)), (2, (0, 0))):  # of one image there is one draw only
+        objects = [(k + 1, 0, 10, 10, 20, 20) for k in range(images)]
+        annotations, _ = scene(objects, [], images=images)
+        got = compare(annotations, [run("a", annotations, Detections.empty())], resamples=10)
+        assert (got.intervals["a"]["AP"].low, got.intervals["a"]["AP"].high) == wanted
 
 
 def test_progress_covers_all_runs(case):

@@ -6,7 +6,7 @@ from report_cases import random_case, scene
 
 from sodkit.evaluation.outcomes import match_classes, outcomes
 from sodkit.evaluation.protocol import SODA_D
-from sodkit.evaluation.worst import ImageCounts, count_by_image, worst_images
+from sodkit.evaluation.worst import ImageCounts, class_errors, count_by_image, worst_images
 
 
 def counts_of(annotations, detections, score):
@@ -53,3 +53,25 @@ def test_rankings():
 def test_an_image_without_errors_is_not_among_the_worst():
     perfect = scene([(1, 0, 10, 10, 20, 20)], [(1, 0, 0.9, 10, 10, 20, 20)], images=2)
     assert worst_images(counts_of(*perfect, 0.5), 5) == ()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_errors_of_each_class(seed):
+    annotations, detections = random_case(seed, decimals=2)
+    matching = match_classes(annotations, detections, SODA_D)
+    found = outcomes(annotations, detections, matching, SODA_D)
+    counts = count_by_image(found, annotations.image_index, len(annotations.images), 0.4)
+    for index in range(len(annotations.images)):
+        errors = class_errors(found, annotations, index, 0.4)
+        assert sum(one.missed for one in errors) == counts.missed[index]
+        assert sum(one.false for one in errors) == counts.false[index]
+        total = [one.missed + one.false for one in errors]
+        assert total == sorted(total, reverse=True)
+        for one in errors:
+            mine = (found.image == index) & (found.label == one.label) & found.wrong
+            scores = [score for score in found.score[mine] if score >= 0.4]
+            assert (one.false, one.score) == (len(scores), max(scores, default=None))
+            mine = (found.image == index) & (found.label == one.label) & found.right
+            objects = annotations.take(found.object[found.counts])
+            same = (objects.image_index == index) & (objects.labels == one.label)
+            assert one.missed == same.sum() - (found.score[mine] >= 0.4).sum()

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from sodkit.data.formats import read_annotations
 from sodkit.data.records import Category, Detections
+from sodkit.data.restriction import only_images
 from sodkit.errors import DataError, UsageError
 from sodkit.evaluation.compare import Run
 from sodkit.evaluation.evaluate import evaluate
@@ -20,7 +22,7 @@ from sodkit.evaluation.protocol import COCO, SODA_A, SODA_D, customise
 from sodkit.evaluation.study import study
 from sodkit.synthetic import make_dataset
 from sodkit.viz.page import percent, signed
-from sodkit.viz.report import mean_precision, write_comparison, write_report
+from sodkit.viz.report import mean_precision, worst_errors, write_comparison, write_report
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -124,16 +126,24 @@ def test_says_what_was_measured(data, tmp_path):
     folder, annotations, detections = data
     text, evaluation, look = render(tmp_path, annotations, detections, images=folder, title="Run 7")
     page = assert_self_contained(text)
-    assert page.text.startswith("Run 7 soda-d Run 7")
+    assert page.text.startswith("Run 7: soda-d, 3 images soda-d Run 7")
+    assert "3 images, " in page.text
     for name, value in evaluation.metrics.items():
         assert f"{name} {percent(value)}" in page.text
-    for name in evaluation.classes:
-        assert name in page.text
+    for name, curve in look.curves.per_class.items():
+        row, best = f"{name} {curve.objects}", curve.best
+        if best is None:
+            assert f"{row} nothing is right" in page.text
+            continue
+        values = [percent(one) for one in (best.precision, best.recall, best.f1)]
+        assert " ".join([row, f"{best.score:.3f}", *values]) in page.text
+    assert f"Expected calibration error {percent(look.calibration.error)}" in page.text
+    assert json.loads((tmp_path / "scores.json").read_text())["scores"] == look.curves.best
     for gain in look.tide.gain.values():
         assert signed(gain) in page.text
     assert f"{evaluation.counts.ignored} ignored objects" in page.text
     assert page.tags.count("img") == 2 * len(look.worst) == 6
-    assert page.tags.count("svg") == 3 + np.count_nonzero(evaluation.positives[:, 0])
+    assert page.tags.count("svg") == 3 + 2 + 2 * np.count_nonzero(evaluation.positives[:, 0])
     assert "prefers-color-scheme: dark" in text
 
 
@@ -145,12 +155,20 @@ def test_without_images_the_worst_are_a_table(data, tmp_path):
     first = look.worst[0]
     name = annotations.images[first.index].file_name
     assert f"{name} {first.missed} {first.false} {first.found}" in page.text
+    wrong = worst_errors(look, annotations)[0]
+    assert sum(one.missed for one in wrong) == first.missed
+    assert sum(one.false for one in wrong) == first.false
+    alone = [one for one in wrong[:5] if one.false == 1]
+    for one in alone:
+        assert f"1 false (score {one.score:.2f})" in page.text
+    assert alone
 
 
 def test_confusion_cells_and_links(data, tmp_path):
     _, annotations, detections = data
     text, _, look = render(tmp_path, annotations, detections)
     page = Page(text)
+    assert page.text.count("background") > 1
     label = int(np.argmax(np.diag(look.confusion.matrix)))
     row = " ".join(str(count) if count else "·" for count in look.confusion.matrix[label])
     assert f"{look.confusion.classes[label]} {row}" in page.text
@@ -198,13 +216,41 @@ def test_oriented_boxes(tmp_path):
 def test_no_detections_and_no_objects(data, tmp_path):
     folder, annotations, detections = data
     text, _, look = render(tmp_path / "a", annotations, Detections.empty(), images=folder)
-    assert_self_contained(text)
+    assert "There are no detections: every object is missed." in assert_self_contained(text).text
     assert look.tide.count["missed"] > 0
     bare = annotations.take(np.zeros(len(annotations), bool))
     text, _, look = render(tmp_path / "b", bare, detections)
     assert "AP –" in assert_self_contained(text).text  # noqa: RUF001
+    assert "There are no objects that count: no AP can be measured." in text
     text, _, look = render(tmp_path / "c", bare, Detections.empty())
     assert "No image has an error at this score." in assert_self_contained(text).text
+
+
+def test_a_thousand_classes(data, tmp_path):
+    _, annotations, detections = data
+    names = [f"class {k}" for k in range(1000)]
+    many = replace(annotations, categories=tuple(Category(k, n) for k, n in enumerate(names)))
+    text, evaluation, look = render(tmp_path, many, detections, about="only classes")
+    page = assert_self_contained(text)
+    assert len(text) < 1_000_000
+    assert "Shown are the 40 of 1 000 classes that are confused most often" in page.text
+    assert "Shown are the 100 of 1 000 classes with most objects" in page.text
+    assert "detections; only classes" in page.text
+    absent = sum(values["AP"] is None for values in evaluation.per_class.values())
+    assert f"{absent} of 1000 classes have no objects in Small" in page.text
+    assert look.confusion.matrix.shape == (1001, 1001)
+    assert evaluation.metrics["AP"] is not None
+
+
+def test_one_image_has_no_intervals(data, tmp_path):
+    _, annotations, detections = data
+    alone = only_images(annotations, np.array([0]))
+    own = detections.take(detections.image_ids == alone.images[0].id)
+    text, _, look = render(tmp_path, alone, own)
+    page = assert_self_contained(text)
+    assert "There is one image: nothing says how other images would differ." in page.text
+    assert look.intervals.resamples == 0
+    assert "bootstrap resamples" not in page.text
 
 
 def test_a_missing_image_leaves_nothing_behind(data, tmp_path):

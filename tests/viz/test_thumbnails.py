@@ -50,6 +50,8 @@ def test_marks(case):
     assert np.array_equal(drawn.found, boxes((100, 100)))
     assert np.array_equal(drawn.missed, boxes((300, 100), (500, 100)))
     assert np.array_equal(drawn.false, boxes((900, 400)))
+    assert drawn.missed_names == ("car", "car")
+    assert drawn.false_names == ("car 0.80",)
     nothing = marks(annotations, detections, look, 0)
     assert len(nothing.found) + len(nothing.missed) + len(nothing.false) == 0
 
@@ -80,6 +82,13 @@ def test_thumbnails_show_the_image_and_the_errors(case):
     assert min(red, green) > 1.5 * blue  # a false alarm
     red, green, blue = colour_around(700, 300)
     assert abs(red - green) < 9  # nothing there
+
+
+def test_few_errors_are_named_in_the_window(case, monkeypatch):
+    named = thumbnails(case[1], case[2], case[3], case[0])[0][1].source
+    assert thumbnails(case[1], case[2], case[3], case[0])[0][1].source == named
+    monkeypatch.setattr("sodkit.viz.thumbnails.NAMED", 0)
+    assert thumbnails(case[1], case[2], case[3], case[0])[0][1].source != named
 
 
 def test_missing_image(case):
