@@ -46,7 +46,7 @@ def test_choices_are_listed_and_all_else_is_refused(command: str, option: str) -
 
 
 def test_choices_are_what_the_package_knows() -> None:
-    assert len(CHOICES) == 39
+    assert len(CHOICES) == 42
     assert CHOICES["predict", "merge"] == get_args(MergeMethod)
     assert CHOICES["predict", "crs"] == get_args(System)
     assert CHOICES["convert", "to"] == WRITTEN
