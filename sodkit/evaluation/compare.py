@@ -61,6 +61,12 @@ class Comparison:
     resamples: int
     seed: int
 
+    def __repr__(self) -> str:
+        return (
+            f"<Comparison: {', '.join(self.names)}; "
+            f"{len(self.metrics)} metrics, {self.resamples} resamples>"
+        )
+
     def as_dict(self) -> dict[str, object]:
         """Return plain data for JSON: by run and metric, value, interval and difference."""
         runs = {

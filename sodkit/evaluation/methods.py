@@ -93,6 +93,12 @@ class MethodComparison:
     resamples: int
     seed: int
 
+    def __repr__(self) -> str:
+        names = ", ".join(f"{name} ({one.seeds} seeds)" for name, one in self.methods.items())
+        return (
+            f"<MethodComparison: {names}; {len(self.metrics)} metrics, {self.resamples} resamples>"
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         return {

@@ -126,3 +126,14 @@ def test_what_cannot_be_compared(case):
     ):  # fmt: skip
         with pytest.raises(UsageError, match=words):
             compare_methods(annotations, methods, resamples=1)
+
+
+def test_comparisons_show_as_one_line(case):
+    annotations, every, half = case
+    methods = compare_methods(annotations, [every, Method("half", half.runs[:2])], resamples=2)
+    count = len(SODA_D.metrics)
+    assert repr(methods) == (
+        f"<MethodComparison: all (3 seeds), half (2 seeds); {count} metrics, 2 resamples>"
+    )
+    files = compare(annotations, [every.runs[0], half.runs[0]], resamples=2)
+    assert repr(files) == f"<Comparison: a0, b0; {count} metrics, 2 resamples>"
