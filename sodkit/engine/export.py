@@ -19,7 +19,7 @@ from sodkit.models.detector import DetectorModule, Exportable
 from sodkit.outputs import check_file
 from sodkit.settings import Recipe
 
-KINDS = ("cfinet", "faster-rcnn", "yolox")
+KINDS = ("cfinet", "faster-rcnn", "fcos", "retinanet", "yolox")
 """The kinds of detector that are ``Exportable``."""
 
 _MULTIPLE = 32
@@ -81,8 +81,8 @@ def export_onnx(
     """Write everything before the first NMS as ONNX (``Exportable.graph``).
 
     Input ``images`` (batch, 3, height, width) float32, normalised RGB; outputs ``boxes``
-    (batch, A, 4) xyxy in px of the input and ``scores`` (batch, A), of YOLOX (batch, A, classes).
-    The file fixes the sizes.
+    (batch, A, 4) xyxy in px of the input and ``scores`` (batch, A), of
+    one-stage detectors (batch, A, classes). The file fixes the sizes.
 
     Args:
         detector: in evaluation mode, on the CPU, in float32.

@@ -15,6 +15,7 @@ from sodkit.models.detector import DetectorModule, ParameterGroup
 from sodkit.models.kernels.kept import Kept
 from sodkit.models.parts import dense_detect, dense_matches, ignored, losses, points
 from sodkit.models.parts.backbone import Backbone
+from sodkit.models.parts.dense_graph import DenseGraph
 from sodkit.models.parts.dense_head import DenseHead, DenseOutput
 from sodkit.models.parts.matchers import IGNORED
 from sodkit.models.parts.points_matcher import RangedPoints, match_points, ranged_points
@@ -50,13 +51,18 @@ class Fcos(DetectorModule):
         levels: list[Tensor] = self.fpn(self.backbone(images)[1:])
         return levels
 
+    def see(self, images: Tensor) -> DenseOutput:
+        """Return the head's output for images (B, 3, H, W)."""
+        output: DenseOutput = self.head(self.pyramid(images))
+        return output
+
     def forward(self, batch: Batch, shuffle: Shuffle) -> dict[str, Tensor]:
         """Return ``loss_cls``, ``loss_reg`` and ``loss_centerness``; nothing is drawn.
 
         Classes and centerness are divided by the number of positives; boxes are weighted by their
         centerness, and divided by its sum.
         """
-        output: DenseOutput = self.head(self.pyramid(batch.images))
+        output = self.see(batch.images)
         grid = self.points(batch)
         matched = dense_matches.of_batch(batch, [
             self.match(grid, *one) for one in zip(batch.targets, batch.sizes, strict=True)
@@ -89,15 +95,22 @@ class Fcos(DetectorModule):
     @torch.no_grad()
     def detect(self, batch: Batch, keep: Keep) -> list[PatchDetections]:
         """Return the detections of each image, in pixels of its patch before resizing."""
-        output: DenseOutput = self.head(self.pyramid(batch.images))
+        decode = self.decoder(batch.padded, batch.images.device)
+        return dense_detect.detect(self.see(batch.images), batch, keep, self.config.pre, decode)
+
+    def decoder(self, size: tuple[int, int], device: torch.device) -> dense_detect.Decode:
+        """Return how deltas become boxes, in inputs of ``size`` (height, width)."""
         strides = self.config.strides
-        sizes = [logits.shape[1] for logits in output.logits]
-        levels = torch.split(self.points(batch).at, sizes)
+        levels = points.grid(size, strides, device)
 
         def decode(level: int, rows: Tensor, deltas: Tensor) -> Tensor:
             return points.boxes_around(levels[level][rows], _distances(deltas) * strides[level])
 
-        return dense_detect.detect(output, batch, keep, self.config.pre, decode)
+        return decode
+
+    def graph(self) -> nn.Module:
+        """Return the network up to its NMS; see ``DenseGraph``."""
+        return DenseGraph(self)
 
     def groups(self) -> list[ParameterGroup]:
         """Return the biases of the convolutions: they learn faster, and do not decay."""

@@ -7,7 +7,7 @@ loss gives the easy ones among them little weight.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sodkit.data.batches import Batch, PatchDetections, Target
@@ -15,6 +15,7 @@ from sodkit.models.detector import DetectorModule
 from sodkit.models.kernels.kept import Kept
 from sodkit.models.parts import anchor_losses, anchors, coders, dense_detect, ignored, matchers
 from sodkit.models.parts.backbone import Backbone
+from sodkit.models.parts.dense_graph import DenseGraph
 from sodkit.models.parts.dense_head import DenseHead, DenseOutput
 from sodkit.models.parts.pyramid import StridedFpn
 from sodkit.models.parts.sampling import Shuffle
@@ -47,12 +48,17 @@ class RetinaNet(DetectorModule):
         levels: list[Tensor] = self.fpn(self.backbone(images)[1:])
         return levels
 
+    def see(self, images: Tensor) -> DenseOutput:
+        """Return the head's output for images (B, 3, H, W)."""
+        output: DenseOutput = self.head(self.pyramid(images))
+        return output
+
     def forward(self, batch: Batch, shuffle: Shuffle) -> dict[str, Tensor]:
         """Return ``loss_cls`` and ``loss_reg``; nothing is drawn, all anchors count.
 
         Both are divided by the number of positives, counted as at least one an image.
         """
-        output: DenseOutput = self.head(self.pyramid(batch.images))
+        output = self.see(batch.images)
         grid = torch.cat(self.grid(batch.padded, self.levels, batch.images.device))
         if len(batch.targets) != len(batch.sizes):
             raise ValueError(f"{len(batch.targets)} targets for {len(batch.sizes)} images")
@@ -80,10 +86,18 @@ class RetinaNet(DetectorModule):
     @torch.no_grad()
     def detect(self, batch: Batch, keep: Keep) -> list[PatchDetections]:
         """Return the detections of each image, in pixels of its patch before resizing."""
-        output: DenseOutput = self.head(self.pyramid(batch.images))
-        grid = self.grid(batch.padded, self.levels, batch.images.device)
+        decode = self.decoder(batch.padded, batch.images.device)
+        return dense_detect.detect(self.see(batch.images), batch, keep, self.config.pre, decode)
+
+    def decoder(self, size: tuple[int, int], device: torch.device) -> dense_detect.Decode:
+        """Return how deltas become boxes, in inputs of ``size`` (height, width)."""
+        grid = self.grid(size, self.levels, device)
 
         def decode(level: int, rows: Tensor, deltas: Tensor) -> Tensor:
             return coders.decode(grid[level][rows], deltas, self.config.stds)
 
-        return dense_detect.detect(output, batch, keep, self.config.pre, decode)
+        return decode
+
+    def graph(self) -> nn.Module:
+        """Return the network up to its NMS; see ``DenseGraph``."""
+        return DenseGraph(self)

@@ -103,11 +103,11 @@ def test_a_file_of_others_and_one_that_is_being_written_stay(trained: Path, tmp_
 
 
 def test_a_detector_without_a_graph(tmp_path: Path) -> None:
-    file = save(tmp_path / "retinanet.safetensors", "retinanet-r50-soda-d", "model.channels=16")
+    file = save(tmp_path / "reppoints.safetensors", "reppoints-r50-soda-d", "model.channels=64")
     code, _, err = run(file, "--out", tmp_path / "graph.onnx")
     assert code == 2
-    assert "RetinaNet has no graph" in err
-    assert "kinds that have one: cfinet, faster-rcnn, yolox" in err
+    assert "RepPoints has no graph" in err
+    assert "kinds that have one: cfinet, faster-rcnn, fcos, retinanet, yolox" in err
     code, _, err = run(tmp_path / "no.safetensors", "--out", tmp_path / "graph.onnx")
     assert code == 4
     assert not (tmp_path / "graph.onnx").exists()

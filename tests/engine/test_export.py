@@ -73,6 +73,51 @@ def test_the_graph_of_yolox_gives_what_it_detects() -> None:
         assert torch.equal(one.labels.bincount(), labels.bincount())
 
 
+def one_stage(name: str) -> DetectorModule:
+    torch.manual_seed(0)
+    recipe = load_recipe(
+        f"{name}-r50-soda-d", (*SMALL[:2], "model.channels=64", "model.pre=100000")
+    )
+    return zoo.build(recipe.model, 3).eval()
+
+
+@pytest.mark.parametrize("name", ["retinanet", "fcos"])
+def test_the_graph_of_a_one_stage_detector_gives_what_it_detects(name: str) -> None:
+    """Without suppression every pair of box and class is a detection."""
+    model, x = one_stage(name), images(2)
+    with torch.no_grad():
+        boxes, scores = model.graph()(x)
+        batch = Batch(x, ((64, 96),) * 2, ((1.0, 1.0),) * 2)
+        found = model.detect(batch, Keep(score=0, nms=1.0, max_per_patch=10**5))
+    for number, one in enumerate(found):
+        assert len(one.scores) == scores[number].numel()
+        for label in range(3):
+            mine = one.labels == label
+            torch.testing.assert_close(
+                one.scores[mine].sort()[0], scores[number, :, label].sort()[0]
+            )
+            want = (boxes[number] * scores[number, :, label, None]).double().sum(0)
+            sums = (one.boxes[mine] * one.scores[mine, None]).double().sum(0)
+            torch.testing.assert_close(sums, want)
+
+
+@pytest.mark.parametrize("name", ["retinanet", "fcos"])
+def test_onnx_of_a_one_stage_detector(name: str, tmp_path: Path) -> None:
+    for package in ("onnx", "onnxscript"):
+        pytest.importorskip(package)
+    runtime = pytest.importorskip("onnxruntime")
+    model, x = one_stage(name), images()
+    export_onnx(model, tmp_path / "graph.onnx", height=64, width=96)
+    session = runtime.InferenceSession(
+        str(tmp_path / "graph.onnx"), providers=["CPUExecutionProvider"]
+    )
+    found = session.run(["boxes", "scores"], {"images": x.numpy()})
+    with torch.no_grad():
+        want = model.graph()(x)
+    for a, b in zip(found, want, strict=True):
+        torch.testing.assert_close(torch.as_tensor(a), b, atol=1e-3, rtol=0)
+
+
 @pytest.mark.parametrize("recipe", [PROPOSERS[0], PROPOSERS[-1]])
 def test_torch_compile_takes_the_whole_graph(recipe: str) -> None:
     """``fullgraph``: no part of it falls back to Python."""
