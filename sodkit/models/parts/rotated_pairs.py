@@ -68,20 +68,29 @@ def touching_each(tables: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Tensor,
         for table, (around, others) in enumerate(tables)
         for part in blocks(len(others), len(around))
     ]
-    rows: list[list[Tensor]] = [[] for _ in tables]
-    columns: list[list[Tensor]] = [[] for _ in tables]
-    counts = [touching(near, around).sum() for _, _, around, near in parts]
-    known = torch.stack(counts).tolist() if counts else []
-    for (table, part, around, near), count in zip(parts, known, strict=True):
-        found = torch.nonzero_static(touching(near, around), size=count)
-        rows[table].append(found[:, 1])
-        columns[table].append(found[:, 0] + part.start)
-    return [
-        (_together(row, around), _together(column, around))
-        for row, column, (around, _) in zip(rows, columns, tables, strict=True)
+    known, sizes = _counts(parts), [0] * len(tables)
+    for (table, *_), count in zip(parts, known, strict=True):
+        sizes[table] += count
+    # what outlives a turn is made before the large arrays: kept between them it splits the heap
+    pairs = [
+        around.new_empty(2, size, dtype=torch.int64)
+        for size, (around, _) in zip(sizes, tables, strict=True)
     ]
+    filled = [0] * len(tables)
+    for (table, part, around, near), count in zip(parts, known, strict=True):
+        here = slice(filled[table], filled[table] + count)
+        other, box = torch.nonzero_static(touching(near, around), size=count).unbind(1)
+        pairs[table][0, here], pairs[table][1, here] = box, other + part.start
+        filled[table] += count
+    return [(box, other) for box, other in pairs]
 
 
-def _together(parts: list[Tensor], like: Tensor) -> Tensor:
-    """Join indices, of which there may be none, on the device of ``like``."""
-    return torch.cat([torch.zeros(0, dtype=torch.int64, device=like.device), *parts])
+def _counts(parts: Sequence[tuple[int, slice, Tensor, Tensor]]) -> list[int]:
+    """Return the number of pairs in each block of boxes and others; a device is waited for once."""
+    if not parts:
+        return []
+    counts = parts[0][2].new_empty(len(parts), dtype=torch.int64)
+    for number, (_, _, around, near) in enumerate(parts):
+        counts[number] = touching(near, around).sum()
+    found: list[int] = counts.tolist()
+    return found
