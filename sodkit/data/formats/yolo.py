@@ -40,7 +40,7 @@ from sodkit.data.formats.yolo_yaml import (
     YAML_SUFFIXES,
     YoloYaml,
     find_yaml,
-    note_absent,
+    note_subsets,
     only_subset,
     read_yaml,
     subset_images,
@@ -103,7 +103,7 @@ def _collect_yaml(
         known = ", ".join(data.subsets) or "none"
         raise DataError(f"names no images of the subset {subset!r} (has: {known})", where=data.path)
     root = (images or data.root).absolute()
-    note_absent(data, report)
+    note_subsets(data, report)
     found = subset_images(data, subset, root, report)
     names = list(dict.fromkeys(image.relative_to(root).as_posix() for image in found))
     ids = numbers([stem_of(name) for name in names])

@@ -267,14 +267,22 @@ def subsets_there(data: YoloYaml) -> dict[str, bool]:
     }
 
 
-def note_absent(data: YoloYaml, report: Report) -> None:
-    """Report an ``Oddity`` on every subset that is named and whose images are not there."""
+def note_subsets(data: YoloYaml, report: Report) -> None:
+    """Report an ``Oddity`` on every subset that is named and cannot be one.
+
+    Its images are not there (``absent``), or they are those of another one (``same-images``).
+    """
     there = subsets_there(data)
     for key, is_there in there.items():
         if not is_there and any(there.values()):
             what = f"its images are not there: {', '.join(data.subsets[key])}"
             hint = "the other subsets are read"
             report(Oddity(what, where=f"{data.path}: {key}", hint=hint), "absent")
+    for key in (key for key in data.subsets if key not in there):
+        other = next(name for name in there if data.subsets[name] == data.subsets[key])
+        what = f"these are the images of {other}: they are one subset"
+        hint = "name other images: what was trained on measures nothing"
+        report(Oddity(what, where=f"{data.path}: {key}", hint=hint), "same-images")
 
 
 def only_subset(data: YoloYaml) -> str:

@@ -120,6 +120,9 @@ def test_train_and_val_of_the_same_images_are_one_subset(yolo: Path) -> None:
     assert [item.name for item in find_subsets(yolo)] == ["train"]
     assert len(read_annotations(yolo).images) == 1
     assert choose_subset(yolo, None, VALIDATED).name == "train"
+    (warning,) = check_dataset(yolo).findings
+    assert (warning.severity, warning.kind) == ("warning", "same-images")
+    assert "these are the images of train" in warning.what
 
 
 @pytest.mark.parametrize(
