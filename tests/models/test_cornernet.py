@@ -12,7 +12,7 @@ from sodkit.models.parts.matchers import IGNORED
 from sodkit.settings import Keep
 
 SMALL = (
-    "model.widths=[16, 16]", "model.blocks=[1, 1]", "model.channels=16", "model.pooled=8",
+    "model.widths=[32, 32]", "model.blocks=[1, 1]", "model.channels=16", "model.pooled=8",
     "model.hidden=16",
 )  # fmt: skip
 SHAPE = torch.Size((1, 3, 16, 16))

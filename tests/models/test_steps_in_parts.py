@@ -17,8 +17,9 @@ KINDS = {
     "sparse-rcnn-r50-soda-d": (
         *SMALL, "model.stages=2", "model.proposals=8", "model.dynamic=8", "model.hidden=32",
     ),
+    # no stem below 16 channels: oneDNN's 1x1 convolution of stride 2 writes beyond its memory there
     "cornernet-hourglass-soda-d": (
-        "model.widths=[16, 16]", "model.blocks=[1, 1]", "model.channels=16",
+        "model.widths=[32, 32]", "model.blocks=[1, 1]", "model.channels=16",
     ),
     "deformable-detr-r50-soda-d": (
         *SMALL, "model.norm_groups=8", "model.encoder=1", "model.decoder=2", "model.queries=8",
