@@ -41,7 +41,9 @@ class CornerNet(Settings):
 
     kind: Literal["cornernet"] = "cornernet"
     widths: Annotated[
-        tuple[Annotated[int, Field(ge=2, le=1_000_000)], ...], Field(min_length=2, max_length=8)
+        # half of the first are the stem's channels: with less than 16, oneDNN's gradient of the
+        # strided 1x1 convolution after it writes beyond its memory (AVX-512, torch 2.14)
+        tuple[Annotated[int, Field(ge=32, le=1_000_000)], ...], Field(min_length=2, max_length=8)
     ] = Field(
         (256, 256, 384, 384, 384, 512),
         description="channels of an hourglass from the map of stride 4 on, each with half the rows "

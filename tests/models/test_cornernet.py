@@ -157,7 +157,8 @@ def test_every_class_begins_with_the_prior():
     ("setting", "message"),
     [
         ("model.blocks=[1, 1, 1]", "2 widths need as many numbers of blocks"),
-        ("model.widths=[16]", "at least 2"),
+        ("model.widths=[32]", "at least 2"),
+        ("model.widths=[16, 32]", "greater than or equal to 32"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(setting, message):
