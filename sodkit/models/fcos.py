@@ -37,6 +37,7 @@ class Fcos(DetectorModule):
         self.boxes = config.boxes
         self.config = config
         self.grid = Kept(ranged_points)
+        self.by_level = Kept(points.grid)
         self.backbone = Backbone(config.backbone)
         self.fpn = StridedFpn(
             self.backbone.channels[1:], config.channels, config.levels - 3, "output", relu=True
@@ -101,7 +102,7 @@ class Fcos(DetectorModule):
     def decoder(self, size: tuple[int, int], device: torch.device) -> dense_detect.Decode:
         """Return how deltas become boxes, in inputs of ``size`` (height, width)."""
         strides = self.config.strides
-        levels = points.grid(size, strides, device)
+        levels = self.by_level(size, strides, device)
 
         def decode(level: int, rows: Tensor, deltas: Tensor) -> Tensor:
             return points.boxes_around(levels[level][rows], _distances(deltas) * strides[level])
