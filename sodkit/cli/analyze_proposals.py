@@ -203,11 +203,10 @@ class _Work:
     def check(self, one: _Chosen) -> None:
         """Raise unless a checkpoint can be read and fits the annotations."""
         from sodkit.analysis.proposal_study import check_fits
+        from sodkit.data.records import Category
         from sodkit.engine.checkpoint import read_checkpoint
 
         info = read_checkpoint(one.file)[1]
-        from sodkit.data.records import Category
-
         known = [Category(number, name) for number, name in info.categories]
         check_fits(info.recipe, known, self._annotations(known))
 

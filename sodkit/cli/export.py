@@ -22,7 +22,7 @@ def export(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Write a detector's network up to the first NMS as ONNX: all anchors as boxes with scores.
+    """Write a detector's network up to its first NMS as ONNX: boxes with scores.
 
     Example: sodkit export runs/cfinet --out cfinet.onnx
     """
