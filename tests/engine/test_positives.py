@@ -77,7 +77,7 @@ def test_nothing_is_known_without_matches() -> None:
         ("centernet-r50-soda-d", "model.channels=16"),
         (
             "cornernet-hourglass-soda-d",
-            "model={kind: cornernet, widths: [16, 16], blocks: [1, 1], channels: 16}",
+            "model={kind: cornernet, widths: [32, 32], blocks: [1, 1], channels: 16}",
         ),
         ("yolox-s-soda-d", "model.width=0.125"),
     ],
