@@ -13,12 +13,14 @@ AP is measured on whole held-out scenes by the recipe's own NMS and limits. Prop
 have some, are measured on the scenes' patches, 300 a patch after the same NMS: AR, and the mean
 number of good ones of an object. ``step_s`` and ``patch_s`` are CPU seconds of a training step
 (without the optimiser, the least of three) and of a patch at prediction. Writes a row a run, then
-mean and spread (standard deviation) of every system, to OUT/systems.csv or ``--csv``.
+mean and spread (standard deviation) of every system, to OUT/systems.csv or ``--csv``; rows of other
+runs that are there stay.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import math
 import time
@@ -78,12 +80,12 @@ def main() -> None:
     scenes = short_runs.make_scenes(
         options.out, _recipe(options, chosen[0], 0, 1), counts, options.width
     )
-    rows: list[short_runs.Row] = []
+    table = options.csv or options.out / "systems.csv"
     for seed in options.seeds:
         for name in chosen:
             row = _run(options, scenes, name, seed)
-            rows.append({"system": name, "seed": str(seed), **row})
-            table = options.csv or options.out / "systems.csv"
+            rows = [*_others(table, name, seed), {"system": name, "seed": str(seed), **row}]
+            rows.sort(key=lambda row: (str(row["system"]), str(row["seed"])))
             short_runs.write_table(table, rows, "system", COLUMNS)
             shown = {k: round(row[k] or 0.0, 3) for k in ("AP", "AP50", "step_s", "patch_s")}
             print(name, seed, shown, flush=True)
@@ -115,6 +117,18 @@ def _options() -> argparse.Namespace:
         options.steps = options.images = options.test_images = 1
         options.width, options.seeds, options.divisor = 256, options.seeds[:1], 4
     return options
+
+
+def _others(table: Path, name: str, seed: int) -> list[short_runs.Row]:
+    """Return the rows that a table has of other runs, so that systems can be run one by one."""
+    if not table.is_file():
+        return []
+    lines = (x for x in table.read_text("utf-8").splitlines() if not x.startswith("#"))
+    return [
+        {k: float(v) if k in COLUMNS and v else v or None for k, v in row.items()}
+        for row in csv.DictReader(lines)
+        if row["seed"].isdigit() and (row["system"], row["seed"]) != (name, str(seed))
+    ]
 
 
 def systems(boxes: str) -> list[str]:

@@ -74,13 +74,25 @@ def test_smoke_and_resume(script: Any, tmp_path: Path, monkeypatch: pytest.Monke
     assert 0 <= float(one["AR@300"]) <= 1
     assert 1e6 < float(one["parameters"]) < 1e8
     assert min(float(one[name]) for name in ("step_s", "patch_s", "steps")) > 0
+    # rows of other runs stay, those of this one are replaced
+    other, old = ({**one, "system": name, "AP": "0.5000"} for name in ("a", one["system"]))
+    with (tmp_path / "again.csv").open("w", encoding="utf-8") as file:
+        file.write("# a command\n")
+        writer = csv.DictWriter(file, list(one))
+        writer.writeheader()
+        writer.writerows([other, old])
     # measured, not trained: a run that was stopped after training
     folder = tmp_path / "runs" / "faster-rcnn-r50-soda-d-0"
     weights = folder / "checkpoints" / "last.safetensors"
     written = weights.stat().st_mtime_ns
     (folder / "systems.json").unlink()
     run(script, monkeypatch, tmp_path, "--csv", str(tmp_path / "again.csv"))
-    again = list(csv.DictReader((tmp_path / "again.csv").read_text("utf-8").splitlines()))
+    kept, *again = csv.DictReader((tmp_path / "again.csv").read_text("utf-8").splitlines())
+    assert kept == other
+    assert [(r["system"], r["seed"]) for r in again[:2]] == [
+        ("faster-rcnn-r50-soda-d", "0"),
+        ("a", "mean"),
+    ]
     assert weights.stat().st_mtime_ns == written
     same = [name for name in one if not name.endswith("_s")]
     assert [again[0][name] for name in same] == [one[name] for name in same]
