@@ -60,7 +60,7 @@ def seen(case):
     batch = golden.batch_a()
     with torch.no_grad():
         stages = detector.backbone(batch.images)
-        pyramid = detector.fpn(stages)
+        pyramid = detector.fpn(list(stages))
         scored = detector.proposer(pyramid, batch)
         (proposals,) = detector.proposer.select(scored, batch)
     return case.load("eval"), stages, pyramid, scored, proposals

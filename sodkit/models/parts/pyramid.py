@@ -34,9 +34,15 @@ class Fpn(nn.Module):
         for module in self.modules():
             _init(module)
 
-    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Turn the backbone's maps into levels, each (B, channels, H_l, W_l)."""
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        """Turn the backbone's maps into levels, each (B, channels, H_l, W_l).
+
+        Without gradients the list is empty afterwards.
+        """
         merged = [lateral(f) for lateral, f in zip(self.lateral, features, strict=True)]
+        if not torch.is_grad_enabled():
+            # the caller's maps would take a third of the memory until all levels are made
+            features.clear()
         for level in range(len(merged) - 1, 0, -1):
             _add_upsampled(merged[level - 1], merged[level])
         outputs = [conv(f) for conv, f in zip(self.output, merged, strict=True)]
@@ -72,10 +78,11 @@ class StridedFpn(Fpn):
         for module in self.coarser.modules():
             _init(module)
 
-    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Turn the backbone's maps into levels, each (B, channels, H_l, W_l)."""
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        """Turn the backbone's maps into levels, see ``Fpn``."""
+        coarsest = features[-1]
         levels = super().forward(features)
-        below = features[-1] if self._source == "input" else levels[-1]
+        below = coarsest if self._source == "input" else levels[-1]
         for number, conv in enumerate(self.coarser):
             below = conv(F.relu(below) if self._relu and number else below)
             levels.append(below)

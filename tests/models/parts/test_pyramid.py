@@ -24,8 +24,10 @@ def test_levels_are_summed_from_the_top(sides):
         merged[level] = merged[level] + F.interpolate(merged[level + 1], size=size)
     want = [conv(x) for conv, x in zip(fpn.output, merged, strict=True)]
     want.append(want[-1][:, :, ::2, ::2])
+    given = list(inputs)
     with torch.no_grad():
-        without = fpn(inputs)
+        without = fpn(given)
+    assert not given  # the maps are given back before the outputs are made
     for found in (without, fpn(inputs)):
         assert len(found) == 5
         for a, b in zip(found, want, strict=True):
@@ -45,8 +47,11 @@ def test_coarser_levels_by_strided_convolutions(source, relu):
     assert p6.min() < 0
     want += [p6, fpn.coarser[1](p6.clamp(min=0) if relu else p6)]
     assert [tuple(x.shape[-2:]) for x in levels[3:]] == [(2, 3), (1, 2)]
-    for found, wanted in zip(levels, want, strict=True):
+    with torch.no_grad():
+        without = fpn(list(inputs))
+    for found, again, wanted in zip(levels, without, want, strict=True):
         torch.testing.assert_close(found, wanted)
+        torch.testing.assert_close(again, wanted)
 
 
 def test_without_coarser_levels_it_is_an_fpn():
