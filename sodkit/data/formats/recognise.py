@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from itertools import islice
 from pathlib import Path
 
@@ -34,6 +35,9 @@ _SNIFFED = 20
 
 _HEAD = 1 << 16
 """So many bytes of a file of JSON are looked into."""
+
+_IMAGES = re.compile(rb'"images"\s*:\s*(\[|\{\s*"(?:file_name|width|height|id)")')
+"""SODA-A's ``images`` are one image's object, COCO's a list."""
 
 
 def recognise(path: Path) -> str:
@@ -123,6 +127,15 @@ def is_source(path: Path) -> bool:
     return is_file(path) and not _is_output(path)
 
 
+def is_of_one_image(path: Path) -> bool:
+    """Return whether a file of JSON is one of SODA-A's, by its start: it describes one image."""
+    with path.open("rb") as file:
+        start = file.read(_HEAD)
+    if images := _IMAGES.search(start):
+        return images[1].startswith(b"{")
+    return b'"poly"' in start and b'"bbox"' not in start
+
+
 def place_of(path: Path, *, loose: bool = False) -> tuple[str, Path] | None:
     """Return the format and place of annotations in a file or folder, None if there are none.
 
@@ -204,8 +217,10 @@ def _of_file(path: Path) -> str | None:
         return "xview"
     if suffix == ".json" and _is_bdd(path):
         return "bdd100k"
-    if suffix in {".json", ".xml"}:
-        return "coco" if suffix == ".json" else "voc"
+    if suffix == ".json":
+        return "soda-a" if is_of_one_image(path) else "coco"
+    if suffix == ".xml":
+        return "voc"
     if suffix in yolo_yaml.YAML_SUFFIXES:
         return "yolo"
     return _of_text([path]) if suffix == ".txt" else None
@@ -226,7 +241,8 @@ def _of_folder(path: Path, *, below: bool = False) -> str | None:
         return "coco"
     if yolo_yaml.find_yaml(path) is not None:
         return "yolo"
-    if by_subset(_files(path, ".json", False)):
+    named = by_subset(_files(path, ".json", False)).values()
+    if any(not is_of_one_image(file) for file in named):
         return None
     kinds = {_json_kind(file) for file in _files(path, ".json", below)}
     if kinds & {"coco", "soda-a"}:

@@ -195,13 +195,14 @@ def _order(item: Subset) -> tuple[int, str]:
 
 def _named_in(folder: Path) -> list[Subset]:
     """Return the subsets that are files, else folders, right in a folder."""
-    from sodkit.data.formats.recognise import is_source, place_of
+    from sodkit.data.formats.recognise import is_of_one_image, is_source, place_of
 
     if not folder.is_dir():
         return []
     items = entries(folder)
     files = [item for item in items if item.suffix.lower() == ".json" and is_source(item)]
-    found = [Subset(name, path) for name, path in by_subset(files).items()]
+    named = by_subset(files).items()
+    found = [Subset(name, path) for name, path in named if not is_of_one_image(path)]
     if not found:
         folders = [item for item in items if _is_subset(item)]
         places = [(item.name, place_of(item, loose=True)) for item in folders]

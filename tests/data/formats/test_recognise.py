@@ -47,6 +47,38 @@ def test_annotations_beside_predictions_are_read_alone(photos: Path) -> None:
     assert len(own) == 1
 
 
+@pytest.mark.parametrize("stated", [True, False])
+@pytest.mark.parametrize("names", [("train",), ("test", "train"), ("a_train_1", "a_test_1", "7")])
+def test_soda_a_of_images_that_are_named_like_subsets(
+    tmp_path: Path, names: tuple[str, ...], stated: bool
+) -> None:
+    """A photo of a train may be train.jpg: its file describes one image, so it is no subset."""
+    for name in names:
+        write_image(tmp_path / "Images" / f"{name}.png", np.zeros((80, 100, 3), np.uint8))
+        item = {"poly": [1, 1, 9, 1, 9, 9, 1, 9], "category_id": 4, "image_id": 1}
+        image = {"file_name": f"{name}.png", "width": 100, "height": 80, "id": 1}
+        content = {"images": image, "annotations": []} if stated else {"annotations": [item]}
+        file = tmp_path / "Annotations" / "valid" / f"{name}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(content))
+        assert recognise(file) == "soda-a"
+        alone = read_annotations(file, images=tmp_path / "Images")
+        assert [image.file_name for image in alone.images] == [f"{name}.png"]
+    for place in (tmp_path / "Annotations" / "valid", tmp_path):
+        found = read_annotations(place)
+        assert [image.file_name for image in found.images] == [f"{n}.png" for n in sorted(names)]
+        assert len(found) == (0 if stated else len(names))
+    assert [item.name for item in find_subsets(tmp_path)] == ["valid"]
+
+
+def test_one_file_of_soda_a_does_not_hide_subsets_in_coco(tmp_path: Path) -> None:
+    coco = {"images": [], "annotations": [], "categories": []}
+    for name in ("train", "val"):
+        (tmp_path / f"{name}.json").write_text(json.dumps(coco))
+    (tmp_path / "test.json").write_text(json.dumps({"images": {"id": 1}, "annotations": []}))
+    assert [item.name for item in find_subsets(tmp_path)] == ["train", "val"]
+
+
 def coco_below(root: Path, *images: str) -> Path:
     """Write a COCO file two folders below a root, and its images."""
     path = root / "annotations_of_2020" / "all.json"
