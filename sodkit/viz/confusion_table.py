@@ -1,15 +1,41 @@
-"""A confusion matrix as rows of a page; of many classes those that are confused most."""
+"""A confusion matrix as rows of a page, and as a list of its largest confusions.
+
+Of many classes the rows are those that are confused most.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from sodkit.arrays import FloatArray, IntArray
 from sodkit.evaluation.confusion import Confusion
 
 LIMIT = 40
 """So many classes are shown at most: more cannot be looked over, and a thousand are 48 MB."""
+
+
+LISTED = 12
+"""So many confusions are listed at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confused:
+    """One class that is taken for another.
+
+    Attributes:
+        truth: name of the class.
+        taken_for: name of the other one.
+        count: how often.
+        share: of the truth's whole row, in (0, 1].
+    """
+
+    truth: str
+    taken_for: str
+    count: int
+    share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +47,13 @@ class ConfusionTable:
         rows: one for each of them, and of background: (count, share of its whole row), in each
             column, the last one missed.
         of: how many classes there are.
+        largest: which class is taken for which most often, of all classes, most often first.
     """
 
     classes: tuple[str, ...]
     rows: tuple[tuple[tuple[int, float], ...], ...]
     of: int
+    largest: tuple[Confused, ...]
 
 
 def confusion_table(confusion: Confusion, limit: int = LIMIT) -> ConfusionTable:
@@ -46,4 +74,16 @@ def confusion_table(confusion: Confusion, limit: int = LIMIT) -> ConfusionTable:
         tuple(zip(counts, shares, strict=True))
         for counts, shares in zip(matrix[cells].tolist(), share[cells].tolist(), strict=True)
     )
-    return ConfusionTable(tuple(confusion.classes[i] for i in shown[:-1].tolist()), rows, count)
+    names = tuple(confusion.classes[i] for i in shown[:-1].tolist())
+    return ConfusionTable(names, rows, count, _largest(confusion.classes, mixed, share))
+
+
+def _largest(classes: Sequence[str], mixed: IntArray, share: FloatArray) -> tuple[Confused, ...]:
+    """List the largest counts (K, K) of one class taken for another, of equal ones in order."""
+    order = np.argsort(-mixed, axis=None, kind="stable")[:LISTED]
+    truth, other = (index.tolist() for index in np.unravel_index(order, mixed.shape))
+    return tuple(
+        Confused(classes[i], classes[j], int(mixed[i, j]), float(share[i, j]))
+        for i, j in zip(truth, other, strict=True)
+        if mixed[i, j]
+    )

@@ -3,7 +3,7 @@
 import numpy as np
 
 from sodkit.evaluation.confusion import Confusion
-from sodkit.viz.confusion_table import confusion_table
+from sodkit.viz.confusion_table import LISTED, Confused, confusion_table
 
 MATRIX = np.array([
     [9, 0, 0, 0, 1],
@@ -41,3 +41,19 @@ def test_of_equally_confused_classes_the_larger():
 def test_no_classes():
     table = confusion_table(Confusion((), np.zeros((1, 1), np.int64), 0.5, 0.3, 0))
     assert table.rows == (((0, 0.0),),)
+    assert table.largest == ()
+
+
+def test_the_largest_confusions_are_listed():
+    largest = confusion_table(CONFUSION, 1).largest
+    assert largest == (Confused("b", "c", 3, 3 / 8), Confused("d", "b", 1, 1 / 8))
+
+
+def test_a_list_of_confusions_has_an_end():
+    """Of equal ones those that come first."""
+    equal = Confusion(tuple("abcde"), np.full((6, 6), 2), 0.5, 0.3, 0)
+    largest = confusion_table(equal).largest
+    assert len(largest) == LISTED
+    assert [(one.truth, one.taken_for) for one in largest[:5]] == [
+        ("a", "b"), ("a", "c"), ("a", "d"), ("a", "e"), ("b", "a"),
+    ]  # fmt: skip
