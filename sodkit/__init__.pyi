@@ -79,6 +79,7 @@ from sodkit.tiling.root import split_subsets as split_subsets
 from sodkit.tiling.settings import SplitSettings as SplitSettings
 from sodkit.tiling.settings import split_settings as split_settings
 from sodkit.tiling.split_dataset import split_dataset as split_dataset
+from sodkit.viz.comparison_report import write_comparison as write_comparison
 from sodkit.viz.contact_sheet import Sheet as Sheet
 from sodkit.viz.contact_sheet import write_sheet as write_sheet
 from sodkit.viz.content import Style as Style
@@ -86,7 +87,6 @@ from sodkit.viz.dataset_pictures import visualize as visualize
 from sodkit.viz.plots import plot_anchor_quality as plot_anchor_quality
 from sodkit.viz.plots import save_anchor_report as save_anchor_report
 from sodkit.viz.proposal_plots import save_proposal_report as save_proposal_report
-from sodkit.viz.report import write_comparison as write_comparison
 from sodkit.viz.report import write_report as write_report
 from sodkit.viz.show import show as show
 from sodkit.viz.training import run_training as run_training

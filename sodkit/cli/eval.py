@@ -56,6 +56,17 @@ Boxes = Annotated[
 Resamples = Annotated[
     int, typer.Option(min=0, help="Bootstrap draws of images for intervals (report, comparison).")
 ]
+Images = Annotated[
+    Path | None, typer.Option(help="Where file_name starts: the report shows the worst images.")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Folder for report.html, metrics.json, per_class.csv, scores.json."),
+]
+Viewer = Annotated[
+    bool,
+    typer.Option("--viewer", help="OUT/viewer.html: the worst images, linked from the report."),
+]
 OnlyPredicted = Annotated[
     bool, typer.Option("--only-predicted", help="Only the images that were predicted on.")
 ]
@@ -85,14 +96,10 @@ def evaluate(
     category_ids: CategoryIds = None,
     oriented: Oriented = False,
     subset: Subset = None,
-    images: Annotated[
-        Path | None, typer.Option(help="Where file_name starts: the report shows the worst images.")
-    ] = None,
+    images: Images = None,
     boxes: Boxes = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Folder for report.html, metrics.json, per_class.csv, scores.json."),
-    ] = None,
+    out: Out = None,
+    viewer: Viewer = False,
     resamples: Resamples = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of these draws.")] = 0,
     classes: Classes = None,
@@ -124,7 +131,9 @@ def evaluate(
     files = {name: path for own in methods.values() for name, path in own.items()}
     if named and proposals:
         raise UsageError("methods are compared by detections, not by proposals")
-    with output_folder(out, "eval", REPORT_FILES[: 2 if proposals else 5], overwrite=overwrite):
+    if viewer:
+        _check_viewer(out, images, several=len(files) > 1 or named or proposals)
+    with output_folder(out, "eval", _output_names(proposals, viewer), overwrite=overwrite):
         list_left_out(left, out)
         part = _Part(source, boxes, proposals, only_predicted, stated)
         annotations, found = _read(annotations, files, chosen, part)
@@ -134,13 +143,35 @@ def evaluate(
         runs = [_run(name, annotations, own, chosen, ignore_regions) for name, own in found.items()]
         about = _about(source, boxes, only_predicted=only_predicted)
         title = page_title(list(files.values()), ann)
-        options = _Options(ignore_regions, resamples, seed, images, out, as_json, title, about)
+        options = _Options(
+            ignore_regions, resamples, seed, images, out, as_json, title, about, viewer
+        )
         if named:
             _finish_methods(annotations, methods, runs, options)
         elif len(runs) > 1:
             _finish_several(annotations, runs, options)
         else:
             _finish_one(annotations, runs, options)
+
+
+def _check_viewer(out: Path | None, images: Path | None, *, several: bool) -> None:
+    """Raise UsageError unless there is one report that shows images."""
+    from sodkit.errors import UsageError
+
+    if out is None or images is None:
+        raise UsageError("--viewer is of the report's worst images", hint="add --images and --out")
+    if several:
+        raise UsageError(
+            "--viewer shows the detections of one file",
+            hint="give one file, and no --proposals; sodkit visualize --html shows any",
+        )
+
+
+def _output_names(proposals: bool, viewer: bool) -> tuple[str, ...]:
+    """Return the files that are written to --out."""
+    if proposals:
+        return REPORT_FILES[:2]
+    return (*REPORT_FILES, "viewer.html") if viewer else REPORT_FILES
 
 
 def _truth(
@@ -246,6 +277,7 @@ class _Options:
     as_json: bool
     title: str
     about: str
+    viewer: bool
 
 
 def choose_protocol(
@@ -296,7 +328,7 @@ def _run(
 
 def _finish_one(annotations: Annotations, runs: Sequence[Run], options: _Options) -> None:
     """Print the metrics of a run; with ``--out`` look closer and write the report."""
-    from sodkit.cli.common import print_json, progress
+    from sodkit.cli.common import note, print_json, progress
     from sodkit.cli.eval_output import print_evaluation
 
     (run,) = runs
@@ -315,8 +347,10 @@ def _finish_one(annotations: Annotations, runs: Sequence[Run], options: _Options
         write_report(
             options.out, run.evaluation, annotations, run.detections, images=options.images,
             ignore_regions=options.ignore_regions, study=closer,
-            title=options.title, about=options.about,
+            title=options.title, about=options.about, viewer=options.viewer,
         )  # fmt: skip
+        if options.viewer and not closer.worst:
+            note(f"no image has an error at score {closer.score:.3g}: there is no viewer.html")
     if options.as_json:
         print_json(data)
     else:
@@ -336,7 +370,7 @@ def _finish_several(annotations: Annotations, runs: Sequence[Run], options: _Opt
             resamples=options.resamples, seed=options.seed, progress=report,
         )  # fmt: skip
     if options.out is not None:
-        from sodkit.viz.report import write_comparison
+        from sodkit.viz.comparison_report import write_comparison
 
         write_comparison(
             options.out, annotations, runs,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +45,30 @@ def score_chart(curve: ScoreCurve) -> Markup:
     return line_chart(lines, x_label="least score", y_label="precision, recall, F1", label=label)
 
 
+def run_score_charts(curves: Mapping[str, ScoreCurve]) -> list[tuple[str, Markup]]:
+    """Return captioned charts of F1, precision and recall against the score, one line a run.
+
+    Args:
+        curves: of each run, by its name; a dot marks where its F1 is highest.
+    """
+    return [(name, _run_chart(name, list(curves.items()))) for name in COLOURS]
+
+
+def _run_chart(name: str, curves: Sequence[tuple[str, ScoreCurve]]) -> Markup:
+    """Return the chart of one of the three values."""
+    lines, dots = [], []
+    for colour, (run, curve) in enumerate(curves):
+        y = _values(curve)[name]
+        known = ~np.isnan(y)
+        if known.any():
+            lines.append(Series(run, SCORES[known], y[known], colour))
+        if curve.best is not None:
+            x, top = np.array([[curve.best.score], [getattr(curve.best, name.lower())]])
+            dots.append(Series(f"{run}: highest F1", x, top, colour))
+    label = f"{name} against the score"
+    return line_chart([*dots, *lines], x_label="least score", y_label=name, label=label)
+
+
 def score_rows(curves: ScoreCurves, labels: Sequence[int]) -> list[ScoreRow]:
     """Return the rows of some classes; ``labels``: which."""
     every = list(curves.per_class.items())
@@ -77,9 +101,12 @@ def _row(name: str, curve: ScoreCurve) -> ScoreRow:
 
 def _lines(curve: ScoreCurve) -> list[Series]:
     """Return the three lines, each where it is defined."""
-    values = {"F1": curve.f1, "precision": curve.precision, "recall": curve.recall}
-    lines = [_line(name, y) for name, y in values.items()]
+    lines = [_line(name, y) for name, y in _values(curve).items()]
     return [line for line in lines if len(line.x)]
+
+
+def _values(curve: ScoreCurve) -> dict[str, FloatArray]:
+    return {"F1": curve.f1, "precision": curve.precision, "recall": curve.recall}
 
 
 def _line(name: str, y: FloatArray) -> Series:

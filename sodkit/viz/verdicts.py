@@ -15,7 +15,7 @@ import numpy as np
 from sodkit.arrays import BoolArray, FloatArray
 from sodkit.data.records import Annotations, Detections
 from sodkit.evaluation.evaluate import check_inputs
-from sodkit.evaluation.outcomes import match_classes, outcomes
+from sodkit.evaluation.outcomes import Outcomes, match_classes, outcomes
 from sodkit.evaluation.protocol import customise, protocol_for
 
 IOU = 0.5
@@ -78,7 +78,13 @@ def match(annotations: Annotations, detections: Detections) -> Matched:
     limit = [max(1, len(detections))]
     protocol = customise(base, "every size", areas={"all": (0, np.inf)}, max_dets=limit)
     matching = match_classes(annotations, detections, protocol, ignore_regions="absorb")
-    result = outcomes(annotations, detections, matching, protocol, iou=IOU)
+    return matched_by(
+        outcomes(annotations, detections, matching, protocol, iou=IOU), annotations, detections
+    )
+
+
+def matched_by(result: Outcomes, annotations: Annotations, detections: Detections) -> Matched:
+    """Return what outcomes say of these annotations and detections, which they are of."""
     counts = np.zeros(len(annotations), np.bool_)
     counts[result.object[result.counts]] = True
     found_at = np.full(len(annotations), NEVER)

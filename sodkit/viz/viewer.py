@@ -20,12 +20,14 @@ from sodkit.data.images.decoding import RgbImage, encode, read_image
 from sodkit.data.images.image_size import LONGEST_WRITTEN
 from sodkit.data.records import Annotations, Detections, ImageRecord
 from sodkit.errors import UsageError
+from sodkit.evaluation.study import Study
 from sodkit.files import StrPath, atomic_path
 from sodkit.outputs import fill_folder
 from sodkit.viz.content import Style
 from sodkit.viz.dataset_pictures import COMMAND, check_images_exist, check_style
 from sodkit.viz.page import page_parts
-from sodkit.viz.viewer_data import image_entries, mode_of, page_json
+from sodkit.viz.verdicts import matched_by
+from sodkit.viz.viewer_data import Entry, image_entries, mode_of, page_json
 
 NAME = "viewer.html"
 LONGEST = 4096
@@ -84,23 +86,81 @@ def write_viewer(
     images_dir, out_dir, style = Path(images_dir), Path(out_dir), style or Style()
     check_style(style, limit)
     _check_choices(style, longest)
-    records = annotations.images[:limit]
-    check_images_exist(records, images_dir)
-    entries = image_entries(annotations, records, detections, style)
-    shown = [records[entry["index"]] for entry in entries]
-    mode = mode_of(annotations, detections)
-    data = page_json(title, annotations.categories, mode, entries, style)
+    count = len(annotations.images[:limit])
+    check_images_exist(annotations.images[:limit], images_dir)
+    entries = image_entries(annotations, range(count), detections, style)
+    path, content = out_dir / NAME, _Content(annotations, detections, entries, style, title)
+    parts = _parts(content, images_dir, path, longest, bit_depth, progress)
+    with fill_folder(out_dir, COMMAND, [NAME], overwrite=overwrite):
+        _write(path, parts)
+    return Viewer(path, len(entries))
+
+
+def write_worst(
+    annotations: Annotations,
+    detections: Detections,
+    study: Study,
+    images_dir: Path,
+    folder: Path,
+    title: str,
+) -> Viewer:
+    """Write ``viewer.html`` of an evaluation's worst images into a folder, worst first.
+
+    What is found, false or missed is what the study says, at the score it was made at.
+
+    Args:
+        annotations: as evaluated.
+        detections: as evaluated.
+        study: of the evaluation; it has at least one worst image.
+        images_dir: where the images' file names start.
+        folder: made if absent; an earlier page is replaced.
+        title: of the page.
+
+    Raises:
+        DataError: an image is missing, undecodable or of another size than annotated.
+        UsageError: the page cannot be written, or would have more than 500 MB.
+    """
+    style, indices = Style(study.score), [one.index for one in study.worst]
+    check_images_exist([annotations.images[index] for index in indices], images_dir)
+    matched = matched_by(study.outcomes, annotations, detections)
+    entries = image_entries(annotations, indices, detections, style, matched)
+    path, content = folder / NAME, _Content(annotations, detections, entries, style, title)
+    _write(path, _parts(content, images_dir, path, LONGEST, None, None))
+    return Viewer(path, len(entries))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Content:
+    """What a page shows beside its pictures."""
+
+    annotations: Annotations
+    detections: Detections | None
+    entries: Sequence[Entry]
+    style: Style
+    title: str
+
+
+def _parts(
+    content: _Content,
+    images_dir: Path,
+    path: Path,
+    longest: int,
+    bit_depth: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> Iterator[str]:
+    """Return the page's text, part by part: images are read as they are written."""
+    annotations, entries = content.annotations, content.entries
+    shown = [annotations.images[entry["index"]] for entry in entries]
+    mode = mode_of(annotations, content.detections)
+    data = page_json(content.title, annotations.categories, mode, entries, content.style)
     pictures = _limited(
         _pictures(shown, images_dir, longest, bit_depth),
-        LARGEST - len(data), len(shown), out_dir / NAME, progress,
+        LARGEST - len(data), len(shown), path, progress,
     )  # fmt: skip
-    parts = page_parts(
+    return page_parts(
         "viewer.html.j2", "viewer.css", ("viewer_canvas.js", "viewer.js"),
         data=Markup(data), pictures=pictures, version=__version__,
     )  # fmt: skip
-    with fill_folder(out_dir, COMMAND, [NAME], overwrite=overwrite):
-        _write(out_dir / NAME, parts)
-    return Viewer(out_dir / NAME, len(shown))
 
 
 def _check_choices(style: Style, longest: int) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from sodkit.arrays import BoolArray, FloatArray, IntArray
-from sodkit.data.records import Annotations, Category, Detections, ImageRecord
+from sodkit.data.records import Annotations, Category, Detections
 from sodkit.errors import UsageError
 from sodkit.viz.content import Style, between, box_areas
 from sodkit.viz.dataset_pictures import rows_by_id
@@ -37,9 +37,10 @@ def mode_of(annotations: Annotations, detections: Detections | None) -> Mode:
 
 def image_entries(
     annotations: Annotations,
-    records: Sequence[ImageRecord],
+    indices: Sequence[int],
     detections: Detections | None,
     style: Style,
+    matched: Matched | None = None,
 ) -> list[Entry]:
     """Return for each image its boxes; with ``style.only`` for images that have some such.
 
@@ -49,9 +50,10 @@ def image_entries(
 
     Args:
         annotations: the data set.
-        records: its first images, those that are shown.
+        indices: of the images that are shown, in this order.
         detections: predictions on its images.
         style: which boxes.
+        matched: annotations and detections, None: they are matched here.
 
     Raises:
         DataError: detections of an image or class that the annotations lack.
@@ -62,14 +64,16 @@ def image_entries(
         raise UsageError(
             "a comparison needs objects and predictions", hint="--predictions says which"
         )
-    matched = None
-    if detections is not None and mode == "compared":
+    if mode != "compared":
+        matched = None
+    elif detections is not None and matched is None:
         matched = match(annotations, detections)
     objects = _objects(annotations, style, matched)
     found = None if detections is None else _detections(detections, style, matched)
+    records = [annotations.images[index] for index in indices]
     rows, theirs = annotations.rows_by_image(), rows_by_id(records, detections)
     entries = []
-    for index, record in enumerate(records):
+    for place, (index, record) in enumerate(zip(indices, records, strict=True)):
         mine = rows[index][objects[0][rows[index]]]
         entry = {
             "index": index, "id": record.id, "name": record.file_name,
@@ -79,7 +83,7 @@ def image_entries(
             "ignored": _outlines(annotations.take(rows[index])),
         }  # fmt: skip
         if detections is not None and found is not None:
-            kept = theirs[index][found[0][theirs[index]]]
+            kept = theirs[place][found[0][theirs[place]]]
             numbers = np.stack([detections.scores[kept], found[1][kept]], axis=1)
             entry["detections"] = _rows(detections.take(kept), numbers)
         if style.only is None or _has(entry, style):

@@ -71,6 +71,24 @@ def test_out_holds_the_same_numbers(files: tuple[str, str], tmp_path: Path) -> N
     assert json.loads((out / "scores.json").read_text())["scores"] == best != {}
 
 
+def test_viewer_of_the_worst_images(tmp_path: Path) -> None:
+    truth, found = _data(tmp_path)
+    out, images = tmp_path / "report", tmp_path / "photos"
+    for image in json.loads(Path(truth).read_text())["images"]:
+        write_image(
+            images / image["file_name"], np.zeros((image["height"], image["width"], 3), np.uint8)
+        )
+    options = ("--images", str(images), "--viewer", "--out", str(out), "--classes", "car,van,bus")
+    result = run(truth, found, *options)
+    assert result.exit_code == 0, result.output
+    assert "viewer.html#image=" in (out / "report.html").read_text("utf-8")
+    assert (out / "viewer.html").is_file()
+    result = run(truth, found, *options[:2], *options[3:], "--overwrite")
+    assert result.exit_code == 0, result.output
+    assert "viewer.html#image=" not in (out / "report.html").read_text("utf-8")
+    assert not (out / "viewer.html").exists()
+
+
 def test_proposals(files: tuple[str, str], tmp_path: Path) -> None:
     records = json.loads(Path(files[1]).read_text())
     for record in records:
@@ -191,6 +209,13 @@ def test_wrong_usage(files: tuple[str, str]) -> None:
     assert run(files[0]).exit_code == 2
     assert run(*files, "--protocol", "voc").exit_code == 2
     assert run(files[0], "absent.json").exit_code == 3
+    for wrong in (["--viewer"], ["--viewer", "--out", "x"], ["--viewer", "--images", "x"]):
+        result = run(*files, *wrong)
+        assert result.exit_code == 2
+        assert "add --images and --out" in result.stderr
+    result = run(*files, "--proposals", "--viewer", "--out", "x", "--images", "x")
+    assert result.exit_code == 2
+    assert "one file" in result.stderr
 
 
 def test_starts_without_torch() -> None:

@@ -21,9 +21,12 @@ from sodkit.evaluation.evaluate import evaluate
 from sodkit.evaluation.protocol import COCO, SODA_A, SODA_D, customise
 from sodkit.evaluation.study import study
 from sodkit.synthetic import make_dataset
+from sodkit.viz.comparison_report import write_comparison
 from sodkit.viz.page import percent, signed
-from sodkit.viz.report import mean_precision, worst_errors, write_comparison, write_report
+from sodkit.viz.recall_charts import mean_precision
+from sodkit.viz.report import worst_errors, write_report
 
+VALUES = ("precision", "recall", "f1")
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
 
@@ -164,6 +167,38 @@ def test_without_images_the_worst_are_a_table(data, tmp_path):
     assert alone
 
 
+def test_worst_images_are_linked_to_the_viewer(data, tmp_path):
+    """Each to its place in a page that holds these images alone, worst first."""
+    folder, annotations, detections = data
+    text, _, look = render(tmp_path, annotations, detections, images=folder, viewer=True)
+    links = [one for one in Page(text).addresses if not one.startswith(("#", "data:"))]
+    ids = [annotations.images[one.index].id for one in look.worst]
+    assert links == [f"viewer.html#image={one}" for one in ids]
+    shown = json.loads(viewer_data(tmp_path / "viewer.html"))
+    assert [one["id"] for one in shown["images"]] == ids
+    assert shown["start"]["score"] == look.score
+    for entry, one in zip(shown["images"], look.worst, strict=True):
+        verdicts = [right for _, score, right, *_ in entry["detections"] if score >= look.score]
+        assert verdicts.count(1) == one.found
+        assert verdicts.count(0) == one.false
+        assert sum(found_at < look.score for _, found_at, *_ in entry["objects"]) == one.missed
+
+
+def viewer_data(path):
+    [found] = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', path.read_text())
+    return found
+
+
+def test_no_viewer_without_a_worst_image_or_images(data, tmp_path):
+    folder, annotations, _ = data
+    bare = annotations.take(np.zeros(len(annotations), bool))
+    text, _, _ = render(tmp_path, bare, Detections.empty(), images=folder, viewer=True)
+    assert_self_contained(text)
+    assert not (tmp_path / "viewer.html").exists()
+    with pytest.raises(UsageError, match="the viewer needs the images"):
+        render(tmp_path, bare, Detections.empty(), viewer=True)
+
+
 def test_confusion_cells_and_links(data, tmp_path):
     _, annotations, detections = data
     text, _, look = render(tmp_path, annotations, detections)
@@ -290,7 +325,11 @@ def test_comparison(data, tmp_path):
     change = runs[1].evaluation.metrics["AP"] - runs[0].evaluation.metrics["AP"]
     assert signed(change) in page.text
     assert "a<1>.json" in page.words
-    assert page.tags.count("svg") == 3
+    assert page.tags.count("svg") == 3 + 3
+    for run in runs:
+        found = study(run.evaluation, annotations, run.detections, resamples=0).curves.everything
+        row = [f"{found.best.score:.3f}", *(percent(getattr(found.best, one)) for one in VALUES)]
+        assert " ".join([run.name, *row]) in page.text
     with pytest.raises(UsageError, match="two runs"):
         write_comparison(tmp_path, annotations, [runs[0], runs[0]])
 

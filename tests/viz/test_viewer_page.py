@@ -11,7 +11,10 @@ import pytest
 
 from sodkit.data.images.decoding import write_image
 from sodkit.data.records import Annotations, Category, Detections, ImageRecord
+from sodkit.evaluation.evaluate import evaluate
+from sodkit.evaluation.protocol import SODA_D
 from sodkit.viz.palette import class_colour
+from sodkit.viz.report import write_report
 from sodkit.viz.viewer import write_viewer
 
 webdriver = pytest.importorskip("selenium.webdriver")
@@ -210,6 +213,25 @@ def test_images_and_names(page):
     assert not page.driver.find_elements("css selector", "#panel b, #panel i, #panel u")
     page.driver.get(page.driver.current_url.split("#")[0] + "#image=6")
     assert page.text("summary").startswith("image 2 of 2")
+
+
+def test_a_report_opens_the_viewer_at_its_image(driver, tmp_path):
+    """The link of the second worst image is clicked, as its reader does."""
+    truth = objects(tmp_path, [(0, 0, 40, 40), (1, 0, 9, 9), (1, 1, 90, 90)])
+    found = Detections.empty()
+    evaluation = evaluate(truth, found, SODA_D)
+    report = write_report(
+        tmp_path / "out", evaluation, truth, found, images=tmp_path, viewer=True, title="a"
+    )
+    driver.get(report.as_uri())
+    names = [one.text for one in driver.find_elements("css selector", ".worst figcaption a")]
+    assert names == ["图<i>1.jpg", "图<i>0.jpg"]
+    driver.find_elements("css selector", ".worst figcaption a")[1].click()
+    page = Page(driver)
+    assert driver.current_url.endswith("/viewer.html#image=5")
+    assert page.text("summary").startswith("image 2 of 2")
+    assert page.kinds()["missed"] == (1, 3)
+    assert page.text("title") == "a"
 
 
 def test_a_click_names_a_box(page):
