@@ -31,7 +31,7 @@ def doubts(
 
 def _without_prediction(images: int, predicted: int) -> str:
     missing = images - predicted
-    if not missing:
+    if not missing or not predicted:  # that there is no prediction at all was said before
         return ""
     return (
         f"{missing} of {images} images have no prediction; --only-predicted evaluates on the others"

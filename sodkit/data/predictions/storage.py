@@ -83,10 +83,11 @@ def read_predicted(
         proposals: class-agnostic: ``category_id`` may be absent and is not read; all labels 0.
         drop_other_classes: leave out predictions of classes that the annotations do not have.
         stated: what the user states where predictions can mean two things.
-        say: called with a sentence about names that are matched though they differ.
+        say: called with a sentence about names that are matched though they differ, or that
+            there is no prediction.
 
     Raises:
-        DataError: the file is missing, malformed, truncated, empty, mixes kinds of box, or holds
+        DataError: the file is missing, malformed, truncated, mixes kinds of box, or holds
             an unknown image or class, a number that is not finite, a negative size, or a score
             outside [0, 1]; the message names the record and its image id.
     """
@@ -95,9 +96,10 @@ def read_predicted(
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", where=path) from error
     if len(columns.score) == 0:
-        raise DataError(
-            "holds no predictions", where=path, hint="was the score threshold too high?"
-        )
+        say(f"{path}: holds no predictions: every object counts as missed")
+        _, listed = join_images(columns, annotations.images, str(path), say)
+        none = np.zeros(0, np.int64)
+        return Predicted(Detections.empty(annotations.kind), none if listed is None else listed)
     if stated.angle is not None:
         columns = _with_angles(columns, stated.angle, str(path), say)
     _reject_bad_numbers(columns, str(path), stated.angle)

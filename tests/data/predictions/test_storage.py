@@ -120,7 +120,6 @@ def bad(**change: Any) -> str:
     ("text", "message", "where"),
     [
         ("", "breaks off after 0 bytes", "$[0]"),
-        ("[]", "holds no predictions", ""),
         ('{"images": []}', "not a list of predictions", ""),
         (bad()[:-20], "breaks off after", "$[1] (image_id 4)"),
         (bad()[:-1], "breaks off after", "$[1] (image_id 4)"),
@@ -217,6 +216,19 @@ def test_a_byte_order_mark_is_skipped(
     path = tmp_path / "p.json"
     path.write_text(json.dumps([GOOD]), "utf-8-sig")
     assert len(read_predictions(path, annotations())) == 1
+
+
+@pytest.mark.parametrize("oriented", [False, True])
+@pytest.mark.parametrize("suffix", [".json", ".npz"])
+def test_a_detector_that_found_nothing(tmp_path: Path, suffix: str, oriented: bool) -> None:
+    path, truth = tmp_path / f"p{suffix}", annotations()
+    none = Detections.empty("oriented" if oriented else "horizontal")
+    write_predictions(path, none, truth.categories)
+    said: list[str] = []
+    found = read_predicted(path, truth, say=said.append)
+    assert len(found.detections) == len(found.images) == 0
+    assert found.detections.kind == truth.kind
+    assert said == [f"{path}: holds no predictions: every object counts as missed"]
 
 
 def test_counts_the_unknown(tmp_path: Path) -> None:
