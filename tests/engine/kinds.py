@@ -68,6 +68,12 @@ def few(rpn: str, matching: str = "matching") -> tuple[str, ...]:
     return (*samples, f"model.{rpn}.limit={{train: 64, test: 32}}")
 
 
+def at_most(rpn: str, count: int) -> tuple[str, ...]:
+    """Return the setting of fewer proposals than the 1000 or 2000 of the recipes."""
+    return (f"model.{rpn}.limit={{train: {count}, test: {count}}}",)
+
+
+FEW = (*TWO_STAGE, *at_most("proposals", 300))
 IMITATING = (*TWO_STAGE, "model.imitation.queue=8")
 CRPN = (*few("crpn", "fine"), "model.crpn.coarse_normalizer=20")
 CASCADE = (*few("proposals", "fine"), "model.proposals.coarse_normalizer=20")
@@ -91,26 +97,32 @@ GUIDED = (  # many positives from the start, and deltas that one step changes by
 KINDS = {
     "cfinet": Kind("cfinet-r50-soda-d", IMITATING, CRPN, steps=72, rate=1.5e-3),
     "cfinet-release": Kind("cfinet-r50-soda-d-release", IMITATING, CRPN, steps=72, rate=1.5e-3),
-    "cfinet-oriented": Kind("cfinet-r50-soda-a", IMITATING, CRPN, steps=72, rate=1.5e-3),
-    "faster-rcnn": Kind("faster-rcnn-r50-soda-d", TWO_STAGE, RPN),
-    "imitation-alone": Kind(
-        "faster-rcnn-r50-soda-d", (*TWO_STAGE, "model.imitation={queue: 8}"), RPN
+    "cfinet-oriented": Kind(
+        "cfinet-r50-soda-a", (*IMITATING, *at_most("crpn", 300)), CRPN, steps=72, rate=1.5e-3
     ),
+    "faster-rcnn": Kind("faster-rcnn-r50-soda-d", FEW, RPN),
+    "imitation-alone": Kind("faster-rcnn-r50-soda-d", (*FEW, "model.imitation={queue: 8}"), RPN),
     "cascade-rpn": Kind("cascade-rpn-r50-soda-d", TWO_STAGE, CASCADE),
-    "rfla": Kind("rfla-r50-soda-d", TWO_STAGE, RPN, steps=36),
+    "rfla": Kind("rfla-r50-soda-d", FEW, RPN, steps=36),
     "ga-rpn": Kind("ga-rpn-r50-soda-d", TWO_STAGE, GUIDED),
-    "rotated-faster-rcnn": Kind("rotated-faster-rcnn-r50-soda-a", TWO_STAGE, RPN),
-    "gliding-vertex": Kind("gliding-vertex-r50-soda-a", TWO_STAGE, RPN),
-    "oriented-rcnn": Kind("oriented-rcnn-r50-soda-a", TWO_STAGE, few("rpn"), steps=72),
+    "rotated-faster-rcnn": Kind("rotated-faster-rcnn-r50-soda-a", FEW, RPN),
+    "gliding-vertex": Kind("gliding-vertex-r50-soda-a", FEW, RPN),
+    "oriented-rcnn": Kind(
+        "oriented-rcnn-r50-soda-a", (*TWO_STAGE, *at_most("rpn", 300)), few("rpn"), steps=72
+    ),
     "roi-transformer": Kind(
         "roi-transformer-r50-soda-a",
-        (*TWO_STAGE, "model.learner.hidden=64"),
+        (*FEW, "model.learner.hidden=64"),
         (*RPN, "model.learner.matching.samples=32", "model.learner.loss=l1", "model.roi.loss=l1"),
         steps=72,
     ),
     # its box branch ends in a mean over places, and has batch norms: it learns more slowly
     "dodet": Kind(
-        "dodet-r50-soda-a", TWO_STAGE, (*few("rpn"), "model.roi.loss=l1"), steps=72, rate=1e-3
+        "dodet-r50-soda-a",
+        (*TWO_STAGE, *at_most("rpn", 600)),
+        (*few("rpn"), "model.roi.loss=l1"),
+        steps=72,
+        rate=1e-3,
     ),
     "retinanet": Kind("retinanet-r50-soda-d", DENSE, ("model.focal.prior=0.1",), steps=36),
     "centernet": Kind(

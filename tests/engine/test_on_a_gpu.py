@@ -99,8 +99,8 @@ def test_one_synchronisation_more_for_many_tilted_regions(name, monkeypatch):
 DETECTING = 8
 """As many synchronisations detecting may have, whatever the number of images and detections."""
 
-IN_BLOCKS = {"dodet": 8}
-"""More of them an image: of 2000 proposals, 512 are pooled at a time, twice."""
+IN_BLOCKS = {"dodet": 4}
+"""More of them an image: of 600 proposals, 512 are pooled at a time, twice."""
 
 
 @pytest.mark.parametrize(("images", "limit"), [(1, 10), (1, 1000), (6, 1000)])
