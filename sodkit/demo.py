@@ -73,6 +73,10 @@ class DemoResult:
     predictions: Path
     pictures: Path
 
+    def __repr__(self) -> str:
+        name, value = self.evaluation.first
+        return f"<DemoResult: {name} {value}, {self.checkpoint}>"
+
 
 def run_demo(
     plan: DemoPlan,

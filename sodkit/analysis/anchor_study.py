@@ -21,6 +21,7 @@ from sodkit.analysis.anchor_grid import (
     count_region,
     dynamic_thresholds,
 )
+from sodkit.analysis.anchor_tables import anchor_tables
 from sodkit.analysis.rotated_anchors import best_rotated_iou
 from sodkit.analysis.system_positives import Objects, positives_by_system, share_without
 from sodkit.arrays import BoolArray, FloatArray, IntArray
@@ -34,6 +35,7 @@ from sodkit.settings import Input, Recipe
 from sodkit.settings.anchor_levels import Anchored, AnchorLevel
 from sodkit.settings.proposers import Crpn, Threshold
 from sodkit.settings.two_stage import Cfinet, FasterRcnn
+from sodkit.table_text import TextTable
 
 COUNTED = SIZE_NAMES[: len(SIZE_BOUNDS)]
 """The size classes, without what is larger than N."""
@@ -105,6 +107,14 @@ class AnchorQuality:
         return (
             f"<AnchorQuality of {self.recipe}: {len(self.iou)} objects, mean best IoU {mean:.3f}>"
         )
+
+    def tables(self) -> list[TextTable]:
+        """Return best IoUs and positives by size class as ``analyze-anchors`` prints them."""
+        return anchor_tables(self)
+
+    def _repr_html_(self) -> str:
+        left = f"<p>left out: {self.larger} larger than N, {self.ignored} ignored</p>"
+        return "".join(table.html() for table in self.tables()) + left
 
     def summary(self) -> list[SizeSummary]:
         """Return a row for each size class, and one for all."""

@@ -67,6 +67,12 @@ class ObjectStates:
     state: IntArray
     size: IntArray
 
+    def __repr__(self) -> str:
+        found = int((self.state == self.names.index(FOUND)).sum())
+        return (
+            f"<ObjectStates: {found} of {len(self.state)} objects found, {len(self.names)} states>"
+        )
+
     def count(self, size: str) -> int:
         """Return how many objects there are of a size class, or of "all"."""
         return int(self._of(size).sum())

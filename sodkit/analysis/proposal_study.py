@@ -69,6 +69,10 @@ class ProposalStudy:
     states: ObjectStates
     ignored: int
 
+    def __repr__(self) -> str:
+        proposals = "no proposals" if self.recall is None else f"{self.limit} proposals an image"
+        return f"<ProposalStudy: {self.states!r}, {proposals}>"
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON; undefined numbers are None."""
         return {

@@ -28,6 +28,9 @@ class Studied:
     run: str | None = None
     epoch: int | None = None
 
+    def __repr__(self) -> str:
+        return f"<Studied {self.name}: {self.study!r}>"
+
 
 def recall_metrics(several: Sequence[Studied]) -> list[str]:
     """Return the names of what is measured of proposals: ``AR@300``, ``good_eS@300``, ..."""

@@ -45,6 +45,9 @@ class Meeting:
     enough: FloatArray | None
     positives: FloatArray | None
 
+    def __repr__(self) -> str:
+        return f"<Meeting: IoU levels {', '.join(f'{level:g}' for level in self.above)}>"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Suggestion:
@@ -71,6 +74,13 @@ class Suggestion:
     pixels: float
     too_long: float
     longer: tuple[float, float]
+
+    def __repr__(self) -> str:
+        old, new = self.value
+        return (
+            f"<Suggestion for {self.recipe.name}: {len(self.changes)} changes, "
+            f"{sum(self.objects)} objects, value {old:.3f} -> {new:.3f}>"
+        )
 
     def lines(self) -> list[str]:
         """Return the changes as ``key=value``, as ``--set`` takes them."""

@@ -159,44 +159,10 @@ def _print(quality: AnchorQuality | None, suggestion: Suggestion | None, *, as_j
 
 
 def _print_quality(quality: AnchorQuality) -> None:
-    """Print three tables: best IoU, mean positives by rule, and by system."""
-    from sodkit.analysis.anchor_study import LEVELS_OF_IOU
+    """Print the tables of best IoU and of positives; say what is left out."""
     from sodkit.cli.common import note
     from sodkit.cli.tables import print_table
 
-    rows = quality.summary()
-    heads = ("size", "objects", "mean", "median", *(f"IoU >= {t:g}" for t in LEVELS_OF_IOU))
-    cells = [
-        (
-            row.name,
-            row.objects,
-            _number(row.mean_iou, ".3f"),
-            _number(row.median_iou, ".3f"),
-            *(_number(share, ".1%") for share in row.shares.values()),
-        )
-        for row in rows
-    ]
-    print_table(f"Best IoU with an anchor of {quality.recipe}", heads, cells)
-    if quality.rotated_iou is not None:
-        turned = [(row.name, _number(row.rotated_iou, ".3f")) for row in rows]
-        print_table("Best rotated IoU of the oriented objects themselves", ("size", "mean"), turned)
-    names = [row.name for row in rows]
-    rules = [
-        (rule, *(_number(row.positives[rule], ".2f") for row in rows)) for rule in quality.positives
-    ]
-    print_table("Mean number of positive anchors an object gets", ("rule", *names), rules)
-    systems = [
-        (system, *(_with_none(row.systems[system], row.without[system]) for row in rows))
-        for system in quality.systems
-    ]
-    title = "Mean number of positives an object gets from each system (share of objects with none)"
-    print_table(title, ("system", *names), systems)
+    for table in quality.tables():
+        print_table(table.title, table.columns, table.rows)
     note(f"left out: {quality.larger} larger than N, {quality.ignored} ignored")
-
-
-def _number(value: float | None, form: str) -> str | None:
-    return None if value is None else format(value, form)
-
-
-def _with_none(mean: float | None, without: float | None) -> str | None:
-    return None if mean is None or without is None else f"{mean:.2f} ({without:.0%})"

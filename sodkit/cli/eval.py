@@ -380,7 +380,7 @@ def _finish_several(annotations: Annotations, runs: Sequence[Run], options: _Opt
     if options.as_json:
         print_json(comparison_data(runs, comparison))
     else:
-        print_comparison(runs, comparison)
+        print_comparison(comparison)
         note("these are files, not methods: intervals are over images alone, NAME=FILE,FILE gives"
              " several seeds")  # fmt: skip
 
@@ -407,7 +407,7 @@ def _finish_methods(
     if options.as_json:
         print_json(data)
     else:
-        print_methods(runs[0].evaluation.protocol.name, comparison)
+        print_methods(comparison)
 
 
 def _evaluate_proposals(

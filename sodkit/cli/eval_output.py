@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from sodkit.cli.common import note
 from sodkit.cli.tables import print_table
+from sodkit.table_text import TextTable, number
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from sodkit.evaluation.compare import Comparison, Interval, Run
+    from sodkit.evaluation.compare import Comparison
     from sodkit.evaluation.evaluate import Evaluation
     from sodkit.evaluation.methods import MethodComparison
     from sodkit.evaluation.proposal_recall import ProposalEvaluation
@@ -22,8 +23,7 @@ _ENDLESS = 1e9
 
 def print_evaluation(evaluation: Evaluation) -> None:
     """Print the metrics, of all classes and of each."""
-    table = evaluation.table()
-    print_table(table.title, table.columns, table.rows)
+    _print(evaluation.table())
     print(main_range(evaluation))
 
 
@@ -43,87 +43,30 @@ def main_range(evaluation: Evaluation) -> str:
 
 def print_proposals(result: ProposalEvaluation) -> None:
     """Print a row for each size class: objects, recall and good proposals at each limit."""
-    limits = result.protocol.max_dets
-    columns = ("size", "objects", *(f"AR@{n}" for n in limits), *(f"IoU>.5 @{n}" for n in limits))
-    rows = [
-        (
-            area.name,
-            result.objects[area.name],
-            *(_cell(result.recall[area.name][n], "{:.3f}") for n in limits),
-            *(_cell(result.good[area.name][n], "{:.2f}") for n in limits),
-        )
-        for area in result.protocol.areas
-    ]
-    print_table(f"proposals, {result.protocol.name}", columns, rows)
+    _print(result.table())
 
 
 def print_several_proposals(results: Mapping[str, ProposalEvaluation]) -> None:
     """Print the metrics of several files of proposals side by side."""
     first = next(iter(results.values()))
     rows = [
-        (name, *(_cell(result.metrics[name], "{:.4f}") for result in results.values()))
+        (name, *(number(result.metrics[name], ".4f") for result in results.values()))
         for name in first.metrics
     ]
     print_table(f"proposals, {first.protocol.name}", ("metric", *results), rows)
 
 
-def print_comparison(runs: Sequence[Run], comparison: Comparison) -> None:
+def print_comparison(comparison: Comparison) -> None:
     """Print runs side by side: value, and the difference to the first with its interval."""
-    first, *others = comparison.names
-    columns = ["metric", first]
-    for name in others:
-        columns += [name, f"less {first}"]
-    rows = []
-    for metric in comparison.metrics:
-        row = [metric, _cell(comparison.values[first][metric], "{:.4f}")]
-        for name in others:
-            row.append(_cell(comparison.values[name][metric], "{:.4f}"))
-            row.append(
-                _difference(
-                    comparison.differences[name][metric],
-                    comparison.difference_intervals[name].get(metric),
-                )
-            )
-        rows.append(row)
-    title = (
-        f"{runs[0].evaluation.protocol.name}, 95 % intervals of {comparison.resamples} resamples"
-    )
-    print_table(title, columns, rows)
+    _print(comparison.table())
 
 
-def print_methods(protocol: str, comparison: MethodComparison) -> None:
+def print_methods(comparison: MethodComparison) -> None:
     """Print methods side by side: mean and spread over seeds, difference to the first."""
-    first, *others = comparison.methods
-    studies = comparison.methods
-    columns = ["metric", *(f"{name} ({one.seeds})" for name, one in studies.items())]
-    columns += [f"{name} less {first}" for name in others]
-    rows = [
-        [
-            metric,
-            *(_with_spread(one.mean[metric], one.spread[metric]) for one in studies.values()),
-            *(
-                _difference(
-                    studies[name].difference[metric], studies[name].difference_interval[metric]
-                )
-                for name in others
-            ),
-        ]
-        for metric in comparison.metrics
-    ]
-    title = (
-        f"{protocol}, mean and spread over seeds, 95 % intervals over images and seeds of"
-        f" {comparison.resamples} resamples"
-    )
-    print_table(title, columns, rows)
-    alone = [name for name, one in studies.items() if one.seeds == 1]
+    _print(comparison.table())
+    alone = [name for name, one in comparison.methods.items() if one.seeds == 1]
     if alone:
         note(f"one seed: {', '.join(alone)}; how far other seeds lie apart is not known")
-
-
-def _with_spread(mean: float | None, spread: float | None) -> str | None:
-    """Return "0.1234 ± 0.0100"."""
-    value = _cell(mean, "{:.4f}")
-    return value if value is None or spread is None else f"{value} ± {spread:.4f}"
 
 
 def note_left_out(result: Evaluation | ProposalEvaluation) -> None:
@@ -142,15 +85,5 @@ def note_left_out(result: Evaluation | ProposalEvaluation) -> None:
         note(f"no object lies in the area ranges of {protocol.name}: nothing to measure")
 
 
-def _cell(value: float | None, pattern: str) -> str | None:
-    return None if value is None else pattern.format(value)
-
-
-def _difference(value: float | None, interval: Interval | None) -> str | None:
-    """Return "+0.0123 [+0.0050, +0.0200]", a star behind it if the interval leaves 0 out."""
-    if value is None:
-        return None
-    if interval is None or interval.low is None or interval.high is None:
-        return f"{value:+.4f}"
-    star = " *" if interval.excludes_zero else ""
-    return f"{value:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}]{star}"
+def _print(table: TextTable) -> None:
+    print_table(table.title, table.columns, table.rows)

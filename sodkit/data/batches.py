@@ -36,6 +36,10 @@ class Target:
     ignore_boxes: Tensor
     obb: Tensor | None = None
 
+    def __repr__(self) -> str:
+        kind = "horizontal" if self.obb is None else "oriented"
+        return f"<Target: {len(self.labels)} objects, {len(self.ignore_boxes)} ignored, {kind}>"
+
     def tensors(self) -> Iterator[Tensor]:
         """Yield all tensors."""
         yield from (self.boxes, self.labels, self.ignore_boxes)
@@ -104,6 +108,10 @@ class Batch:
     plain: bool = False
     on_match: Callable[[Tensor], None] = _unseen
 
+    def __repr__(self) -> str:
+        (height, width), objects = self.padded, sum(len(one.labels) for one in self.targets)
+        return f"<Batch: {len(self.images)} images of {width} x {height} px, {objects} objects>"
+
     @property
     def padded(self) -> tuple[int, int]:
         """(height, width) of all images with their padding."""
@@ -159,3 +167,7 @@ class PatchDetections:
     scores: Tensor
     labels: Tensor
     obb: Tensor | None = None
+
+    def __repr__(self) -> str:
+        kind = "horizontal" if self.obb is None else "oriented"
+        return f"<PatchDetections: {len(self.scores)}, {kind}>"

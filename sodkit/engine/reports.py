@@ -15,6 +15,7 @@ from sodkit.engine.log import Row
 from sodkit.engine.sinks import Sink
 from sodkit.models.detector import DetectorModule
 from sodkit.settings import Recipe
+from sodkit.table_text import number
 
 Validate = Callable[[DetectorModule], dict[str, float | None]]
 """Evaluates a detector (in evaluation mode) and returns metrics by name, ``AP`` among them.
@@ -53,6 +54,12 @@ class StartReport:
     processes: int = 1
     categories: tuple[Category, ...] = ()
 
+    def __repr__(self) -> str:
+        return (
+            f"<StartReport of {self.recipe.name}: {self.images} images, {self.objects} objects, "
+            f"{len(self.categories)} classes, {self.device}>"
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StepReport:
@@ -82,6 +89,10 @@ class StepReport:
     seconds: float = 0.0
     wait: float = 0.0
     positives: Tensor | None = None
+
+    def __repr__(self) -> str:
+        loss = number(self.losses.get("loss"), ".4g") or "undefined"
+        return f"<StepReport: step {self.step} of {self.steps}, loss {loss}, {self.images} images>"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -49,6 +49,11 @@ class Targets:
     labels: tuple[int, ...] | None = None
     frames: Mapping[int, Frame] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return (
+            f"<Targets: {len(self.images)} images, {len(self.categories)} classes, {self.folder}>"
+        )
+
     def chosen(self, found: Detections, classes: int) -> Detections:
         """Return the detections of a detector of so many classes that are of ``categories``."""
         return found if self.labels is None else only_labels(found, self.labels, classes)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from sodkit.evaluation.outcomes import Outcomes
+from sodkit.table_text import number
 
 BINS = 10
 
@@ -43,6 +44,10 @@ class Calibration:
 
     bins: tuple[Bin, ...]
     error: float | None
+
+    def __repr__(self) -> str:
+        error = number(self.error, ".3f") or "undefined"
+        return f"<Calibration: expected error {error}, {len(self.bins)} bins>"
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""

@@ -18,8 +18,10 @@ from sodkit.arrays import FloatArray
 from sodkit.data.records import Annotations, Detections
 from sodkit.errors import UsageError
 from sodkit.evaluation.bootstrap import Weights, draw_images, resampled_metrics
+from sodkit.evaluation.comparison_tables import comparison_table
 from sodkit.evaluation.evaluate import Evaluation, IgnoreRegions, Matching
 from sodkit.evaluation.outcomes import match_classes
+from sodkit.table_text import TextTable
 
 CONFIDENCE = 0.95
 
@@ -50,6 +52,7 @@ class Comparison:
         difference_intervals: by run, then metric; the first run's are empty.
         resamples: how often images were drawn.
         seed: of the draws.
+        protocol: its name.
     """
 
     names: tuple[str, ...]
@@ -60,12 +63,20 @@ class Comparison:
     difference_intervals: Mapping[str, Mapping[str, Interval]]
     resamples: int
     seed: int
+    protocol: str
 
     def __repr__(self) -> str:
         return (
             f"<Comparison: {', '.join(self.names)}; "
             f"{len(self.metrics)} metrics, {self.resamples} resamples>"
         )
+
+    def table(self) -> TextTable:
+        """Return the runs side by side as ``sodkit eval`` prints them."""
+        return comparison_table(self)
+
+    def _repr_html_(self) -> str:
+        return self.table().html()
 
     def as_dict(self) -> dict[str, object]:
         """Return plain data for JSON: by run and metric, value, interval and difference."""
@@ -98,6 +109,10 @@ class Run:
     name: str
     detections: Detections
     evaluation: Evaluation
+
+    def __repr__(self) -> str:
+        name, value = self.evaluation.first
+        return f"<Run {self.name}: {len(self.detections)} detections, {name} {value}>"
 
 
 def compare(
@@ -154,6 +169,7 @@ def compare(
         },
         resamples=draws,
         seed=seed,
+        protocol=protocol.name,
     )
 
 

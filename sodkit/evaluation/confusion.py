@@ -42,6 +42,12 @@ class Confusion:
     score: float
     uncounted: int
 
+    def __repr__(self) -> str:
+        return (
+            f"<Confusion of {len(self.classes)} classes: {int(self.matrix.sum())} counted, "
+            f"IoU {self.iou:g}, score {self.score:.3g}>"
+        )
+
     def as_dict(self) -> dict[str, object]:
         """Return plain data for JSON."""
         return {

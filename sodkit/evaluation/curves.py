@@ -36,6 +36,13 @@ class Curves:
     recall: FloatArray
     score: FloatArray
 
+    def __repr__(self) -> str:
+        ious, recalls, classes, areas, limits = self.precision.shape
+        return (
+            f"<Curves: {ious} IoUs, {recalls} recalls, {classes} classes, {areas} area ranges, "
+            f"{limits} limits>"
+        )
+
 
 def draw_curves(
     detections: Table,

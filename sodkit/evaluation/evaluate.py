@@ -72,13 +72,17 @@ class Evaluation:
     counts: Counts
 
     def __repr__(self) -> str:
-        first = self.protocol.metrics[0].name
-        value = self.metrics[first]
-        shown = "undefined" if value is None else format(value, ".3f")
+        name, value = self.first
         return (
-            f"<Evaluation by {self.protocol.name}: {first} {shown}, {self.counts.images} images, "
+            f"<Evaluation by {self.protocol.name}: {name} {value}, {self.counts.images} images, "
             f"{self.counts.objects} objects, {self.counts.detections} detections>"
         )
+
+    @property
+    def first(self) -> tuple[str, str]:
+        """The name of the protocol's first metric, and its value as text."""
+        name = self.protocol.metrics[0].name
+        return name, number(self.metrics[name], ".3f") or "undefined"
 
     def table(self) -> TextTable:
         """Return the metrics of all classes and of each as ``sodkit eval`` prints them."""

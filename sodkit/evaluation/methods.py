@@ -33,7 +33,9 @@ from sodkit.evaluation.compare import (
     minus,
     resampled_runs,
 )
+from sodkit.evaluation.comparison_tables import methods_table
 from sodkit.evaluation.evaluate import IgnoreRegions
+from sodkit.table_text import TextTable
 
 _SEED_DRAWS = 1
 """Added to the seed of the images: the draws of seeds are others."""
@@ -45,6 +47,9 @@ class Method:
 
     name: str
     runs: tuple[Run, ...]
+
+    def __repr__(self) -> str:
+        return f"<Method {self.name}: {len(self.runs)} runs>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,9 @@ class MethodStudy:
     difference: Mapping[str, float | None]
     difference_interval: Mapping[str, Interval]
 
+    def __repr__(self) -> str:
+        return f"<MethodStudy: {self.seeds} seeds, {len(self.mean)} metrics>"
+
     def as_dict(self) -> dict[str, dict[str, float | None]]:
         """Return plain data for JSON, by metric."""
         return {
@@ -86,18 +94,34 @@ class MethodStudy:
 
 @dataclass(frozen=True, slots=True)
 class MethodComparison:
-    """Methods by name, the first of them is what the others are compared with."""
+    """Methods side by side.
+
+    Attributes:
+        metrics: names of the protocol's metrics.
+        methods: by name; the first of them is what the others are compared with.
+        resamples: how often images and seeds were drawn.
+        seed: of the draws.
+        protocol: its name.
+    """
 
     metrics: tuple[str, ...]
     methods: Mapping[str, MethodStudy]
     resamples: int
     seed: int
+    protocol: str
 
     def __repr__(self) -> str:
         names = ", ".join(f"{name} ({one.seeds} seeds)" for name, one in self.methods.items())
         return (
             f"<MethodComparison: {names}; {len(self.metrics)} metrics, {self.resamples} resamples>"
         )
+
+    def table(self) -> TextTable:
+        """Return the methods side by side as ``sodkit eval`` prints them."""
+        return methods_table(self)
+
+    def _repr_html_(self) -> str:
+        return self.table().html()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -171,7 +195,7 @@ def compare_methods(
                 metrics, sample - first_sample if studies else sample[:0]
             ),
         )
-    return MethodComparison(metrics, studies, draws, seed)
+    return MethodComparison(metrics, studies, draws, seed, runs[0].evaluation.protocol.name)
 
 
 def drawn_means(samples: FloatArray, generator: np.random.Generator) -> FloatArray:

@@ -49,6 +49,12 @@ class Outcomes:
     counts: BoolArray
     found: BoolArray
 
+    def __repr__(self) -> str:
+        return (
+            f"<Outcomes: {self.right.sum()} right and {self.wrong.sum()} wrong detections, "
+            f"{self.found.sum()} of {self.counts.sum()} objects found>"
+        )
+
 
 def main_metric(protocol: Protocol) -> Metric:
     """Return the AP whose area range is the protocol's first, the *main* one.

@@ -25,6 +25,7 @@ from sodkit.evaluation.evaluate import (
     mean_metric,
 )
 from sodkit.evaluation.protocol import Metric, Protocol, customise
+from sodkit.table_text import TextTable, number
 
 GOOD_IOU = 0.5
 """A proposal is good for an object if their IoU is greater."""
@@ -47,6 +48,34 @@ class ProposalEvaluation:
     good: dict[str, dict[int, float | None]]
     objects: dict[str, int]
     counts: Counts
+
+    def __repr__(self) -> str:
+        recall = ", ".join(
+            f"{name} {number(value, '.3f') or 'undefined'}"
+            for name, value in self.metrics.items()
+            if name.startswith("AR@")
+        )
+        return (
+            f"<ProposalEvaluation by {self.protocol.name}: {recall}, {self.counts.images} images>"
+        )
+
+    def table(self) -> TextTable:
+        """Return objects, recall and good proposals of each size range, as ``eval`` prints them."""
+        limits = self.protocol.max_dets
+        heads = (*(f"AR@{n}" for n in limits), *(f"IoU>.5 @{n}" for n in limits))
+        rows = [
+            (
+                area.name,
+                self.objects[area.name],
+                *(number(self.recall[area.name][n], ".3f") for n in limits),
+                *(number(self.good[area.name][n], ".2f") for n in limits),
+            )
+            for area in self.protocol.areas
+        ]
+        return TextTable(f"proposals, {self.protocol.name}", ("size", "objects", *heads), rows)
+
+    def _repr_html_(self) -> str:
+        return self.table().html()
 
     @property
     def metrics(self) -> Metrics:

@@ -72,6 +72,14 @@ class Protocol:
     metrics: tuple[Metric, ...]
     crowd: bool = False
 
+    def __repr__(self) -> str:
+        areas = ", ".join(area.name for area in self.areas)
+        limits = ", ".join(map(str, self.max_dets))
+        return (
+            f"<Protocol {self.name}: {len(self.metrics)} metrics, IoU {self.ious[0]:g} to "
+            f"{self.ious[-1]:g}, {areas}, {limits} detections>"
+        )
+
     def __post_init__(self) -> None:
         if not 1 <= len(self.ious) <= 32 or list(self.ious) != sorted(self.ious):
             raise ValueError("ious must be 1 to 32 ascending thresholds")

@@ -57,6 +57,14 @@ class ScoreCurve:
     false: IntArray
     best: BestScore | None
 
+    def __repr__(self) -> str:
+        best = self.best
+        value = (
+            "nothing is right" if best is None
+            else f"highest F1 {best.f1:.3f} at score {best.score:.3f}"
+        )  # fmt: skip
+        return f"<ScoreCurve: {self.objects} objects, {value}>"
+
     @property
     def precision(self) -> FloatArray:
         """(101,) NaN where there is no detection."""
@@ -90,6 +98,9 @@ class ScoreCurves:
 
     everything: ScoreCurve
     per_class: Mapping[str, ScoreCurve]
+
+    def __repr__(self) -> str:
+        return f"<ScoreCurves: {len(self.per_class)} classes, together {self.everything!r}>"
 
     @property
     def best(self) -> dict[str, float]:

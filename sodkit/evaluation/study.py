@@ -43,6 +43,11 @@ class Study:
     worst: tuple[WorstImage, ...]
     intervals: Comparison
 
+    def __repr__(self) -> str:
+        return (
+            f"<Study: {self.outcomes!r}, {len(self.worst)} worst images at score {self.score:.3g}>"
+        )
+
     def as_dict(self) -> dict[str, object]:
         """Return plain data for JSON."""
         return {

@@ -45,6 +45,7 @@ from sodkit.evaluation.matching import find_candidates
 from sodkit.evaluation.outcomes import Outcomes
 from sodkit.evaluation.protocol import Protocol
 from sodkit.evaluation.tables import detection_table, object_table
+from sodkit.table_text import number
 
 FOREGROUND = 0.5
 """tf of the paper: an IoU that makes a match."""
@@ -78,6 +79,10 @@ class Tide:
     kind: npt.NDArray[np.int8]
     target: IntArray
     missed: BoolArray
+
+    def __repr__(self) -> str:
+        ap = number(self.ap, ".3f") or "undefined"
+        return f"<Tide: AP50 {ap}, {sum(self.count.values())} errors of {len(self.count)} types>"
 
     def as_dict(self) -> dict[str, object]:
         """Return plain data for JSON."""

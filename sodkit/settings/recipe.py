@@ -244,6 +244,10 @@ class Recipe(Settings):
     merge: Merge = Merge()
     evaluation: Evaluation = Evaluation()
 
+    def __repr__(self) -> str:
+        epochs = self.schedule.epochs
+        return f"<Recipe {self.name}: {self.model.kind}, {self.model.boxes}, {epochs} epochs>"
+
     @field_validator("input")
     @classmethod
     def _fits_the_boxes(cls, value: Input, info: ValidationInfo) -> Input:

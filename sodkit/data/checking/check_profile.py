@@ -41,6 +41,12 @@ class Profile:
     regions: int
     most: int
 
+    def __repr__(self) -> str:
+        return (
+            f"<Profile: {self.images} images, {int(self.counts.sum())} objects, "
+            f"{len(self.classes)} classes, {self.kind}>"
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Return the profile for JSON."""
         per_class = zip(self.classes, self.counts, strict=True)

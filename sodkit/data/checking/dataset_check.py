@@ -43,6 +43,11 @@ class CheckReport:
     images_dir: Path | None
     subsets: Mapping[str, CheckReport] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        images = "nothing read" if self.profile is None else f"{self.profile.images} images"
+        counts = f"{self.count('error')} errors, {self.count('warning')} warnings"
+        return f"<CheckReport: {counts}; {images}>"
+
     def count(self, severity: Literal["error", "warning"]) -> int:
         """Return the number of findings of a severity."""
         return sum(item.severity == severity for item in self.findings)
