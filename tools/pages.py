@@ -1,7 +1,7 @@
 """Write the pages of docs/ that follow from the code: ``python tools/pages.py``, or ``make pages``.
 
-A page for each command (``docs/commands/``) and the page of recipe keys (``docs/recipe-keys.md``).
-A test compares them with the code.
+A page for each command (``docs/commands/``), the page of recipe keys (``docs/recipe-keys.md``) and
+the pictures of the conventions (``docs/images/*.svg``). A test compares them with the code.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from pathlib import Path
 
 from command_pages import command_pages
 from key_page import key_page
+from pictures import pictures
 
 DOCS = Path(__file__).parents[1] / "docs"
 
 
 def pages() -> dict[str, str]:
-    """Return the text of every page that is made, by its path below ``docs``."""
-    return command_pages() | {"recipe-keys.md": key_page()}
+    """Return the text of every page and picture that is made, by its path below ``docs``."""
+    return command_pages() | {"recipe-keys.md": key_page()} | pictures()
 
 
 def main() -> None:
