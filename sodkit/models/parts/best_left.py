@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from sodkit.arrays import FloatArray, IntArray
-from sodkit.models.kernels.blocks import blocks
 from sodkit.models.kernels.nonzero import rows_each
-from sodkit.models.parts.box_iou import paired_iou, touching
+from sodkit.models.parts.box_iou import paired_iou
+from sodkit.models.parts.rotated_pairs import touching_each
 
 NEGATIVE = -1
 
@@ -61,9 +61,7 @@ def _unserved(gt: Tensor, objects: int) -> Tensor:
 def _overlaps(
     anchors: Tensor, boxes: Sequence[Tensor], free: Sequence[Tensor]
 ) -> list[tuple[IntArray, IntArray, FloatArray]]:
-    """Return the free anchors that overlap each box, on the host.
-
-    The pairs are counted first: a list of known length needs no wait for the device.
+    """Return the anchors that overlap each box, on the host.
 
     Args:
         anchors: (N, 4).
@@ -72,38 +70,23 @@ def _overlaps(
 
     Returns:
         for each image ends (M,) of each box's pairs among all P of the image; their anchors (P,),
-        ascending in each box, and IoUs (P,).
+        ascending in each box, and IoUs (P,), of anchors that are not free 0.
     """
-    parts = [
-        (own[part], usable)
-        for own, usable in zip(boxes, free, strict=True)
-        for part in blocks(len(own), len(anchors))
-    ]
-    counts = [(touching(part, anchors) & usable).sum(1) for part, usable in parts]
-    ends = torch.cat(counts).cumsum(0).cpu().numpy()
-    pairs, first, done = [], 0, 0
-    for part, usable in parts:
-        first += len(part)
-        size, done = int(ends[first - 1]) - done, int(ends[first - 1])
-        near = touching(part, anchors) & usable
-        row, column = torch.nonzero_static(near, size=size).unbind(1)
-        iou = paired_iou(part[row], anchors[column])
-        pairs.append(torch.stack([column.double(), iou.double()]))
-    anchor, overlap = torch.cat(pairs, 1).cpu().numpy()
-    return _by_image(ends, anchor.astype(np.int64), overlap, [len(own) for own in boxes])
+    found, sizes = [], []
+    near = touching_each([(anchors, own) for own in boxes])
+    for own, usable, (anchor, box) in zip(boxes, free, near, strict=True):
+        iou = paired_iou(own[box], anchors[anchor]).masked_fill(~usable[anchor], 0)
+        found.append(torch.stack([box.double(), anchor.double(), iou.double()]))
+        sizes.append(len(box))
+    images = torch.split(torch.cat(found, 1).cpu(), sizes, 1)
+    return [_on_host(image, len(own)) for image, own in zip(images, boxes, strict=True)]
 
 
-def _by_image(
-    ends: IntArray, anchor: IntArray, iou: FloatArray, counts: Sequence[int]
-) -> list[tuple[IntArray, IntArray, FloatArray]]:
-    """Cut the pairs of all images, with ``counts`` boxes each, into those of each image."""
-    found, box, start = [], 0, 0
-    for count in counts:
-        own = ends[box : box + count]
-        stop = int(own[-1]) if count else start
-        found.append((own - start, anchor[start:stop], iou[start:stop]))
-        box, start = box + count, stop
-    return found
+def _on_host(pairs: Tensor, count: int) -> tuple[IntArray, IntArray, FloatArray]:
+    """Return what ``_overlaps`` does of an image: box, anchor and IoU (3, P) of ``count`` boxes."""
+    box, anchor, iou = pairs.numpy()
+    each = np.bincount(box.astype(np.int64), minlength=count)
+    return each.cumsum(), anchor.astype(np.int64), iou
 
 
 def _in_turn(ends: IntArray, anchor: IntArray, iou: FloatArray) -> tuple[IntArray, IntArray]:

@@ -14,11 +14,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from sodkit.geometry.touching import Runs
 from sodkit.models.kernels.blocks import blocks
 from sodkit.models.kernels.constants import constant
 from sodkit.models.kernels.nonzero import rows_each
 from sodkit.models.parts.best_left import NEGATIVE, give_best
-from sodkit.models.parts.box_iou import area, every_iou, touching
+from sodkit.models.parts.box_iou import area, every_iou
 from sodkit.models.parts.coders import centre_and_size
 from sodkit.models.parts.ignored import inside
 from sodkit.settings.proposers import Region, Threshold
@@ -269,8 +270,9 @@ def _blocks(
         return
     if around is None:
         around = torch.cat([shapes[..., :2].amin(1), shapes[..., 2:].amax(1)], 1)
+    runs = Runs.of(around.detach().double().numpy())
     for part in blocks(len(gt_boxes), len(boxes)):
-        near = torch.nonzero(touching(gt_boxes[part], around).any(0))[:, 0]
+        near = torch.from_numpy(runs.rows(gt_boxes[part].detach().double().numpy()))
         yield part.start, near, _best_iou(gt_boxes[part], shapes[near])
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sodkit.geometry.touching import Runs
 from sodkit.models.kernels.blocks import blocks
 from sodkit.models.parts import points
 from sodkit.models.parts.best_left import NEGATIVE
@@ -30,6 +31,10 @@ class RangedPoints:
     stride: Tensor
     least: Tensor
     most: Tensor
+
+    def take(self, rows: Tensor | slice) -> RangedPoints:
+        """Return some of the points."""
+        return RangedPoints(self.at[rows], self.stride[rows], self.least[rows], self.most[rows])
 
 
 def ranged_points(
@@ -72,12 +77,29 @@ def match_points(grid: RangedPoints, boxes: Tensor, ignore_boxes: Tensor, radius
     order = area(boxes).argsort(stable=True)
     none = len(boxes)
     first = torch.full_like(grid.stride, none, dtype=torch.int64)
+    runs = _runs(grid.at)
     for part in blocks(none, len(grid.at)):
-        wants = _wants(grid, boxes[order[part]], radius)
+        own = boxes[order[part]]
+        near = _near(runs, own)
+        wants = _wants(grid.take(near), own, radius)
         number = torch.arange(part.start, part.stop, device=boxes.device)[:, None]
-        first = torch.minimum(first, torch.where(wants, number, none).amin(0))
+        first[near] = torch.minimum(first[near], torch.where(wants, number, none).amin(0))
     gt = torch.cat([order, order.new_full((1,), NEGATIVE)])[first]
     return gt.masked_fill(points_inside(grid.at, ignore_boxes), IGNORED)
+
+
+def _runs(at: Tensor) -> Runs | None:
+    """Return points (N, 2) as boxes in runs; on a device, which would be waited for, none."""
+    if at.device.type != "cpu":
+        return None
+    return Runs.of(torch.cat([at, at], 1).double().numpy())
+
+
+def _near(runs: Runs | None, boxes: Tensor) -> Tensor | slice:
+    """Return the points that lie in boxes (k, 4), on a device all."""
+    if runs is None:
+        return slice(None)
+    return torch.from_numpy(runs.rows(boxes.double().numpy()))
 
 
 def _wants(grid: RangedPoints, boxes: Tensor, radius: float) -> Tensor:

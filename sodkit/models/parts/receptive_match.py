@@ -11,9 +11,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sodkit.geometry.touching import Runs
 from sodkit.models.kernels.blocks import blocks
 from sodkit.models.parts.best_left import NEGATIVE
-from sodkit.models.parts.box_iou import touching
 from sodkit.models.parts.coders import centre_and_size
 from sodkit.models.parts.ignored import inside
 from sodkit.models.parts.matchers import IGNORED
@@ -46,8 +46,9 @@ def match_receptive(
     shrunk = shrink(priors, rule.shrink)
     first = torch.full((len(priors),), NEGATIVE, device=priors.device)
     second, closest = first.clone(), priors.new_zeros(len(priors))
+    runs = _runs(priors)
     for part in blocks(len(boxes), len(priors)):
-        near = _near(priors, boxes[part], ignored, rule)
+        near = slice(None) if runs is None else _near(priors, runs, boxes[part], ignored, rule)
         number = torch.arange(part.start, part.stop, device=boxes.device)[:, None]
         whole = closeness(rule.metric, priors[near], boxes[part])
         taken = _nearest(whole.masked_fill_(ignored[near], -1.0), rule.nearest)
@@ -116,19 +117,25 @@ def _nearest(near: Tensor, count: int) -> Tensor:
     return near >= near.topk(min(count, near.shape[1]), 1).values[:, -1:]
 
 
+def _runs(priors: Tensor) -> tuple[Runs, Runs] | None:
+    """Return priors and their centres in runs; on a device, which would be waited for, none."""
+    if priors.device.type != "cpu":
+        return None
+    at = centre_and_size(priors)[0]
+    return Runs.of(priors.double().numpy()), Runs.of(torch.cat([at, at], 1).double().numpy())
+
+
 def _near(
-    priors: Tensor, boxes: Tensor, ignored: Tensor, rule: ReceptiveMatching
-) -> Tensor | slice:
+    priors: Tensor, runs: tuple[Runs, Runs], boxes: Tensor, ignored: Tensor, rule: ReceptiveMatching
+) -> Tensor:
     """Return the rows of all priors that one of k objects may take, or be too near to.
 
     The priors that hold an object's centre are near it. How near its nearest are is bounded by
-    them, and how far apart centres may be by that: the others need not be compared. To know which
-    they are, a device would have to be waited for: there all are taken.
+    them, and how far apart centres may be by that: the others need not be compared.
     """
-    if priors.device.type != "cpu":
-        return slice(None)
+    around, points = runs
     centre, side = centre_and_size(boxes)
-    rows = torch.nonzero(touching(torch.cat([centre, centre], 1), priors).any(0))[:, 0]
+    rows = torch.from_numpy(around.rows(torch.cat([centre, centre], 1).double().numpy()))
     least = torch.full_like(centre[:, 0], rule.negative)
     whole = priors[rows]
     for some, count in ((whole, rule.nearest), (shrink(whole, rule.shrink), rule.nearest_shrunk)):
@@ -138,9 +145,8 @@ def _near(
         least = torch.minimum(least, last)
     # a little more than exact: all that rounding makes equal to the nearest is to be compared
     reach = 1.001 * _reach(rule.metric, least[:, None].clamp(min=0), side) + 0.001
-    at = centre_and_size(priors)[0]
-    around, points = torch.cat([centre - reach, centre + reach], 1), torch.cat([at, at], 1)
-    return torch.nonzero(touching(around, points).any(0))[:, 0]
+    window = torch.cat([centre - reach, centre + reach], 1)
+    return torch.from_numpy(points.rows(window.double().numpy()))
 
 
 def _reach(metric: Metric, near: Tensor, side: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sodkit.geometry.touching import Runs
 from sodkit.models.kernels.blocks import blocks
 from sodkit.models.parts.box_iou import area, paired_iou, touching
 from sodkit.models.parts.rotated_coders import enclosing
@@ -36,7 +37,8 @@ def touching_pairs(boxes: Sequence[Tensor], others: Sequence[Tensor]) -> list[Pa
     """Return the pairs of each tensor of ``boxes`` with the one of ``others`` in its place.
 
     A device is waited for once, whatever the number of tensors: the pairs are counted first, as a
-    list of known length needs no wait. Time grows with boxes x others, memory with the pairs.
+    list of known length needs no wait. There the time grows with boxes x others, memory with the
+    pairs.
 
     Args:
         boxes: (N, 5) oriented, a tensor each image.
@@ -55,14 +57,24 @@ def touching_pairs(boxes: Sequence[Tensor], others: Sequence[Tensor]) -> list[Pa
 def touching_each(tables: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
     """Return the indices (P,) int64 of all pairs of upright boxes that overlap, in each table.
 
-    A device is waited for once, see ``touching_pairs``.
+    On the CPU neighbours are looked at together. A device is waited for once.
 
     Args:
         tables: boxes (N, 4) and others (G, 4), xyxy.
 
     Returns:
-        for each the boxes and the others.
+        for each the boxes and the others, sorted by the other one, then by the box.
     """
+    if tables and tables[0][0].device.type != "cpu":
+        return touching_together(tables)
+    # images may share their boxes
+    runs = {id(boxes): Runs.of(boxes.detach().double().numpy()) for boxes, _ in tables}
+    found = [runs[id(boxes)].pairs(others.detach().double().numpy()) for boxes, others in tables]
+    return [(torch.from_numpy(box), torch.from_numpy(other)) for box, other in found]
+
+
+def touching_together(tables: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """Do what ``touching_each`` does as on a device: all boxes are compared with all others."""
     parts = [
         (table, part, around, others[part])
         for table, (around, others) in enumerate(tables)

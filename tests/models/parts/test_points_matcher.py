@@ -9,7 +9,8 @@ import torch
 from sodkit.models.kernels import blocks
 from sodkit.models.parts import points
 from sodkit.models.parts.matchers import IGNORED
-from sodkit.models.parts.points_matcher import match_points, ranged_points
+from sodkit.models.parts.points_matcher import RangedPoints, match_points, ranged_points
+from tests.fake_cuda import CUDA, FakeCuda
 
 NONE = torch.zeros(0, 4)
 STRIDES, RANGES = (8, 16, 32), ((0.0, 32.0), (32.0, 64.0), (64.0, math.inf))
@@ -51,6 +52,21 @@ def test_as_the_rule_has_it(radius, cells, monkeypatch):
     want = by_loops(grid, boxes, radius)
     assert len(set(want)) > 10
     assert match_points(grid, boxes, NONE, radius).tolist() == want
+
+
+@pytest.mark.parametrize("corner", [20.0, 500.0], ids=["near", "far"])
+def test_what_no_object_holds_need_not_be_compared(corner):
+    """On the CPU it is left out; a device compares all."""
+    boxes = corner + torch.tensor([[0.0, 0.0, 30.0, 40.0], [25.0, 12.0, 33.0, 17.0]])
+    found = match_points(ranged(), boxes, NONE, 1.5)
+    with FakeCuda() as gpu:
+        grid = RangedPoints(*(getattr(ranged(), name).to(CUDA) for name in RangedPoints.__slots__))
+        given = [tensor.to(CUDA) for tensor in (boxes, NONE)]
+        gpu.reset()
+        every = match_points(grid, *given, 1.5)
+        assert gpu.waits.total() == 0
+    assert torch.equal(found, every)
+    assert (found >= 0).any() == (corner < 100)
 
 
 def test_the_range_decides_the_level_at_its_ends_both():
