@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from sodkit.geometry.touching import Runs
 from sodkit.models.kernels.blocks import blocks
 from sodkit.models.parts.best_left import NEGATIVE
 from sodkit.models.parts.box_iou import paired_iou
@@ -17,7 +18,11 @@ from sodkit.models.parts.coders import centre_and_size
 from sodkit.models.parts.ignored import inside
 from sodkit.models.parts.matchers import IGNORED
 from sodkit.models.parts.points import distances
+from sodkit.models.parts.ranking import place_in_group
 from sodkit.models.parts.rotated_coders import upright
+
+_FEW = 512
+"""Points of a level with fewer are all compared: that costs next to nothing."""
 
 _MARGIN = 0.01
 """px: a positive anchor's centre is inside its object by more than this."""
@@ -73,19 +78,65 @@ def _candidates(
     anchors: Tensor, levels: Sequence[int], boxes: Tensor, count: int, out: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return the anchors (G, K) nearest to each object, and which of them count."""
-    (x, y), (box_x, box_y) = (centre_and_size(b)[0].unbind(1) for b in (anchors, boxes))
+    at, middle = (centre_and_size(b)[0] for b in (anchors, boxes))
     found, first = [], 0
     for size in levels:
         level = slice(first, first + size)
-        nearest = [boxes.new_zeros(0, min(count, size), dtype=torch.int64)]
-        for part in blocks(len(boxes), size):
-            apart = (box_x[part, None] - x[level]) ** 2 + (box_y[part, None] - y[level]) ** 2
-            apart = apart.masked_fill(out[level], torch.inf)
-            nearest.append(_smallest(apart, min(count, size)) + first)
-        found.append(torch.cat(nearest))
+        found.append(_nearest(at[level], out[level], middle, min(count, size)) + first)
         first += size
     candidate = torch.cat(found, 1)
     return candidate, ~out[candidate]
+
+
+def _nearest(at: Tensor, out: Tensor, middle: Tensor, count: int) -> Tensor:
+    """Return the points (G, count) nearest to each object, of equally near ones the first.
+
+    On the CPU those about the object are looked at first, and all only if they do not suffice.
+
+    Args:
+        at: (N, 2) of a level.
+        out: (N,) bool: these are farther than all others.
+        middle: (G, 2) of the objects.
+        count: of points, N at most.
+    """
+    if at.device.type != "cpu" or len(at) < _FEW:
+        return nearest_of_all(at, out, middle, count)
+    found, sure = _nearest_about(at, out, middle, count)
+    (rest,) = torch.nonzero(~sure, as_tuple=True)
+    found[rest] = nearest_of_all(at, out, middle[rest], count)
+    return found
+
+
+def nearest_of_all(at: Tensor, out: Tensor, middle: Tensor, count: int) -> Tensor:
+    """Do what ``_nearest`` does as on a device: every point is compared with every object."""
+    (x, y), (own_x, own_y) = at.unbind(1), middle.unbind(1)
+    nearest = torch.zeros(len(middle), count, dtype=torch.int64, device=at.device)
+    for part in blocks(len(middle), len(at)):
+        apart = (own_x[part, None] - x) ** 2 + (own_y[part, None] - y) ** 2
+        nearest[part] = _smallest(apart.masked_fill(out, torch.inf), count)
+    return nearest
+
+
+def _nearest_about(at: Tensor, out: Tensor, middle: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the points (G, count) nearest to each object among those about it.
+
+    And (G,) bool: they are the nearest of all, as what is not looked at is farther.
+    """
+    extent = at.amax(0) - at.amin(0)
+    reach = float((extent.prod() / len(at)).sqrt()) * (count**0.5 / 2 + 2)
+    usable = at.masked_fill(out[:, None], torch.nan)  # overlaps nothing
+    runs = Runs.of(torch.cat([usable, usable], 1).double().numpy())
+    around = torch.cat([middle - reach, middle + reach], 1)
+    point, own = map(torch.from_numpy, runs.pairs(around.double().numpy()))
+    shift = middle[own] - at[point]
+    apart = shift[:, 0] ** 2 + shift[:, 1] ** 2
+    place = place_in_group(own, apart)
+    found = torch.zeros(len(middle), count, dtype=torch.int64)
+    sure = torch.zeros(len(middle), dtype=torch.bool)
+    near, last = place < count, place == count - 1
+    found[own[near], place[near]] = point[near]
+    sure[own[last]] = apart[last] < 0.99 * reach**2  # less than exact: distances are rounded
+    return found, sure
 
 
 def _smallest(values: Tensor, count: int) -> Tensor:

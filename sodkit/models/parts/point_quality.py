@@ -17,6 +17,7 @@ from sodkit.models.kernels.convex import convex_giou
 from sodkit.models.kernels.gather import gather
 from sodkit.models.kernels.least_rectangle import least_around_points
 from sodkit.models.parts import losses, rotated_coders
+from sodkit.models.parts.ranking import place_in_group
 from sodkit.settings.dense import FocalLoss
 from sodkit.settings.rotated_points import PointQuality
 
@@ -183,18 +184,9 @@ def select(
         levels: number of levels.
         objects: number of objects of all images.
     """
-    competes = _rank(sets.objects * levels + sets.level, ranked) < config.each_level
+    competes = place_in_group(sets.objects * levels + sets.level, ranked) < config.each_level
     counts = torch.zeros(objects, dtype=torch.int64, device=ranked.device)
     counts = counts.index_add(0, sets.objects, competes.long())
     wanted = (counts.double() * config.kept).ceil()
-    place = _rank(sets.objects, ranked.masked_fill(~competes, torch.inf))
+    place = place_in_group(sets.objects, ranked.masked_fill(~competes, torch.inf))
     return competes & (place < wanted[sets.objects])
-
-
-def _rank(group: Tensor, ranked: Tensor) -> Tensor:
-    """Return the place (P,) int64 of each row among those of its group, the least first."""
-    order = ranked.sort(stable=True).indices
-    order = order[group[order].sort(stable=True).indices]
-    own = group[order]
-    place = torch.arange(len(own), device=own.device) - torch.searchsorted(own, own)
-    return torch.empty_like(place).index_copy(0, order, place)

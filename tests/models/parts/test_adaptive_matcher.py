@@ -10,7 +10,13 @@ from torchvision.ops import box_iou
 
 from sodkit.models.kernels import blocks
 from sodkit.models.parts import anchors, rotated_coders
-from sodkit.models.parts.adaptive_matcher import _smallest, match_adaptive
+from sodkit.models.parts.adaptive_matcher import (
+    _nearest,
+    _nearest_about,
+    _smallest,
+    match_adaptive,
+    nearest_of_all,
+)
 from sodkit.models.parts.matchers import IGNORED
 from sodkit.settings.anchor_levels import levels
 
@@ -148,3 +154,21 @@ def test_of_equal_distances_the_first_anchors_are_taken():
     values = torch.tensor([[4.0, 1.0, 4.0, 0.0, 4.0, torch.inf, 1.0]])
     assert _smallest(values, 4).tolist() == [[3, 1, 6, 0]]
     assert _smallest(values, 7).tolist() == [[3, 1, 6, 0, 2, 4, 5]]
+
+
+@pytest.mark.parametrize("count", [1, 9, 20])
+def test_the_points_about_an_object_are_the_nearest_of_all(count):
+    """Also at the border, beside points that are out, and where hardly any is left."""
+    rows, columns = torch.meshgrid(torch.arange(32.0), torch.arange(40.0), indexing="ij")
+    at = 4 * torch.stack([columns.flatten(), rows.flatten()], 1) + 2
+    generator = torch.Generator().manual_seed(count)
+    middle = (4 * 170 * torch.rand(300, 2, generator=generator)).round() / 4 - 10
+    middle[0] = torch.tensor([2000.0, 50.0])
+    padding = at[:, 0] > 130
+    hole = ((at - 60).abs() < 25).all(1)
+    for out, some in ((padding | hole, True), (torch.arange(len(at)) != 700, False)):
+        found = _nearest(at, out, middle, count)
+        assert torch.equal(found, nearest_of_all(at, out, middle, count))
+        sure = _nearest_about(at, out, middle, count)[1]
+        assert sure.any() == (some or count == 1)
+        assert not sure.all()
