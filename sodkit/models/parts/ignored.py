@@ -15,7 +15,6 @@ from sodkit.data.batches import Target
 from sodkit.geometry.overlap import rotated_iou_pairs
 from sodkit.models.kernels.blocks import blocks
 from sodkit.models.kernels.constants import constant
-from sodkit.models.kernels.nonzero import nonzero_each
 from sodkit.models.kernels.rotated_iou import PAIRS, rotated_iou
 from sodkit.models.parts.box_iou import area, intersection
 from sodkit.models.parts.rotated_coders import enclosing, upright
@@ -86,19 +85,30 @@ def inside_together(boxes: Sequence[Tensor], regions: Sequence[Tensor]) -> list[
     """
     if sum(len(box) * len(region) for box, region in zip(boxes, regions, strict=True)) <= PAIRS:
         return [_inside_any(*image) for image in zip(boxes, regions, strict=True)]
-    results, tilted, places = [], [], []
-    for image, (box, region) in enumerate(zip(boxes, regions, strict=True)):
-        around, region_around, half = _around(box), _around(region), area(box) / 2
-        plain = _is_plain(box, region)
-        result = torch.zeros(len(box), dtype=torch.bool, device=box.device)
-        for part in blocks(len(region), len(box)):
-            near = intersection(region_around[part], around) > half
-            result |= (near & plain[part, None]).any(0)
-            tilted.append(near & ~plain[part, None])
-            places.append((image, part))
-        results.append(result)
-    for (image, part), pairs in zip(places, nonzero_each(tilted), strict=True):
-        (row, column), box = pairs.unbind(1), boxes[image]
+    around = [(_around(box), _around(region)) for box, region in zip(boxes, regions, strict=True)]
+    plain = [_is_plain(box, region) for box, region in zip(boxes, regions, strict=True)]
+    results = [torch.zeros(len(box), dtype=torch.bool, device=box.device) for box in boxes]
+    parts = [
+        (image, part)
+        for image, (box, region) in enumerate(zip(boxes, regions, strict=True))
+        for part in blocks(len(region), len(box))
+    ]
+
+    def near(image: int, part: slice) -> Tensor:
+        """Return (k, N) bool: more than half of the box is in what encloses the region."""
+        own, others = around[image]
+        return intersection(others[part], own) > area(boxes[image]) / 2
+
+    # counted first, then found anew: to hold the tables of all parts would take regions x boxes
+    counts = torch.zeros(len(parts), dtype=torch.int64, device=boxes[0].device)
+    for number, (image, part) in enumerate(parts):
+        table, exact = near(image, part), plain[image][part, None]
+        results[image] |= (table & exact).any(0)
+        counts[number] = (table & ~exact).sum()
+    for (image, part), count in zip(parts, counts.tolist(), strict=True):
+        tilted = near(image, part) & ~plain[image][part, None]
+        row, column = torch.nonzero_static(tilted, size=count).unbind(1)
+        box = boxes[image]
         shared = _intersection_of_pairs(regions[image][part][row], box[column])
         covered = (shared > area(box)[column] / 2).to(shared)
         results[image] |= torch.zeros_like(area(box)).index_add(0, column, covered) > 0
