@@ -1,196 +1,153 @@
-"""Dense oriented images: memory and CPU time of training, prediction, merging and evaluation.
+"""Dense images: memory and CPU time of every system, of merging and of evaluation.
 
     python benchmarks/dense.py --out benchmarks/results/dense.csv
 
-Objects are ships in rows, ``--objects`` of them in one patch of ``--size`` px; detections are as
-many as given, with duplicates as overlapping patches make them. Every stage runs in a process of
-its own for each number of objects, so the peak of its memory is its own: "MB" is what it adds
-to what the process held before. Linear means that MB and seconds grow with the number at most.
+Objects are ships in rows in one patch of ``--size`` px, enclosed by upright boxes for systems that
+know no others. ``train`` is losses and gradients with some objects and with many; ``predict`` is a
+detector's whole work when no score counts (0 detections) and when all do (``--detections``): the
+difference is the post-processing. Weights are random. ``merge`` and ``evaluate`` have as many
+detections an object as overlapping patches make.
+
+Every row is measured in a process of its own, on one thread: "mb" is by how much its peak memory
+rose above what it held before. A process that wants more than ``--limit`` GB ends, and its row says
+so. ``result`` is the sum of the losses or the number of detections: a change that may alter nothing
+leaves it as it is. Rows that the table has are not measured again. Prints a line a system.
+
+``--divisor 4`` gives a system ResNet-18 and a quarter of its channels, as ``systems.py`` does: what
+grows with the objects is seen in a fraction of the time.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import json
 import multiprocessing
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import numpy as np
+import systems
+from dense_stages import KEY, STAGES, Case
 
-CLASSES = 9
-MERGED_PATCHES = 16
+NO_MEMORY = ("can't allocate memory", "could not create", "bad allocation", "Unable to allocate")
+"""What PyTorch, oneDNN, C++ and NumPy say when there is not enough."""
+
+HEAD = (*KEY, "result", "cpu_seconds", "mb")
+
+Rows = dict[tuple[str, ...], list[str]]
 
 
 def main() -> None:
-    """Run every stage at every number of objects, and write the CSV."""
+    """Measure what the table lacks, write it after every row, and print it."""
     options = _options()
-    rows = []
-    context = multiprocessing.get_context("spawn")
-    for stage in options.stages:
-        for objects in options.objects:
-            with context.Pool(1) as pool:
-                row = pool.apply(_measure, (stage, objects, options.size, options.recipe))
-            rows.append(row)
-            print(json.dumps(row), flush=True)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    with options.out.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    comments, rows = _read(options.out)
+    for case in _cases(options):
+        if case.key() not in rows:
+            rows[case.key()] = _apart(case, options.limit)
+            _write(options.out, comments, rows)
+            print(*case.key(), *rows[case.key()], flush=True)
+    print(*_table(rows), sep="\n")
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--objects", type=int, nargs="+", default=[500, 1000, 2000, 4000])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--stages", nargs="+", default=list(STAGES), choices=list(STAGES))
-    parser.add_argument("--size", type=int, default=800, help="of the patch, px")
-    parser.add_argument("--recipe", default="cfinet-r18-demo-oriented")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/dense.csv"))
+    parser.add_argument("--recipes", nargs="+", metavar="RECIPE", help="default: every system")
+    parser.add_argument("--divisor", type=int, default=1, help="of the widths; 1: as they are")
+    parser.add_argument("--size", type=int, default=1200, help="of the patch, px")
+    parser.add_argument("--objects", type=int, nargs="+", default=[10, 4000])
+    parser.add_argument("--detections", type=int, nargs="+", default=[0, 2000])
+    parser.add_argument("--limit", type=float, default=10.0, help="GB a process may take")
     return parser.parse_args()
 
 
-def _measure(stage: str, objects: int, size: int, recipe: str) -> dict[str, object]:
-    """Prepare a stage, run it, and say what it took."""
+def _cases(options: argparse.Namespace) -> Iterator[Case]:
+    """Yield all rows there are to be."""
+    every = [name for boxes in ("horizontal", "oriented") for name in systems.systems(boxes)]
+    for stage in options.stages:
+        of_detectors = stage in ("train", "predict")
+        for recipe in (options.recipes or every) if of_detectors else [""]:
+            for count in options.detections if stage == "predict" else options.objects:
+                yield Case(stage, recipe, options.divisor, options.size, count)
+
+
+def _apart(case: Case, limit: float) -> list[str]:
+    """Measure a row in a process of its own; return result, seconds and MB as cells."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(_measure, case, limit).result()
+
+
+def _measure(case: Case, limit: float) -> list[str]:
+    """Measure a row in this process, which may take no more than ``limit`` GB from now on."""
     import torch
 
+    most = int(limit * 2**30)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     torch.set_num_threads(1)
-    run, result = STAGES[stage](objects, size, recipe), None
-    before, began = _peak(), time.process_time()
+    try:
+        return _cells(case)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
+            return [f"more than {limit:g} GB", "", ""]
+        raise
+
+
+def _cells(case: Case) -> list[str]:
+    """Prepare a stage, run it, and return result, seconds and MB."""
+    run = STAGES[case.stage](case)
+    before = _forget_peak()
+    began = time.process_time()
     result = run()
     seconds = time.process_time() - began
-    return {
-        "stage": stage,
-        "recipe": recipe if stage in ("train", "predict") else "",
-        "objects": objects,
-        "result": result,
-        "cpu_seconds": round(seconds, 3),
-        "mb": round(_peak() - before, 1),
-    }
+    return [str(result), f"{seconds:.3f}", f"{_status('VmHWM') - before:.1f}"]
 
 
-def _peak() -> float:
-    """Return the greatest memory of this process so far, MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _forget_peak() -> float:
+    """Make the peak of this process what it holds now, and return it, MB (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return _status("VmRSS")
 
 
-def _boxes(count: int, size: int, seed: int = 0) -> np.ndarray:
-    """Return oriented boxes (N, 5) in rows that fill a square of ``size`` px."""
-    rng = np.random.default_rng(seed)
-    columns = int(np.ceil(np.sqrt(count)))
-    pitch = size / columns
-    number = np.arange(count)
-    centre = np.stack([number % columns, number // columns], 1) * pitch + pitch / 2
-    long = rng.uniform(0.7, 0.95, count) * pitch
-    sides = np.stack([long, long * rng.uniform(0.3, 0.5, count)], 1)
-    return np.column_stack([centre, sides, rng.uniform(-1.5, 1.5, count)])
+def _status(name: str) -> float:
+    """Return the memory of this process that Linux calls ``name``, MB."""
+    lines = Path("/proc/self/status").read_text("utf-8").splitlines()
+    return next(float(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:"))
 
 
-def _detector(objects: int, size: int, name: str, *, training: bool):
-    """Return a detector and a batch of one dense patch."""
-    import torch
-
-    from sodkit.config import load_recipe
-    from sodkit.data.batches import Batch, Target
-    from sodkit.engine.build import without_weights
-    from sodkit.models import zoo
-    from sodkit.models.parts import rotated_coders
-
-    recipe = load_recipe(name)
-    torch.manual_seed(0)
-    detector = zoo.build(without_weights(recipe.model), CLASSES).train(training)
-    obb = torch.from_numpy(_boxes(objects, size)).float()
-    target = Target(
-        rotated_coders.enclosing(obb), torch.arange(objects) % CLASSES, torch.zeros(0, 4), obb
-    )
-    images = torch.randn(1, 3, size, size)
-    return detector, Batch(images, ((size, size),), ((1.0, 1.0),), (target,))
+def _read(path: Path) -> tuple[list[str], Rows]:
+    """Return the lines of comment and the rows of a table that may not exist yet."""
+    if not path.is_file():
+        return [], {}
+    lines = path.read_text("utf-8").splitlines()
+    comments = [line for line in lines if line.startswith("#")]
+    cells = list(csv.reader(line for line in lines if not line.startswith("#")))
+    return comments, {tuple(row[: len(KEY)]): row[len(KEY) :] for row in cells[1:]}
 
 
-def _train(objects: int, size: int, recipe: str) -> Callable[[], object]:
-    import torch
-
-    from sodkit.models.parts.sampling import random_order
-
-    detector, batch = _detector(objects, size, recipe, training=True)
-
-    def run() -> object:
-        losses = detector(batch, random_order(torch.Generator().manual_seed(0)))
-        torch.stack(list(losses.values())).sum().backward()
-        return len(losses)
-
-    return run
+def _write(path: Path, comments: list[str], rows: Rows) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as stream:
+        stream.writelines(f"{line}\n" for line in comments)
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(HEAD)
+        writer.writerows([*key, *cells] for key, cells in rows.items())
 
 
-def _predict(objects: int, size: int, recipe: str) -> Callable[[], object]:
-    from sodkit.settings import Keep
+def _table(rows: Mapping[tuple[str, ...], list[str]]) -> Iterator[str]:
+    """Yield lines of Markdown: a stage of a system each, with seconds and MB by count."""
+    lines: dict[tuple[str, ...], list[str]] = {}
+    for (*key, count), (result, seconds, mb) in rows.items():
+        said = f"{seconds} s, {mb} MB" if seconds else result
+        lines.setdefault(tuple(key), []).append(f"{count}: {said}")
+    yield "| stage | system | divisor | px | number: CPU seconds, memory |"
+    yield "|---|---|---|---|---|"
+    for key, cells in lines.items():
+        yield f"| {' | '.join(key)} | {'; '.join(cells)} |"
 
-    detector, batch = _detector(objects, size, recipe, training=False)
-    keep = Keep(score=0.0, nms=0.1, max_per_patch=2000)
-    return lambda: len(detector.detect(batch, keep)[0].scores)
-
-
-def _records(objects: int, size: int):
-    """Return annotations of one image and detections: every object found twice, nearly."""
-    from sodkit.data.records import Annotations, Category, Detections, ImageRecord
-    from sodkit.geometry.rotated import canonical, obb_to_xywh
-
-    rng = np.random.default_rng(1)
-    obb = _boxes(objects, size)
-    labels = np.arange(objects) % CLASSES
-    near = canonical(
-        np.tile(obb, (2, 1)) + rng.normal(0, 0.3, (2 * objects, 5)) * [1, 1, 1, 1, 0.1]
-    )
-    near[:, 2:4] = np.maximum(near[:, 2:4], 0.5)
-    truth = Annotations(
-        images=(ImageRecord(1, "dense.png", size, size),),
-        categories=tuple(Category(k, f"class {k}") for k in range(CLASSES)),
-        ids=np.arange(objects) + 1,
-        image_index=np.zeros(objects, np.int64),
-        labels=labels,
-        xywh=obb_to_xywh(obb),
-        area=obb[:, 2] * obb[:, 3],
-        ignore=np.zeros(objects, np.bool_),
-        obb=obb,
-    )
-    found = Detections(
-        np.ones(2 * objects, np.int64),
-        np.tile(labels, 2),
-        rng.uniform(0.05, 1, 2 * objects),
-        obb_to_xywh(near),
-        near,
-    )
-    return truth, found
-
-
-def _merge(objects: int, size: int, recipe: str) -> Callable[[], object]:
-    """Merge what ``MERGED_PATCHES`` patches of so many detections make of one image."""
-    from sodkit.tiling.merge import merge_patches
-
-    _, found = _records(objects * MERGED_PATCHES // 2, size * 4)
-    merge_patches(found.take(np.arange(10)))  # compiled
-    return lambda: len(merge_patches(found))
-
-
-def _evaluate(objects: int, size: int, recipe: str) -> Callable[[], object]:
-    from sodkit.evaluation.evaluate import evaluate
-    from sodkit.evaluation.protocol import protocol_for
-
-    truth, found = _records(objects, size)
-    few, some = _records(10, 100)
-    evaluate(few, some, protocol_for("oriented"))  # compiled
-    return lambda: round(evaluate(truth, found, protocol_for("oriented")).metrics["AP50"] or 0, 3)
-
-
-STAGES: dict[str, Callable[[int, int, str], Callable[[], object]]] = {
-    "train": _train,
-    "predict": _predict,
-    "merge": _merge,
-    "evaluate": _evaluate,
-}
 
 if __name__ == "__main__":
     main()
