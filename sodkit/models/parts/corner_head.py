@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
+from sodkit.models.kernels.closeness_sums import closeness_sums
 from sodkit.models.parts.hourglass import conv_norm
 from sodkit.settings.keypoints import CornerNet
 
@@ -132,11 +132,9 @@ def embedding_losses(
         image: (G,) int64 image of each.
         used: (G,) bool: others play no part.
     """
-    together = (image[:, None] == image) & used[:, None] & used
-    count = together.sum(1)
     middle = (first + second) / 2
+    near, others = closeness_sums(middle, image, used)
+    count = (others + 1) * used
     apart = (first - middle) ** 2 + (second - middle) ** 2
     pull = (apart * used / count.clamp(min=1)).sum()
-    others = together & ~torch.eye(len(image), dtype=torch.bool, device=image.device)
-    near = (1 - (middle[:, None] - middle).abs()).relu() * others
-    return pull, (near.sum(1) / (count * (count - 1)).clamp(min=1)).sum()
+    return pull, (near / (count * others).clamp(min=1)).sum()
