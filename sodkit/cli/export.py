@@ -1,4 +1,4 @@
-"""``sodkit export``: a detector's graph for runtimes without PyTorch."""
+"""``sodkit export``: a detector for runtimes without PyTorch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from sodkit.cli.options import CheckpointPath, Json, Overwrite
 
 def export(
     checkpoint: CheckpointPath,
-    out: Annotated[Path, typer.Option(help="Graph to write, .onnx.")],
+    out: Annotated[
+        Path, typer.Option(help="Graph to write, .onnx; a Python file of its name goes beside it.")
+    ],
     height: Annotated[
         int | None,
         typer.Option(min=1, help="Of the input in px, a multiple of 32 (default: the recipe's)."),
@@ -22,7 +24,7 @@ def export(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Write a detector's network up to its first NMS as ONNX: boxes with scores.
+    """Write a detector as ONNX, and a Python file of one page that detects with it.
 
     Example: sodkit export runs/cfinet --out cfinet.onnx
     """
@@ -33,20 +35,25 @@ def export(
     from sodkit.cli.common import chosen_checkpoint, note, print_json
     from sodkit.cli.tables import print_table
     from sodkit.engine.checkpoint import load_checkpoint
-    from sodkit.engine.export import check_export_path, export_checkpoint
+    from sodkit.engine.export import check_export_path, check_exportable, export_checkpoint
     from sodkit.outputs import fill_file
 
     with fill_file(out, partial(check_export_path, out, overwrite=overwrite)):
         loaded = load_checkpoint(chosen_checkpoint(checkpoint), torch.device("cpu"))
-        note("exporting: this takes a minute or less")
-        size = export_checkpoint(loaded, out, height=height, width=width, batch=batch)
-    shape = [batch, 3, *size]
-    kind = loaded.recipe.model.kind
+        check_exportable(loaded.recipe)
+        note("exporting: this takes a minute or two")
+        done = export_checkpoint(loaded, out, height=height, width=width, batch=batch)
+    recipe, sizes = loaded.recipe, done.frame
+    shape, kind = [batch, 3, *sizes.padded[::-1]], recipe.model.kind
     if as_json:
-        print_json({"out": str(out), "kind": kind, "images": shape})
+        print_json(
+            {"out": str(out), "page": str(done.page), "kind": kind, "images": shape,
+             "window": sizes.window, "stride": sizes.stride}
+        )  # fmt: skip
     else:
-        print_table(str(out), ("detector", "images"), [(kind, " x ".join(map(str, shape)))])
-    note(
-        f"next: onnxruntime.InferenceSession({str(out)!r}).run(None, {{'images': images}}) returns "
-        "boxes and scores; docs/export.md says what images are"
-    )
+        row = (kind, " x ".join(map(str, shape)), " x ".join(map(str, sizes.window)))
+        print_table(str(out), ("detector", "images", "window, px"), [row])
+    if recipe.merge.method != "nms":
+        note(f"the recipe merges windows by {recipe.merge.method}, {done.page.name} does by nms")
+    box = "centre x, y, width, height, angle" if recipe.boxes == "oriented" else "the box's corners"
+    note(f"next: python {done.page} IMAGE prints class, score and {box} of what is found")

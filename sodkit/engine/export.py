@@ -1,4 +1,4 @@
-"""A detector's graph as an ONNX file, for runtimes without PyTorch."""
+"""A detector as an ONNX file, and a page of Python beside it that detects with it."""
 
 from __future__ import annotations
 
@@ -6,29 +6,79 @@ import json
 import sys
 import warnings
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from sodkit.engine.checkpoint import Checkpoint
+from sodkit.engine.export_frame import Frame, frame
 from sodkit.engine.failures import explained
 from sodkit.errors import MissingExtraError, SodkitError, UsageError
-from sodkit.files import StrPath, atomic_path
-from sodkit.models.detector import DetectorModule, Exportable
+from sodkit.files import StrPath, atomic_path, write_text
+from sodkit.models.detector import Exportable
+from sodkit.models.parts.graph import DetectionGraph
 from sodkit.outputs import check_file
 from sodkit.settings import Recipe
 
-KINDS = ("cfinet", "faster-rcnn", "fcos", "retinanet", "yolox")
-"""The kinds of detector that are ``Exportable``."""
+KINDS = (
+    "centernet", "cfinet", "deformable-detr", "faster-rcnn", "fcos", "reppoints", "retinanet",
+    "rotated-retinanet", "sparse-rcnn", "yolox",
+)  # fmt: skip
+"""The kinds of detector that can be exported."""
 
-_MULTIPLE = 32
+_TURNED = "it pools along oriented proposals, for which ONNX has no operator"
+_UNCHECKED = "what ONNX Runtime finds with it has not been compared with predict yet"
+REFUSED = {
+    "atss": _UNCHECKED,
+    "cornernet": "its NMS lowers scores instead of leaving boxes out (soft NMS), box after box",
+    "dhrec": _UNCHECKED,
+    "dodet": _TURNED,
+    "dyhead": _UNCHECKED,
+    "oriented-rcnn": _TURNED,
+    "oriented-reppoints": _UNCHECKED,
+    "outside": "it is made by a factory outside of sodkit, which knows how",
+    "roi-transformer": _TURNED,
+    "rotated-reppoints": _UNCHECKED,
+    "s2anet": _UNCHECKED,
+}
+"""The kinds that cannot, and why."""
+
 _PRODUCER = "sodkit"
+_PAGE = Path(__file__).with_name("onnx_page.py")
+_PAGE_MARK = "Written by `sodkit export`"
 
 
-def input_side(recipe: Recipe) -> int:
-    """Return the side in px of the network's input that a window of the recipe becomes."""
-    return -(-recipe.input.side // recipe.input.pad_to) * recipe.input.pad_to
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        graph: the ONNX file.
+        page: the Python file that detects with it.
+        frame: the sizes.
+    """
+
+    graph: Path
+    page: Path
+    frame: Frame
+
+
+def page_of(graph: Path) -> Path:
+    """Return where the Python file of an ONNX file lies."""
+    return graph.with_suffix(".py")
+
+
+def check_exportable(recipe: Recipe) -> None:
+    """Raise UsageError if detectors of this kind cannot be exported."""
+    kind = recipe.model.kind
+    if kind not in KINDS:
+        raise UsageError(
+            f"detectors of kind {kind} cannot be exported: {REFUSED[kind]}",
+            hint=f"kinds that can: {', '.join(KINDS)}",
+        )
 
 
 def export_checkpoint(
@@ -38,80 +88,82 @@ def export_checkpoint(
     height: int | None = None,
     width: int | None = None,
     batch: int = 1,
-) -> tuple[int, int]:
-    """Write a checkpoint's detector as ``export_onnx`` does, on the CPU.
+) -> Exported:
+    """Write a checkpoint's detector as ONNX, and a page of Python beside it, on the CPU.
 
-    The file's metadata hold what an image needs before it goes in, ``scale``, ``mean`` and ``std``
-    of the recipe, and ``classes``: the names by label. All as JSON.
+    The file has all but the NMS of a class's detections: input ``images`` (batch, 3, height,
+    width), outputs ``boxes``, ``scores`` and ``labels`` as of ``DetectionGraph``. Its metadata hold
+    what the page needs besides (docs/export.md). The page is the source of ``onnx_page.py``.
 
     Args:
         checkpoint: loaded on the CPU.
-        out: the ``.onnx`` file.
+        out: the ``.onnx`` file; the page has its name with ``.py``.
         height: of the input in px, a multiple of 32; None: that of the recipe's windows.
         width: likewise.
         batch: images at a time.
 
-    Returns:
-        height and width.
-
     Raises:
-        UsageError, MissingExtraError, SodkitError: as ``export_onnx``.
-    """
-    out = Path(out)
-    recipe = checkpoint.recipe
-    size = height or input_side(recipe), width or input_side(recipe)
-    notes = {key: json.dumps(getattr(recipe.input, key)) for key in ("scale", "mean", "std")}
-    names = [category.name for category in checkpoint.categories]
-    notes["classes"] = json.dumps(names, ensure_ascii=False)
-    export_onnx(
-        checkpoint.detector, out, height=size[0], width=size[1], batch=batch, metadata=notes
-    )
-    return size
-
-
-def export_onnx(
-    detector: DetectorModule,
-    out: Path,
-    *,
-    height: int,
-    width: int,
-    batch: int = 1,
-    metadata: dict[str, str] | None = None,
-) -> None:
-    """Write everything before the first NMS as ONNX (``Exportable.graph``).
-
-    Input ``images`` (batch, 3, height, width) float32, normalised RGB; outputs ``boxes``
-    (batch, A, 4) xyxy in px of the input and ``scores`` (batch, A), of
-    one-stage detectors (batch, A, classes). The file fixes the sizes.
-
-    Args:
-        detector: in evaluation mode, on the CPU, in float32.
-        out: the ``.onnx`` file.
-        height: of the input in px, a multiple of 32.
-        width: likewise.
-        batch: images at a time.
-        metadata: strings to keep in the file, by name.
-
-    Raises:
-        UsageError: sizes that are no multiples of 32, or a detector without a graph.
+        UsageError: a kind of detector or sizes that cannot be exported.
         MissingExtraError: the extra ``onnx`` is not installed.
         SodkitError: the exporter failed, or the memory is full.
     """
-    if min(height, width, batch) < 1 or height % _MULTIPLE or width % _MULTIPLE:
-        raise UsageError(
-            f"{height} x {width} px, {batch} images",
-            hint=f"height and width are multiples of {_MULTIPLE}, batch is at least 1",
-        )
-    if not isinstance(detector, Exportable):
-        raise UsageError(
-            f"{type(detector).__name__} has no graph that can be exported",
-            where=out, hint=f"kinds that have one: {', '.join(KINDS)}",
-        )  # fmt: skip
+    out, recipe = Path(out), checkpoint.recipe
+    check_exportable(recipe)
+    if batch < 1:
+        raise UsageError(f"{batch} images at a time", hint="batch is at least 1")
+    sizes = frame(recipe, width, height)
     for package in ("onnx", "onnxscript"):
         if find_spec(package) is None:
             raise MissingExtraError(package, "onnx")
-    images = torch.zeros(batch, 3, height, width)
-    graph = detector.eval().graph().eval()
+    detector = checkpoint.detector.eval()
+    assert isinstance(detector, Exportable)  # as all of ``KINDS``
+    graph = DetectionGraph(detector, sizes.content[::-1], recipe.keep.max_per_patch)
+    classes = [category.name for category in checkpoint.categories]
+    about = notes(recipe, sizes, classes, suppresses=checkpoint.detector.suppresses)
+    width, height = sizes.padded
+    export_onnx(graph.eval(), out, torch.zeros(batch, 3, height, width), about)
+    write_text(page_of(out), _PAGE.read_text("utf-8").replace("THIS_FILE", page_of(out).name))
+    return Exported(out, page_of(out), sizes)
+
+
+def notes(recipe: Recipe, sizes: Frame, classes: list[str], *, suppresses: bool) -> dict[str, str]:
+    """Return the metadata of the ONNX file: JSON by name.
+
+    Args:
+        recipe: what is done with images and detections.
+        sizes: of the graph.
+        classes: names, by label.
+        suppresses: boxes of a window suppress each other.
+    """
+    keep = recipe.keep
+    content = {
+        "classes": classes,
+        "boxes": recipe.boxes,
+        "window": sizes.window,
+        "stride": sizes.stride,
+        **{name: getattr(recipe.input, name) for name in ("scale", "fill", "mean", "std")},
+        "keep": {
+            "score": keep.score,
+            "nms": keep.nms if suppresses else None,
+            "max_per_patch": keep.max_per_patch,
+        },
+        "merge_nms": recipe.merge.nms,
+    }
+    return {name: json.dumps(value, ensure_ascii=False) for name, value in content.items()}
+
+
+def export_onnx(graph: nn.Module, out: Path, images: torch.Tensor, about: dict[str, str]) -> None:
+    """Write a graph as ONNX.
+
+    Args:
+        graph: from images to boxes, scores and labels; in evaluation mode, on the CPU, in float32.
+        out: the ``.onnx`` file.
+        images: some input: the file fixes its shape.
+        about: strings to keep in the file, by name.
+
+    Raises:
+        SodkitError: the exporter failed, or the memory is full.
+    """
     try:
         with (
             explained("give a smaller height, width or batch"),
@@ -126,19 +178,19 @@ def export_onnx(
                 dynamo=True,
                 verbose=False,
                 input_names=["images"],
-                output_names=["boxes", "scores"],
+                output_names=["boxes", "scores", "labels"],
             )
     except torch.onnx.OnnxExporterError as error:
         raise SodkitError(f"the ONNX exporter failed: {error}", where=out) from error
     assert program is not None
     program.model.producer_name = _PRODUCER
-    program.model.metadata_props.update(metadata or {})
+    program.model.metadata_props.update(about)
     with atomic_path(out) as temporary:
         program.save(temporary)
 
 
 def check_export_path(out: Path, *, overwrite: bool) -> None:
-    """Raise unless a graph may be written: before the detector is loaded.
+    """Raise unless a graph and its page may be written: before the detector is loaded.
 
     Raises:
         UsageError: the name does not end in .onnx, or a file exists and may not be replaced.
@@ -146,9 +198,16 @@ def check_export_path(out: Path, *, overwrite: bool) -> None:
     if out.suffix != ".onnx":
         raise UsageError("is no name for a graph: it ends in .onnx", where=out)
     check_file(out, overwrite=overwrite, is_own=is_export, what="graph that sodkit exported")
+    check_file(page_of(out), overwrite=overwrite, is_own=is_page, what="page that sodkit exported")
 
 
 def is_export(path: Path) -> bool:
     """Return whether a file is a graph that sodkit has written: its head names who produced it."""
     with path.open("rb") as file:
         return _PRODUCER.encode() in file.read(64)
+
+
+def is_page(path: Path) -> bool:
+    """Return whether a file is a page that sodkit has written beside a graph."""
+    with path.open("rb") as file:
+        return _PAGE_MARK.encode() in file.read(256)

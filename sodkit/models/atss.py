@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sodkit.data.batches import Batch, PatchDetections, Target
 from sodkit.models.detector import DetectorModule
+from sodkit.models.kernels.grouped_nms import Candidates
 from sodkit.models.kernels.kept import Kept
 from sodkit.models.parts import (
     anchors,
@@ -21,6 +22,7 @@ from sodkit.models.parts import (
     ignored,
     losses,
     points,
+    postprocess,
 )
 from sodkit.models.parts.adaptive_matcher import match_adaptive
 from sodkit.models.parts.backbone import Backbone
@@ -95,10 +97,14 @@ class Atss(DetectorModule):
     @torch.no_grad()
     def detect(self, batch: Batch, keep: Keep) -> list[PatchDetections]:
         """Return the detections of each image, in pixels of its patch before resizing."""
+        return postprocess.detections(self.candidates(batch, keep), batch, keep)
+
+    def candidates(self, batch: Batch, keep: Keep) -> list[Candidates]:
+        """Return the boxes of each image before NMS; see ``Exportable``."""
         output: DenseOutput = self.head(self.pyramid(batch.images))
         grid = self.grid(batch.padded, self.levels, batch.images.device)
 
         def decode(level: int, rows: Tensor, deltas: Tensor) -> Tensor:
             return coders.decode(grid[level][rows], deltas, self.config.stds)
 
-        return dense_detect.detect(output, batch, keep, self.config.pre, decode)
+        return dense_detect.candidates_each(output, batch, keep.score, self.config.pre, decode)

@@ -140,6 +140,10 @@ class CenterNet(DetectorModule):
 
         There is no NMS: ``keep.nms`` is not used.
         """
+        return postprocess.all_usable(self.candidates(batch, keep), batch)
+
+    def candidates(self, batch: Batch, keep: Keep) -> list[Candidates]:
+        """Return the boxes of each image; see ``Exportable``."""
         output = self.see(batch.images)
         (grid,) = self.grid(batch.padded, (STRIDE,), batch.images.device, offset=0)
         logits = heatmap.peaks(output.logits).flatten(2).transpose(1, 2)
@@ -153,4 +157,4 @@ class CenterNet(DetectorModule):
             half = heatmap.at(output.size, place).clamp(min=0) * STRIDE / 2
             boxes = torch.cat([middle - half, middle + half], 1)
             found.append(Candidates(boxes, scores, labels, scores > keep.score))
-        return postprocess.all_usable(found, batch)
+        return postprocess.placed(found, batch.sizes)

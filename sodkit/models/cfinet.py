@@ -8,14 +8,14 @@ is Faster R-CNN on better proposals.
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from sodkit.data.batches import Batch
+from sodkit.models.kernels.grouped_nms import Candidates
 from sodkit.models.parts.crpn import Crpn, CrpnOutput
-from sodkit.models.parts.graph import ProposalGraph
 from sodkit.models.parts.sampling import Shuffle
 from sodkit.models.rcnn import Rcnn
-from sodkit.settings import two_stage
+from sodkit.settings import Keep, two_stage
 
 
 class Cfinet(Rcnn):
@@ -58,6 +58,6 @@ class Cfinet(Rcnn):
         """CRPN."""
         return self.crpn
 
-    def graph(self) -> nn.Module:
-        """Return everything before the first NMS, for export."""
-        return ProposalGraph(self.backbone, self.fpn, self.crpn)
+    def candidates(self, batch: Batch, keep: Keep) -> list[Candidates]:
+        """Return the boxes of each image before NMS; see ``Exportable``."""
+        return self.found(batch, keep)

@@ -207,7 +207,7 @@ class CornerNet(DetectorModule):
         for image, row in enumerate(rows):
             usable = kept[image] > keep.score
             images.append(Candidates(boxes[image, row], kept[image], labels[image, row], usable))
-        return postprocess.all_usable(images, batch)
+        return postprocess.all_usable(postprocess.placed(images, batch.sizes), batch)
 
     def pairs(self, batch: Batch, *, mirrored: bool = False) -> Boxes:
         """Return the boxes that pairs of corners make, before NMS; also of the mirror image.

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from sodkit.data.batches import Batch, PatchDetections
 from sodkit.models.detector import DetectorModule, ParameterGroup
+from sodkit.models.kernels.grouped_nms import Candidates
 from sodkit.models.kernels.tap_conv import at_least_float32
-from sodkit.models.parts import hungarian, tokens
+from sodkit.models.parts import hungarian, postprocess, tokens
 from sodkit.models.parts.backbone import Backbone
 from sodkit.models.parts.deformable_transformer import (
     LEVELS,
@@ -152,4 +153,8 @@ class DeformableDetr(DetectorModule):
 
         A query may be found as several classes. There is no NMS: ``keep.nms`` is not used.
         """
-        return hungarian.detections(self.see(batch, nothing)[-1], batch, keep)
+        return postprocess.all_usable(self.candidates(batch, keep), batch)
+
+    def candidates(self, batch: Batch, keep: Keep) -> list[Candidates]:
+        """Return the boxes of each image; see ``Exportable``."""
+        return hungarian.candidates(self.see(batch, nothing)[-1], batch, keep)

@@ -13,6 +13,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from sodkit.data.batches import Batch, PatchDetections
+from sodkit.models.kernels.grouped_nms import Candidates
 from sodkit.models.parts.sampling import Shuffle
 from sodkit.settings import Keep
 from sodkit.settings.base import BoxKind
@@ -106,10 +107,15 @@ class Grouped(Protocol):
 
 @runtime_checkable
 class Exportable(Protocol):
-    """A detector that can be written as a graph of fixed shapes."""
+    """A detector that can be written as a graph of fixed shapes: all of it but the last NMS."""
 
-    def graph(self) -> nn.Module:
-        """Return a module from images (B, 3, H, W) to boxes (B, A, 4) xyxy and scores (B, A, ...).
+    def candidates(self, batch: Batch, keep: Keep) -> list[Candidates]:
+        """Return the boxes of each image as the last NMS compares them, with labels as groups.
 
-        All before the first NMS: what follows has shapes that the data decide.
+        While a graph is traced (``torch.compiler.is_compiling``) their number follows from sizes
+        alone; what is no detection is not usable.
+
+        Args:
+            batch: images; targets are not used.
+            keep: score threshold and, where there is no NMS (``suppresses``), limit.
         """

@@ -7,14 +7,14 @@ R-CNN or Gliding Vertex; with imitation, the row "FI" of Table 5.
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from sodkit.data.batches import Batch
-from sodkit.models.parts.graph import ProposalGraph
+from sodkit.models.kernels.grouped_nms import Candidates
 from sodkit.models.parts.proposer import Proposer, proposer
 from sodkit.models.parts.sampling import Shuffle
 from sodkit.models.rcnn import Rcnn
-from sodkit.settings import two_stage
+from sodkit.settings import Keep, two_stage
 
 
 class FasterRcnn(Rcnn):
@@ -46,6 +46,6 @@ class FasterRcnn(Rcnn):
         """The network that makes the proposals."""
         return self.rpn
 
-    def graph(self) -> nn.Module:
-        """Return everything before the first NMS, for export."""
-        return ProposalGraph(self.backbone, self.fpn, self.rpn)
+    def candidates(self, batch: Batch, keep: Keep) -> list[Candidates]:
+        """Return the boxes of each image before NMS; see ``Exportable``."""
+        return self.found(batch, keep)

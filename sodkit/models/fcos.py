@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from sodkit.data.batches import Batch, PatchDetections, Target
 from sodkit.models.detector import DetectorModule, ParameterGroup
+from sodkit.models.kernels.grouped_nms import Candidates
 from sodkit.models.kernels.kept import Kept
-from sodkit.models.parts import dense_detect, dense_matches, ignored, losses, points
+from sodkit.models.parts import dense_detect, dense_matches, ignored, losses, points, postprocess
 from sodkit.models.parts.backbone import Backbone
-from sodkit.models.parts.dense_graph import DenseGraph
 from sodkit.models.parts.dense_head import DenseHead, DenseOutput
 from sodkit.models.parts.matchers import IGNORED
 from sodkit.models.parts.points_matcher import RangedPoints, match_points, ranged_points
@@ -96,8 +96,13 @@ class Fcos(DetectorModule):
     @torch.no_grad()
     def detect(self, batch: Batch, keep: Keep) -> list[PatchDetections]:
         """Return the detections of each image, in pixels of its patch before resizing."""
+        return postprocess.detections(self.candidates(batch, keep), batch, keep)
+
+    def candidates(self, batch: Batch, keep: Keep) -> list[Candidates]:
+        """Return the boxes of each image before NMS; see ``Exportable``."""
         decode = self.decoder(batch.padded, batch.images.device)
-        return dense_detect.detect(self.see(batch.images), batch, keep, self.config.pre, decode)
+        output = self.see(batch.images)
+        return dense_detect.candidates_each(output, batch, keep.score, self.config.pre, decode)
 
     def decoder(self, size: tuple[int, int], device: torch.device) -> dense_detect.Decode:
         """Return how deltas become boxes, in inputs of ``size`` (height, width)."""
@@ -108,10 +113,6 @@ class Fcos(DetectorModule):
             return points.boxes_around(levels[level][rows], _distances(deltas) * strides[level])
 
         return decode
-
-    def graph(self) -> nn.Module:
-        """Return the network up to its NMS; see ``DenseGraph``."""
-        return DenseGraph(self)
 
     def groups(self) -> list[ParameterGroup]:
         """Return the biases of the convolutions: they learn faster, and do not decay."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sodkit.data.batches import Batch, PatchDetections
 from sodkit.models.detector import DetectorModule, ParameterGroup
+from sodkit.models.kernels.grouped_nms import Candidates
 from sodkit.models.parts import postprocess
 from sodkit.models.parts.backbone import STRIDES, Backbone
 from sodkit.models.parts.imitation import Imitation, Rows, Truth
@@ -124,6 +125,10 @@ class Rcnn(TwoStage):
     @torch.no_grad()
     def detect(self, batch: Batch, keep: Keep) -> list[PatchDetections]:
         """Return the detections of each image, in pixels of its patch before resizing."""
+        return postprocess.detections(self.found(batch, keep), batch, keep)
+
+    def found(self, batch: Batch, keep: Keep) -> list[Candidates]:
+        """Return the boxes of each image before NMS, with their classes as groups."""
         pyramid = self.fpn(self.backbone(batch.images))
         proposals = self.proposer.select(self.proposer(pyramid, batch), batch)
 
@@ -131,7 +136,7 @@ class Rcnn(TwoStage):
             output: HeadOutput = self.roi(self._prepare(self.roi.pool(pyramid, boxes, image))[0])
             return output
 
-        return self.roi.detect(proposals, batch, keep, see)
+        return self.roi.candidates(proposals, batch, keep, see)
 
     def groups(self) -> list[ParameterGroup]:
         """Return Feat2Embed's FCs with the factor on their learning rate."""

@@ -22,8 +22,9 @@ from torch.nn import functional as F
 
 from sodkit.data.batches import Batch, PatchDetections, Target
 from sodkit.models.detector import DetectorModule
+from sodkit.models.kernels.grouped_nms import Candidates
 from sodkit.models.kernels.kept import Kept
-from sodkit.models.parts import dense_detect, dense_matches, ignored, losses, matchers
+from sodkit.models.parts import dense_detect, dense_matches, ignored, losses, matchers, postprocess
 from sodkit.models.parts.backbone import Backbone
 from sodkit.models.parts.dense_head import DenseOutput
 from sodkit.models.parts.dense_matches import DenseMatches
@@ -139,6 +140,10 @@ class RepPoints(DetectorModule):
     @torch.no_grad()
     def detect(self, batch: Batch, keep: Keep) -> list[PatchDetections]:
         """Return the detections of each image, in pixels of its patch before resizing."""
+        return postprocess.detections(self.candidates(batch, keep), batch, keep)
+
+    def candidates(self, batch: Batch, keep: Keep) -> list[Candidates]:
+        """Return the boxes of each image before NMS; see ``Exportable``."""
         output: PointSets = self.head(self.pyramid(batch.images))
         at = torch.split(self.locations(batch).at, [len(one[0]) for one in output.logits])
         boxes = [self.head.boxes(sets) for sets in output.refined]
@@ -148,7 +153,7 @@ class RepPoints(DetectorModule):
             return torch.cat([centre, centre], -1) + deltas * self.config.strides[level]
 
         found = DenseOutput(output.logits, boxes)
-        return dense_detect.detect(found, batch, keep, self.config.pre, decode)
+        return dense_detect.candidates_each(found, batch, keep.score, self.config.pre, decode)
 
     def locations(self, batch: Batch) -> Locations:
         """Return the locations of all levels."""

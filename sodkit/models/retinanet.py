@@ -7,15 +7,23 @@ loss gives the easy ones among them little weight.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from sodkit.data.batches import Batch, PatchDetections, Target
 from sodkit.models.detector import DetectorModule
+from sodkit.models.kernels.grouped_nms import Candidates
 from sodkit.models.kernels.kept import Kept
-from sodkit.models.parts import anchor_losses, anchors, coders, dense_detect, ignored, matchers
+from sodkit.models.parts import (
+    anchor_losses,
+    anchors,
+    coders,
+    dense_detect,
+    ignored,
+    matchers,
+    postprocess,
+)
 from sodkit.models.parts.backbone import Backbone
-from sodkit.models.parts.dense_graph import DenseGraph
 from sodkit.models.parts.dense_head import DenseHead, DenseOutput
 from sodkit.models.parts.pyramid import StridedFpn
 from sodkit.models.parts.sampling import Shuffle
@@ -86,8 +94,13 @@ class RetinaNet(DetectorModule):
     @torch.no_grad()
     def detect(self, batch: Batch, keep: Keep) -> list[PatchDetections]:
         """Return the detections of each image, in pixels of its patch before resizing."""
+        return postprocess.detections(self.candidates(batch, keep), batch, keep)
+
+    def candidates(self, batch: Batch, keep: Keep) -> list[Candidates]:
+        """Return the boxes of each image before NMS; see ``Exportable``."""
         decode = self.decoder(batch.padded, batch.images.device)
-        return dense_detect.detect(self.see(batch.images), batch, keep, self.config.pre, decode)
+        output = self.see(batch.images)
+        return dense_detect.candidates_each(output, batch, keep.score, self.config.pre, decode)
 
     def decoder(self, size: tuple[int, int], device: torch.device) -> dense_detect.Decode:
         """Return how deltas become boxes, in inputs of ``size`` (height, width)."""
@@ -97,7 +110,3 @@ class RetinaNet(DetectorModule):
             return coders.decode(grid[level][rows], deltas, self.config.stds)
 
         return decode
-
-    def graph(self) -> nn.Module:
-        """Return the network up to its NMS; see ``DenseGraph``."""
-        return DenseGraph(self)

@@ -20,9 +20,10 @@ from torch import Tensor
 from sodkit.data.batches import Batch, PatchDetections
 from sodkit.models.detector import DetectorModule
 from sodkit.models.kernels.convex import convex_giou
+from sodkit.models.kernels.grouped_nms import Candidates
 from sodkit.models.kernels.kept import Kept
 from sodkit.models.kernels.least_rectangle import least_around_points
-from sodkit.models.parts import dense_detect, dense_matches, ignored, losses
+from sodkit.models.parts import dense_detect, dense_matches, ignored, losses, postprocess
 from sodkit.models.parts.backbone import Backbone
 from sodkit.models.parts.convex_match import match_hulls
 from sodkit.models.parts.dense_head import DenseOutput
@@ -128,6 +129,10 @@ class RotatedRepPoints(DetectorModule):
     @torch.no_grad()
     def detect(self, batch: Batch, keep: Keep) -> list[PatchDetections]:
         """Return the detections of each image, in pixels of its patch before resizing."""
+        return postprocess.detections(self.candidates(batch, keep), batch, keep)
+
+    def candidates(self, batch: Batch, keep: Keep) -> list[Candidates]:
+        """Return the boxes of each image before NMS; see ``Exportable``."""
         output: PointSets = self.head(self.pyramid(batch.images))
         locations = self.locations(batch)
         at = torch.split(locations.at, [len(one[0]) for one in output.logits])
@@ -137,8 +142,8 @@ class RotatedRepPoints(DetectorModule):
             return rectangles(deltas.reshape(-1, POINTS, 2), at[level][rows], stride)
 
         found = DenseOutput(output.logits, [sets.flatten(2) for sets in output.refined])
-        return dense_detect.detect(
-            found, batch, keep, self.config.pre, decode,
+        return dense_detect.candidates_each(
+            found, batch, keep.score, self.config.pre, decode,
             dense_detect.of_best_anchors, self.config.outside,
         )  # fmt: skip
 

@@ -26,12 +26,14 @@ from torch.nn import functional as F
 from sodkit.data.batches import Batch, PatchDetections, Target
 from sodkit.models.detector import DetectorModule
 from sodkit.models.kernels.aligned_conv import AlignedConv
+from sodkit.models.kernels.grouped_nms import Candidates
 from sodkit.models.kernels.kept import Kept
 from sodkit.models.parts import (
     anchor_losses,
     dense_detect,
     ignored,
     matchers,
+    postprocess,
     rotated_anchor_match,
     rotated_coders,
 )
@@ -154,13 +156,17 @@ class S2ANet(DetectorModule):
     @torch.no_grad()
     def detect(self, batch: Batch, keep: Keep) -> list[PatchDetections]:
         """Return the detections of each image, in pixels of its patch before resizing."""
+        return postprocess.detections(self.candidates(batch, keep), batch, keep)
+
+    def candidates(self, batch: Batch, keep: Keep) -> list[Candidates]:
+        """Return the boxes of each image before NMS; see ``Exportable``."""
         pyramid = self.pyramid(batch.images)
         grid = self.grid(batch.padded, self.levels, batch.images.device)
         refined = self.decode(grid, self.fam.regress(pyramid))
         output: DenseOutput = self.odm(self.aligned(pyramid, refined))
         found = DenseOutput(output.logits, self.decode(refined, output.deltas))
-        return dense_detect.detect(
-            found, batch, keep, self.config.pre, _as_they_are,
+        return dense_detect.candidates_each(
+            found, batch, keep.score, self.config.pre, _as_they_are,
             dense_detect.of_best_anchors, self.config.outside,
         )  # fmt: skip
 

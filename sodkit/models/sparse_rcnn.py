@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from sodkit.data.batches import Batch, PatchDetections
 from sodkit.models.detector import DetectorModule
 from sodkit.models.kernels import roi_pool
-from sodkit.models.parts import hungarian
+from sodkit.models.kernels.grouped_nms import Candidates
+from sodkit.models.parts import hungarian, postprocess
 from sodkit.models.parts.backbone import STRIDES, Backbone
 from sodkit.models.parts.dynamic_head import DynamicStage, Refined
 from sodkit.models.parts.pyramid import Fpn
@@ -87,4 +88,8 @@ class SparseRcnn(DetectorModule):
 
         There is no NMS: ``keep.nms`` is not used.
         """
-        return hungarian.detections(self.refine(batch)[-1], batch, keep)
+        return postprocess.all_usable(self.candidates(batch, keep), batch)
+
+    def candidates(self, batch: Batch, keep: Keep) -> list[Candidates]:
+        """Return the boxes of each image; see ``Exportable``."""
+        return hungarian.candidates(self.refine(batch)[-1], batch, keep)

@@ -7,7 +7,7 @@ and labels that follow the predictions (SimOTA): a cell learns an object if it i
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sodkit.data.batches import Batch, PatchDetections
 from sodkit.models.detector import DetectorModule
@@ -102,17 +102,13 @@ class Yolox(DetectorModule):
         ]
         return simota.match_each(grid, predicted, batch.targets, left_out, self.config.matching)
 
-    def graph(self) -> nn.Module:
-        """Return the network up to its NMS; see ``CellGraph``."""
-        return CellGraph(self)
-
     @torch.no_grad()
     def detect(self, batch: Batch, keep: Keep) -> list[PatchDetections]:
         """Return the detections of each image, in pixels of its patch before resizing.
 
         Boxes that reach out of the image suppress as they are, and are clipped then.
         """
-        found = self.candidates(batch, keep.score)
+        found = self.candidates(batch, keep)
         kept = nms_each(found, keep.nms, keep.max_per_patch)
         each = zip(found, kept, batch.sizes, batch.scales, strict=True)
         return [
@@ -122,10 +118,10 @@ class Yolox(DetectorModule):
             for one, rows, size, scale in each
         ]
 
-    def candidates(self, batch: Batch, score: float) -> list[Candidates]:
+    def candidates(self, batch: Batch, keep: Keep) -> list[Candidates]:
         """Return the boxes of each image before NMS, one a cell, with their classes as groups.
 
-        Those are usable that score more than ``score`` and lie in the image, if only in part.
+        Those are usable that score more than ``keep.score`` and lie in the image, if only in part.
         """
         output = self.see(batch.images)
         boxes = decode(self.grid(batch.padded, batch.images.device), output.deltas)
@@ -134,36 +130,9 @@ class Yolox(DetectorModule):
         found = []
         for image, size in enumerate(batch.sizes):
             inside = coders.clip(boxes[image], size)
-            usable = (scores[image] > score) & (inside[:, 2:] > inside[:, :2]).all(1)
+            usable = (scores[image] > keep.score) & (inside[:, 2:] > inside[:, :2]).all(1)
             found.append(Candidates(boxes[image], scores[image], labels[image], usable))
         return found
-
-
-class CellGraph(nn.Module):
-    """All before the NMS, as a graph to compile or export.
-
-    Args:
-        detector: in evaluation mode.
-    """
-
-    def __init__(self, detector: Yolox) -> None:
-        super().__init__()
-        self.detector = detector
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the boxes and scores of all cells, level by level, row by row.
-
-        Args:
-            images: (B, 3, H, W) float32, H and W multiples of 32.
-
-        Returns:
-            (B, N, 4) xyxy in px of the input, clipped to it, and (B, N, classes) in [0, 1].
-        """
-        size = (images.shape[-2], images.shape[-1])
-        output = self.detector.see(images)
-        boxes = decode(self.detector.grid(size, images.device), output.deltas)
-        scores = output.logits.sigmoid() * output.objectness.sigmoid()[..., None]
-        return coders.clip(boxes, size), scores
 
 
 def cells(size: tuple[int, int], device: torch.device | None = None) -> Cells:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from holding import holding
 from typer.testing import CliRunner
 
@@ -42,8 +43,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run's folder."""
     folder = tmp_path_factory.mktemp("run")
     (folder / "checkpoints").mkdir()
-    small = ("model.fpn.channels=16", "model.roi.hidden=16")
-    save(folder / "checkpoints/best.safetensors", "faster-rcnn-r50-soda-d", *small)
+    recipe = load_recipe(
+        "yolox-s-soda-d",
+        ["model.width=0.125", "model.depth=0.1", "input.patch=60", "merge.method=wbf"],
+    )
+    torch.manual_seed(0)
+    classes = (Category(1, "a"), Category(2, "b"))
+    path = folder / "checkpoints/best.safetensors"
+    save_checkpoint(path, zoo.build(recipe.model, 2), recipe, classes)
     return folder
 
 
@@ -53,6 +60,12 @@ def test_a_run_becomes_a_graph_that_only_overwrite_replaces(trained: Path, tmp_p
     runtime = pytest.importorskip("onnxruntime")
     out = tmp_path / "graph.onnx"
     out.write_bytes(b"\x08\x0a\x12\x06sodkit of an earlier call")
+    page = tmp_path / "graph.py"
+    page.write_text("print('mine')")
+    code, _, err = run(trained, "--out", out, "--overwrite")
+    assert code == 2
+    assert "graph.py: exists and is no page that sodkit exported" in err
+    page.unlink()
     code, stdout, err = run(trained, "--out", out)
     assert (code, stdout) == (2, "")
     assert "--overwrite" in err
@@ -60,13 +73,16 @@ def test_a_run_becomes_a_graph_that_only_overwrite_replaces(trained: Path, tmp_p
     code, stdout, err = run(trained, "--out", out, *options)
     assert code == 0, err
     data = json.loads(stdout)
-    assert (data["kind"], data["images"]) == ("faster-rcnn", [2, 3, 64, 96])
+    assert (data["kind"], data["images"]) == ("yolox", [2, 3, 64, 96])
+    assert data["page"] == str(page)
     assert f"checkpoint: {trained / 'checkpoints' / 'best.safetensors'}" in err
-    assert err.splitlines()[-1].startswith(f"next: onnxruntime.InferenceSession('{out}')")
-    assert [path.name for path in tmp_path.iterdir()] == ["graph.onnx"]
+    *_, merging, following = err.splitlines()
+    assert merging.endswith("the recipe merges windows by wbf, graph.py does by nms")
+    assert f"next: python {page} IMAGE prints class, score and the box's corners" in following
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["graph.onnx", "graph.py"]
     session = runtime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].shape == data["images"]
-    assert json.loads(session.get_modelmeta().custom_metadata_map["mean"])[0] == 123.675
+    assert json.loads(session.get_modelmeta().custom_metadata_map["window"]) == [63, 42]
     assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == ["a", "b"]
 
 
@@ -103,11 +119,13 @@ def test_a_file_of_others_and_one_that_is_being_written_stay(trained: Path, tmp_
 
 
 def test_a_detector_without_a_graph(tmp_path: Path) -> None:
-    file = save(tmp_path / "reppoints.safetensors", "reppoints-r50-soda-d", "model.channels=64")
+    small = ("model.fpn.channels=16", "model.roi.hidden=16")
+    file = save(tmp_path / "oriented.safetensors", "oriented-rcnn-r50-soda-a", *small)
     code, _, err = run(file, "--out", tmp_path / "graph.onnx")
     assert code == 2
-    assert "RepPoints has no graph" in err
-    assert "kinds that have one: cfinet, faster-rcnn, fcos, retinanet, yolox" in err
+    assert "detectors of kind oriented-rcnn cannot be exported: it pools along oriented" in err
+    assert "kinds that can: centernet, cfinet" in err
+    assert "exporting" not in err
     code, _, err = run(tmp_path / "no.safetensors", "--out", tmp_path / "graph.onnx")
     assert code == 4
     assert not (tmp_path / "graph.onnx").exists()

@@ -62,7 +62,7 @@ def test_features_and_outputs(detector, want):
 
 
 def test_boxes_and_scores(detector, want):
-    (found,) = detector.candidates(image(), 0.01)
+    (found,) = detector.candidates(image(), Keep(score=0.01))
     np.testing.assert_allclose(found.boxes[::4].detach(), want["decoded_boxes"], atol=1e-2)
     np.testing.assert_allclose(found.scores[::2].detach(), want["scores"], atol=1e-4)
     np.testing.assert_array_equal(found.groups[::2], want["score_labels"])
@@ -70,7 +70,7 @@ def test_boxes_and_scores(detector, want):
 
 
 def test_detections(detector, want):
-    (found,) = detector.candidates(image(), 0.01)
+    (found,) = detector.candidates(image(), Keep(score=0.01))
     found = replace(found, usable=found.scores > 0.01)
     (rows,) = nms_each([found], 0.65, 1000)
     boxes, scores = found.boxes[rows].detach(), found.scores[rows].detach()

@@ -46,12 +46,32 @@ def pool(
     Returns:
         (N, C, size, size) float32.
     """
+    if torch.compiler.is_compiling():
+        return pool_fixed(pyramid, boxes, image, strides, size, samples)
     align = align_gather if boxes.device.type == "cpu" else align_torchvision
 
     def pooled(feature: Tensor, rows: Tensor, stride: int) -> Tensor:
         return align(feature, boxes[rows] / stride, image[rows], size, samples)
 
     return by_level(pyramid, levels(boxes, len(pyramid)), strides, pooled)
+
+
+def pool_fixed(
+    pyramid: Sequence[Tensor], boxes: Tensor, image: Tensor, strides: Sequence[int], size: int,
+    samples: int,
+) -> Tensor:  # fmt: skip
+    """Do what ``pool`` does with shapes that do not depend on the boxes: for graphs.
+
+    Every level pools all boxes; those that are not its own are empty there, which costs nothing
+    where samples follow from the size.
+    """
+    level, parts = levels(boxes, len(pyramid)), []
+    for number, (feature, stride) in enumerate(zip(pyramid, strides, strict=True)):
+        mine = (level == number)[:, None]
+        own = torch.where(mine, boxes / stride, 0.0)
+        found = align_torchvision(feature, own, image, size, samples)
+        parts.append(torch.where(mine[..., None, None], found, 0.0))
+    return torch.stack(parts).sum(0)
 
 
 def by_level(

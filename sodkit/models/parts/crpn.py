@@ -105,10 +105,6 @@ class Crpn(nn.Module):
         how = Selection.of(self.config, training=self.training, limit=limit)
         return selection.select(output.fine, batch.sizes, self.config.fine_stds, how)
 
-    def every_box(self, output: CrpnOutput, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Return the refined anchors as boxes (B, A, 4) within ``size``, and scores (B, A)."""
-        return selection.every_box(output.fine, size, self.config.fine_stds)
-
     def losses(self, output: CrpnOutput, batch: Batch, shuffle: Shuffle) -> dict[str, Tensor]:
         """Return ``loss_coarse_reg, loss_fine_cls, loss_fine_reg``, weighted (paper Eq. 2)."""
         c = self.config

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sodkit.data.batches import Batch, PatchDetections
+from sodkit.data.batches import Batch
+from sodkit.models.kernels.first import first, fixed_shapes
 from sodkit.models.kernels.grouped_nms import Candidates
 from sodkit.models.parts import postprocess
 from sodkit.models.parts.dense_head import DenseOutput
-from sodkit.settings import Keep
 from sodkit.settings.base import Beyond
 
 Decode = Callable[[int, Tensor, Tensor], Tensor]
@@ -23,18 +23,17 @@ Choose = Callable[[Tensor, float, int], tuple[Tensor, Tensor, Tensor]]
 of the pairs that are decoded: ``best_pairs`` or ``of_best_anchors``."""
 
 
-@torch.no_grad()
-def detect(
-    output: DenseOutput, batch: Batch, keep: Keep, pre: int, decode: Decode,
+def candidates_each(
+    output: DenseOutput, batch: Batch, score: float, pre: int, decode: Decode,
     choose: Choose | None = None, outside: Beyond = "drop",
-) -> list[PatchDetections]:  # fmt: skip
-    """Return the detections of each image, best first, in pixels of its patch before resizing.
+) -> list[Candidates]:  # fmt: skip
+    """Return the boxes of each image before NMS, placed in it, with their labels as groups.
 
     Args:
         output: the head's.
         batch: the images.
-        keep: score threshold, NMS and limit. The threshold is on the class score alone, before it
-            is multiplied by the centerness (FCOS, ATSS): final scores may lie below it.
+        score: threshold on the class score alone, before it is multiplied by the centerness (FCOS,
+            ATSS): final scores may lie below it.
         pre: pairs of anchor and class that are kept a level before NMS; of ``of_best_anchors``
             anchors.
         decode: how deltas become boxes.
@@ -42,8 +41,8 @@ def detect(
         outside: what happens to oriented boxes centred beyond the image.
     """
     images = range(len(batch.sizes))
-    found = [candidates(output, image, keep.score, pre, decode, choose) for image in images]
-    return postprocess.detections(found, batch, keep, outside)
+    found = [candidates(output, image, score, pre, decode, choose) for image in images]
+    return postprocess.placed(found, batch.sizes, outside)
 
 
 def candidates(
@@ -52,7 +51,7 @@ def candidates(
 ) -> Candidates:  # fmt: skip
     """Return the boxes of an image before NMS, level by level, with their labels as groups.
 
-    Args: see ``detect``.
+    Args: see ``candidates_each``.
     """
     parts = []
     for level, logits in enumerate(output.logits):
@@ -69,8 +68,8 @@ def best_pairs(logits: Tensor, score: float, count: int) -> tuple[Tensor, Tensor
     """Return the ``count`` best pairs of anchor and class of one level of an image.
 
     On a device all pairs are sorted, and those below the score that are among the best come last,
-    with a score of -1: how many there are would have to be waited for. On the CPU they are left
-    out first, which is faster there.
+    with a score of -1: how many there are would have to be waited for. So it is in a graph, whose
+    shapes are fixed. Else on the CPU they are left out first, which is faster there.
 
     Args:
         logits: (A, classes).
@@ -81,7 +80,7 @@ def best_pairs(logits: Tensor, score: float, count: int) -> tuple[Tensor, Tensor
         scores (N,), anchors (N,) and classes (N,), best first.
     """
     scores = logits.float().sigmoid()
-    if scores.device.type != "cpu":
+    if fixed_shapes(scores):
         return best_of_all_pairs(scores, score, count)
     anchor, label = torch.nonzero(scores > score, as_tuple=True)
     found, rows = scores[anchor, label].sort(descending=True, stable=True)
@@ -92,8 +91,7 @@ def best_pairs(logits: Tensor, score: float, count: int) -> tuple[Tensor, Tensor
 def best_of_all_pairs(scores: Tensor, least: float, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Do what ``best_pairs`` does as on a device: those not above ``least`` come last, as -1."""
     each = torch.where(scores > least, scores, -1.0).flatten()
-    found, place = each.sort(descending=True, stable=True)
-    found, place = found[:count], place[:count]
+    found, place = first(each, count)
     classes = scores.shape[1]
     return found, place.div(classes, rounding_mode="floor"), place % classes
 
@@ -104,9 +102,9 @@ def of_best_anchors(logits: Tensor, score: float, count: int) -> tuple[Tensor, T
     Args and returns as of ``best_pairs``, but not in the order of their scores.
     """
     scores = logits.float().sigmoid()
-    best = scores.amax(1).sort(descending=True, stable=True).indices[:count]
+    best = first(scores.amax(1), count)[1]
     found = scores[best]
-    if found.device.type != "cpu":
+    if fixed_shapes(found):
         return all_of_anchors(found, best, score)
     row, label = torch.nonzero(found > score, as_tuple=True)
     return found[row, label], best[row], label

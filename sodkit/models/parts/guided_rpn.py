@@ -115,14 +115,6 @@ class GuidedRpn(nn.Module):
         threshold = self.config.location_threshold
         return [(sign * each.float()).sigmoid() >= threshold for each in output.location]
 
-    def every_box(self, output: GuidedOutput, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Return all anchors as boxes (B, A, 4) within ``size``, and scores (B, A).
-
-        The score of an unlikely location is 0.
-        """
-        boxes, scores = selection.every_box(output.scored, size, self.config.stds)
-        return boxes, scores * torch.cat(self.likely(output), 1)
-
     def losses(self, output: GuidedOutput, batch: Batch, shuffle: Shuffle) -> dict[str, Tensor]:
         """Return ``loss_location, loss_shape, loss_rpn_cls, loss_rpn_reg``, weighted."""
         c = self.config

@@ -14,7 +14,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from sodkit.data.batches import Batch, PatchDetections, Target
+from sodkit.data.batches import Batch, Target
 from sodkit.models.kernels.constants import constant
 from sodkit.models.kernels.grouped_nms import Candidates
 from sodkit.models.parts import coders, losses, postprocess
@@ -207,13 +207,10 @@ def report(pairs: Pairs, batch: Batch) -> None:
         batch.on_match(image)
 
 
-def detections(stage: Predicted, batch: Batch, keep: Keep) -> list[PatchDetections]:
-    """Return the best pairs of query and class of each image, in pixels before resizing.
-
-    There is no NMS: ``keep.nms`` is not used.
-    """
+def candidates(stage: Predicted, batch: Batch, keep: Keep) -> list[Candidates]:
+    """Return the best pairs of query and class of each image, their boxes clipped to it."""
     found = []
     for logits, boxes in zip(stage.logits, stage.boxes, strict=True):
         scores, rows, labels = best_pairs(logits, keep.score, keep.max_per_patch)
         found.append(Candidates(boxes[rows], scores, labels, scores > keep.score))
-    return postprocess.all_usable(found, batch)
+    return postprocess.placed(found, batch.sizes)

@@ -19,19 +19,24 @@ from sodkit.settings.base import Beyond
 from sodkit.settings.recipe import Keep
 
 
-def detections(
-    images: Sequence[Candidates], batch: Batch, keep: Keep, outside: Beyond = "drop"
-) -> list[PatchDetections]:
+def detections(images: Sequence[Candidates], batch: Batch, keep: Keep) -> list[PatchDetections]:
     """Return the detections of each image, best first, in pixels of its patch before resizing.
 
+    Boxes of a class that overlap a better one are suppressed. A device is waited for as often for
+    many images as for one.
+
     Args:
-        images: the boxes of each image with their labels as groups, see ``thin_each``.
+        images: the boxes of each image as they compare, see ``placed``; the groups are labels.
         batch: the images.
         keep: NMS and limit.
-        outside: what happens to oriented boxes whose centre is not in the image.
     """
-    kept = thin_each(images, batch.sizes, keep, outside)
-    return [in_patch(*one, scale) for one, scale in zip(kept, batch.scales, strict=True)]
+    oriented = any(one.boxes.shape[1] == 5 for one in images)
+    suppress = nms_rotated_each if oriented else nms_each
+    kept = suppress(images, keep.nms, keep.max_per_patch)
+    return [
+        in_patch(one.boxes[rows], one.scores[rows], one.groups[rows], scale)
+        for one, rows, scale in zip(images, kept, batch.scales, strict=True)
+    ]
 
 
 def all_usable(images: Sequence[Candidates], batch: Batch) -> list[PatchDetections]:
@@ -40,46 +45,30 @@ def all_usable(images: Sequence[Candidates], batch: Batch) -> list[PatchDetectio
     For detectors that have no NMS. A device is waited for once.
 
     Args:
-        images: upright boxes, which are clipped to the image, with their labels as groups, best
-            first and no more than are kept.
+        images: boxes with their labels as groups, best first and no more than are kept.
         batch: the images.
     """
     rows = rows_each([one.usable for one in images])
     return [
-        in_patch(coders.clip(one.boxes[kept], size), one.scores[kept], one.groups[kept], scale)
-        for one, kept, size, scale in zip(images, rows, batch.sizes, batch.scales, strict=True)
+        in_patch(one.boxes[kept], one.scores[kept], one.groups[kept], scale)
+        for one, kept, scale in zip(images, rows, batch.scales, strict=True)
     ]
 
 
-def thin_each(
-    images: Sequence[Candidates],
-    sizes: Sequence[tuple[int, int]],
-    keep: Keep,
-    outside: Beyond = "drop",
-) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Suppress boxes of a class that overlap a better one; keep the best of each image.
-
-    A device is waited for as often for many images as for one.
+def placed(
+    images: Sequence[Candidates], sizes: Sequence[tuple[int, int]], outside: Beyond = "drop"
+) -> list[Candidates]:
+    """Return boxes as far as they lie in their images.
 
     Args:
         images: boxes (N, 4) xyxy, which are clipped to the image, or (N, 5) oriented, which stay
-            whole; px of the network's input. The groups are labels.
+            whole; px of the network's input.
         sizes: (height, width) of each image without its padding.
-        keep: NMS and limit.
         outside: what happens to oriented boxes whose centre is not in the image.
-
-    Returns:
-        boxes, scores, labels of those kept, best first.
     """
     oriented = any(one.boxes.shape[1] == 5 for one in images)
     place = partial(_whole, outside=outside) if oriented else _clipped
-    placed = [place(one, size) for one, size in zip(images, sizes, strict=True)]
-    suppress = nms_rotated_each if oriented else nms_each
-    kept = suppress(placed, keep.nms, keep.max_per_patch)
-    return [
-        (one.boxes[rows], one.scores[rows], one.groups[rows])
-        for one, rows in zip(placed, kept, strict=True)
-    ]
+    return [place(one, size) for one, size in zip(images, sizes, strict=True)]
 
 
 def thin(
@@ -88,11 +77,16 @@ def thin(
     labels: Tensor,
     size: tuple[int, int],
     keep: Keep,
-    outside: Beyond = "drop",
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Do what ``thin_each`` does for one image of boxes (N, 4 or 5), all usable."""
+    """Suppress boxes (N, 4) of a class that overlap a better one; keep the best of an image.
+
+    Returns:
+        boxes clipped to the image of ``size`` (height, width), scores, labels, best first.
+    """
     every = Candidates(boxes, scores, labels, torch.ones_like(scores, dtype=torch.bool))
-    return thin_each([every], [size], keep, outside)[0]
+    (one,) = placed([every], [size])
+    (rows,) = nms_each([one], keep.nms, keep.max_per_patch)
+    return one.boxes[rows], one.scores[rows], one.groups[rows]
 
 
 def _clipped(image: Candidates, size: tuple[int, int]) -> Candidates:

@@ -202,34 +202,54 @@ class ProposalHead(nn.Module):
 
         ``see`` classifies and regresses the proposals of all images.
         """
+        return postprocess.detections(self.candidates(proposals, batch, keep, see), batch, keep)
+
+    def candidates(
+        self, proposals: Sequence[Proposals], batch: Batch, keep: Keep, see: See
+    ) -> list[Candidates]:
+        """Return the boxes of each image before NMS, with their classes as groups."""
         counts = [len(p.boxes) for p in proposals]
         boxes, image = together(proposals)
         output = see(boxes, image)
         scores = torch.split(output.logits.softmax(1)[:, :-1], counts)
+        likely = [
+            (score > keep.score) & (one.scores >= 0)[:, None]
+            for score, one in zip(scores, proposals, strict=True)
+        ]
+        fixed = torch.compiler.is_compiling()
         parts = zip(
-            torch.split(boxes, counts), torch.split(output.deltas, counts), scores,
-            nonzero_each([score > keep.score for score in scores]), batch.sizes, strict=True,
+            torch.split(boxes, counts), torch.split(output.deltas, counts), scores, likely,
+            [every_pair(one) for one in likely] if fixed else nonzero_each(likely),
+            batch.sizes, strict=True,
         )  # fmt: skip
         found = [self._candidates(*part) for part in parts]
-        return postprocess.detections(found, batch, keep, self.outside)
+        return postprocess.placed(found, batch.sizes, self.outside)
 
     def _candidates(
-        self, rois: Tensor, deltas: Tensor, scores: Tensor, pairs: Tensor, size: tuple[int, int]
-    ) -> Candidates:
+        self, rois: Tensor, deltas: Tensor, scores: Tensor, likely: Tensor, pairs: Tensor,
+        size: tuple[int, int],
+    ) -> Candidates:  # fmt: skip
         """Return the boxes that RoIs (N, 4 or 5) of an image become.
 
         Args:
             rois: of an image of ``size``.
             deltas: (N, classes or 1, columns).
             scores: (N, classes).
+            likely: (N, classes) bool, what may be a detection.
             pairs: (P, 2) the RoI and the class of each box.
             size: (height, width) of the image.
         """
         boxes = self.regression.decode(rois[:, None], deltas, size)
         row, label = pairs.unbind(1)
         box = boxes[row, 0 if self.class_agnostic else label]
-        usable = torch.ones_like(row, dtype=torch.bool)
-        return Candidates(box, scores[row, label], label, usable)
+        return Candidates(box, scores[row, label], label, likely[row, label])
+
+
+def every_pair(table: Tensor) -> Tensor:
+    """Return row and column (N * M, 2) int64 of all entries of a table (N, M), row by row."""
+    rows, columns = table.shape
+    number = torch.arange(rows * columns, device=table.device)
+    return torch.stack([number.div(columns, rounding_mode="floor"), number % columns], 1)
 
 
 def together(proposals: Sequence[Proposals]) -> tuple[Tensor, Tensor]:

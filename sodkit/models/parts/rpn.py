@@ -59,10 +59,6 @@ class Rpn(nn.Module):
         keep_empty = self.config.outside == "keep"
         return selection.select(output, batch.sizes, self.config.stds, how, keep_empty=keep_empty)
 
-    def every_box(self, output: Scored, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Return all anchors as boxes (B, A, 4) within ``size`` and their scores (B, A)."""
-        return selection.every_box(output, size, self.config.stds)
-
     def losses(self, output: Scored, batch: Batch, shuffle: Shuffle) -> dict[str, Tensor]:
         """Return ``loss_rpn_cls`` (cross-entropy) and ``loss_rpn_reg`` (SmoothL1), weighted."""
         c = self.config

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torchvision.ops import nms
 
+from sodkit.models.kernels.first import first
 from sodkit.models.kernels.grouped_nms import Candidates, nms_each
 from sodkit.models.parts import coders
 from sodkit.settings.proposers import Crpn, Guided, RpnParts
@@ -19,7 +21,7 @@ class Proposals:
 
     Attributes:
         boxes: (N, 4) float32 xyxy, inside the image; of the oriented RPN (N, 5) oriented boxes.
-        scores: (N,) float32 objectness in [0, 1].
+        scores: (N,) float32 objectness in [0, 1]; in a graph of fixed shapes -1 of what is none.
     """
 
     boxes: Tensor
@@ -109,19 +111,36 @@ def select(
         if likely is not None:
             usable = usable & (score > 0)
         found.append(Candidates(box, score, levels, usable))
+    if torch.compiler.is_compiling():
+        counts = [min(how.pre, each.shape[1]) for each in scored.logits]
+        return [_kept_of_levels(one, counts, how) for one in found]
     kept = nms_each(found, how.nms, how.limit)
     return [
         Proposals(one.boxes[rows], one.scores[rows]) for one, rows in zip(found, kept, strict=True)
     ]
 
 
-def every_box(
-    scored: Scored, size: tuple[int, int], stds: Sequence[float]
-) -> tuple[Tensor, Tensor]:
-    """Return all anchors decoded and clipped to ``size`` (B, A, 4), and their scores (B, A)."""
-    anchors, deltas = torch.cat(scored.anchors, 1), torch.cat(scored.deltas, 1)
-    boxes = coders.clip(coders.decode(anchors, deltas, stds), size)
-    return boxes, torch.cat(scored.logits, 1).float().sigmoid()
+def _kept_of_levels(one: Candidates, counts: Sequence[int], how: Selection) -> Proposals:
+    """Return the proposals of an image in a graph of fixed shapes: what is none has a score of -1.
+
+    Args:
+        one: the boxes, level by level, best first in each.
+        counts: boxes of each level.
+        how: NMS and limit.
+    """
+    boxes = one.boxes.masked_fill(~one.usable[:, None], 0.0)  # overlaps nothing
+    rows, start = [], 0
+    for count in counts:
+        level = slice(start, start + count)
+        kept = nms(boxes[level], one.scores[level], how.nms) + start
+        # as many rows as there can be, whatever NMS leaves
+        none = kept.new_full((min(count, how.limit),), -1)
+        rows.append(torch.cat([kept, none])[: len(none)])
+        start += count
+    every = torch.cat(rows)
+    usable = (every >= 0) & one.usable[every]
+    scores, place = first(torch.where(usable, one.scores[every], -1.0), how.limit)
+    return Proposals(boxes[every[place]].masked_fill((scores < 0)[:, None], 0.0), scores)
 
 
 def best_of_levels(scored: Scored, image: int, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -132,8 +151,7 @@ def best_of_levels(scored: Scored, image: int, count: int) -> tuple[Tensor, Tens
     """
     parts = []
     for level, logits in enumerate(scored.logits):
-        score, rows = logits[image].float().sigmoid().sort(descending=True, stable=True)
-        score, rows = score[:count], rows[:count]
+        score, rows = first(logits[image].float().sigmoid(), count)
         anchors, deltas = scored.anchors[level][image], scored.deltas[level][image]
         parts.append((anchors[rows], deltas[rows], score, torch.full_like(rows, level)))
     anchors, deltas, score, levels = (torch.cat(part) for part in zip(*parts, strict=True))

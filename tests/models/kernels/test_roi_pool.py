@@ -61,3 +61,15 @@ def test_no_boxes():
     pyramid = [torch.zeros(1, 2, 8, 8)] * 4
     none = torch.zeros(0, dtype=torch.int64)
     assert roi_pool.pool(pyramid, torch.zeros(0, 4), none, STRIDES, 7).shape == (0, 2, 7, 7)
+
+
+@pytest.mark.parametrize("samples", [0, 2])
+def test_shapes_that_no_box_decides_give_the_same_numbers(samples):
+    pyramid = [torch.randn(2, 3, 64 >> level, 64 >> level) for level in range(4)]
+    corner = torch.rand(40, 2) * 200
+    boxes = torch.cat([corner, corner + torch.rand(40, 2) ** 4 * 300 + 1], 1)
+    image, strides = torch.arange(40) % 2, (4, 8, 16, 32)
+    assert len(set(roi_pool.levels(boxes, 4).tolist())) > 1
+    want = roi_pool.pool(pyramid, boxes, image, strides, 3, samples)
+    found = roi_pool.pool_fixed(pyramid, boxes, image, strides, 3, samples)
+    torch.testing.assert_close(found, want, atol=1e-4, rtol=0)

@@ -201,9 +201,9 @@ def test_unlikely_locations_give_no_proposals_when_testing(location):
     score = torch.cat(output.location, 1).sigmoid()[0]
     likely = 1 - score if location == "inverted" else score
     assert torch.equal(torch.cat(rpn.likely(output), 1)[0], likely >= 0.5)
-    boxes, scores = rpn.every_box(output, SIZE)
-    assert torch.equal(scores[0] > 0, likely >= 0.5)
-    allowed = boxes[0][likely >= 0.5]
+    scored = output.scored
+    anchors, deltas = (torch.cat(one, 1)[0] for one in (scored.anchors, scored.deltas))
+    allowed = coders.clip(coders.decode(anchors, deltas, rpn.config.stds), SIZE)[likely >= 0.5]
     (found,) = rpn.select(output, batch, limit=10**6)
     near = (found.boxes[:, None] - allowed).abs().amax(2).amin(1)
     assert near.max() < 1e-3
