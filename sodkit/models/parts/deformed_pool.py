@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sodkit.models.kernels import rotated_pool
+from sodkit.models.kernels.rows import by_rows
 
 COARSE = 3
 """Bins a side of the features that the moves are made of."""
@@ -49,7 +50,8 @@ class DeformedPool(nn.Module):
             image: (N,) int64 index of each box's image in the batch.
         """
         coarse = rotated_pool.align(feature, boxes, image, COARSE)
-        moves = self.moves(coarse.flatten(1)).float().reshape(-1, 2, self.size, self.size) * MOVE
+        moves = by_rows(self.moves, coarse.flatten(1)).float() * MOVE
+        moves = moves.reshape(-1, 2, self.size, self.size)
         # each bin of the result is made of 2 x 2 bins, which move together
         moves = moves.repeat_interleave(2, 2).repeat_interleave(2, 3).permute(0, 2, 3, 1)
         fine = rotated_pool.align(feature, boxes, image, 2 * self.size, moves)
@@ -74,6 +76,6 @@ class ImportancePool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Turn (N, C, 2 S, 2 S) into (N, C, S, S) float32."""
-        logits = self.norm(self.conv(x)).float()
+        logits = self.norm(by_rows(self.conv, x)).float()
         weight = (SHARPNESS * logits.sigmoid()).exp()
         return F.avg_pool2d(x.float() * weight, 3, 2, 1) / F.avg_pool2d(weight, 3, 2, 1)

@@ -7,6 +7,8 @@ import math
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sodkit.models.kernels.rows import by_rows
+
 
 class Feat2Embed(nn.Module):
     """RoI feature -> embedding: three valid 3x3 convolutions, two FCs, a projection (Eq. 4)."""
@@ -31,15 +33,16 @@ class Feat2Embed(nn.Module):
         x = features
         for conv, norm in zip(self.convs, self.norms, strict=True):
             assert isinstance(norm, nn.GroupNorm)
-            x = _norm(conv(x), norm)
+            x = _norm(by_rows(conv, x), norm)
         return x.flatten(1)
 
     def embed(self, compressed: Tensor) -> Tensor:
         """Turn (..., C) into embeddings (..., 128) of length 1, float32."""
-        x = compressed
+        x = compressed.flatten(0, -2)
         for fc in self.fc_enc:
-            x = F.relu(fc(x))
-        return F.normalize(self.fc_proj(x).float(), dim=-1)
+            x = F.relu(by_rows(fc, x))
+        x = by_rows(self.fc_proj, x).float()
+        return F.normalize(x, dim=-1).reshape(*compressed.shape[:-1], x.shape[-1])
 
 
 def _norm(x: Tensor, norm: nn.GroupNorm) -> Tensor:

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from sodkit.models.kernels.constants import constant
 from sodkit.models.kernels.roi_pool import by_level
 from sodkit.models.kernels.rotated_pool import in_cells, level_of_turned
+from sodkit.models.kernels.rows import by_rows
 from sodkit.models.parts.deformed_pool import DeformedPool
 from sodkit.models.parts.regression import area_regression
 from sodkit.models.parts.roi_head import HeadOutput, ProposalHead
@@ -77,8 +78,8 @@ class GuidedHead(ProposalHead):
 
     def locate(self, features: Tensor) -> Tensor:
         """Return the deltas (N, 5) float32 of RoI features (N, C, pool, pool)."""
-        x = F.relu(self.norm1(self.conv1(features)))
-        x = F.relu(self.norm2(self.conv2(x))).mean((2, 3)).float()
+        x = F.relu(self.norm1(by_rows(self.conv1, features)))
+        x = F.relu(self.norm2(by_rows(self.conv2, x))).mean((2, 3)).float()
         with torch.autocast(x.device.type, enabled=False):
             deltas: Tensor = self.reg(x)
         return deltas
@@ -96,8 +97,8 @@ class GuidedHead(ProposalHead):
 
     def classify(self, features: Tensor) -> Tensor:
         """Return the logits (N, classes + 1) float32 of RoI features (N, C, pool, pool)."""
-        x = F.relu(self.fc1(features.flatten(1)))
-        x = F.relu(self.fc2(x)).float()
+        x = F.relu(by_rows(self.fc1, features.flatten(1)))
+        x = F.relu(by_rows(self.fc2, x)).float()
         with torch.autocast(x.device.type, enabled=False):
             logits: Tensor = self.cls(x)
         return logits

@@ -314,10 +314,12 @@ def _images(*counts: Sequence[int]) -> Tensor:
 def _similarities(values: Tensor, query: Tensor, columns: Tensor) -> Tensor:
     """Return the products (G, S) of the rows ``query`` (G,) of ``values`` with rows (G, S) of it.
 
-    In blocks: all objects with all samples would be a table that grows with their square.
+    In blocks: all objects with all samples would be a table that grows with their square. In
+    float32: for bfloat16 oneDNN makes and keeps a routine for every number of objects and samples.
     """
-    parts = [
-        (values[query[rows]] @ values.T).gather(1, columns[rows].clamp(min=0))
-        for rows in blocks(len(query), len(values))
-    ]
+    with torch.autocast(values.device.type, enabled=False):
+        parts = [
+            (values[query[rows]] @ values.T).gather(1, columns[rows].clamp(min=0))
+            for rows in blocks(len(query), len(values))
+        ]
     return torch.cat(parts)

@@ -19,6 +19,7 @@ from sodkit.data.batches import Batch, PatchDetections, Target
 from sodkit.models.kernels import roi_pool, rotated_pool
 from sodkit.models.kernels.grouped_nms import Candidates
 from sodkit.models.kernels.nonzero import nonzero_each
+from sodkit.models.kernels.rows import by_rows
 from sodkit.models.parts import matchers, postprocess, sampling
 from sodkit.models.parts.box_iou import paired_iou
 from sodkit.models.parts.ignored import settled
@@ -301,8 +302,8 @@ class RoiHead(ProposalHead):
 
     def forward(self, features: Tensor) -> HeadOutput:
         """Classify and regress RoI features (N, C, pool, pool)."""
-        x = F.relu(self.fc1(features.flatten(1)))
-        x = F.relu(self.fc2(x)).float()
+        x = F.relu(by_rows(self.fc1, features.flatten(1)))
+        x = F.relu(by_rows(self.fc2, x)).float()
         with torch.autocast(x.device.type, enabled=False):
             logits, deltas = self.cls(x), self.reg(x)
         return HeadOutput(logits, deltas.reshape(len(x), self.boxes_each, self.regression.columns))
