@@ -69,11 +69,11 @@ def test_a_run_becomes_a_graph_that_only_overwrite_replaces(trained: Path, tmp_p
     code, stdout, err = run(trained, "--out", out)
     assert (code, stdout) == (2, "")
     assert "--overwrite" in err
-    options = ("--overwrite", "--width", 96, "--batch", 2, "--json")
+    options = ("--overwrite", "--width", 64, "--batch", 2, "--json")
     code, stdout, err = run(trained, "--out", out, *options)
     assert code == 0, err
     data = json.loads(stdout)
-    assert (data["kind"], data["images"]) == ("yolox", [2, 3, 64, 96])
+    assert (data["kind"], data["images"]) == ("yolox", [2, 3, 96, 64])
     assert data["page"] == str(page)
     assert f"checkpoint: {trained / 'checkpoints' / 'best.safetensors'}" in err
     *_, merging, following = err.splitlines()
@@ -82,7 +82,7 @@ def test_a_run_becomes_a_graph_that_only_overwrite_replaces(trained: Path, tmp_p
     assert sorted(path.name for path in tmp_path.iterdir()) == ["graph.onnx", "graph.py"]
     session = runtime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].shape == data["images"]
-    assert json.loads(session.get_modelmeta().custom_metadata_map["window"]) == [63, 42]
+    assert json.loads(session.get_modelmeta().custom_metadata_map["window"]) == [42, 60]
     assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == ["a", "b"]
 
 
