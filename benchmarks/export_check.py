@@ -73,7 +73,8 @@ def compare(checkpoint: Checkpoint, page: Path) -> Difference:
     spec.loader.exec_module(module)
     boxes, scores, labels = module.Detector(page.with_suffix(".onnx")).detect(RGB)
     want = predict_images(checkpoint.detector, checkpoint.recipe, [RGB])
-    wanted = want.xyxy if want.obb is None else want.obb
+    # an angle is not compared: that of a square may be any of two
+    wanted, boxes = want.xyxy if want.obb is None else want.obb[:, :4], boxes[:, :4]
     free, score, box, both = np.ones(len(boxes), bool), 0.0, 0.0, 0
     for own, own_score, label in zip(wanted, want.scores, want.labels, strict=True):
         apart = np.abs(boxes - own).max(1) + 1e3 * np.abs(scores - own_score)

@@ -22,19 +22,20 @@ from sodkit.models.detector import Exportable
 from sodkit.models.parts.graph import DetectionGraph
 from sodkit.outputs import check_file
 from sodkit.settings import Recipe
+from sodkit.settings.two_stage import FasterRcnn, GlidingBox
 
 KINDS = (
-    "centernet", "cfinet", "deformable-detr", "faster-rcnn", "fcos", "reppoints", "retinanet",
-    "rotated-retinanet", "sparse-rcnn", "yolox",
+    "atss", "centernet", "cfinet", "deformable-detr", "faster-rcnn", "fcos", "reppoints",
+    "retinanet", "rotated-retinanet", "s2anet", "sparse-rcnn", "yolox",
 )  # fmt: skip
 """The kinds of detector that can be exported."""
 
 _TURNED = "it pools along oriented proposals, for which ONNX has no operator"
+_LEAST = "the rectangle of least area around its corners takes an operator that ONNX lacks (hypot)"
 _UNCHECKED = "what ONNX Runtime finds with it has not been compared with predict yet"
 REFUSED = {
-    "atss": _UNCHECKED,
     "cornernet": "its NMS lowers scores instead of leaving boxes out (soft NMS), box after box",
-    "dhrec": _UNCHECKED,
+    "dhrec": _LEAST,
     "dodet": _TURNED,
     "dyhead": _UNCHECKED,
     "oriented-rcnn": _TURNED,
@@ -42,7 +43,6 @@ REFUSED = {
     "outside": "it is made by a factory outside of sodkit, which knows how",
     "roi-transformer": _TURNED,
     "rotated-reppoints": _UNCHECKED,
-    "s2anet": _UNCHECKED,
 }
 """The kinds that cannot, and why."""
 
@@ -71,12 +71,19 @@ def page_of(graph: Path) -> Path:
     return graph.with_suffix(".py")
 
 
+def refusal(recipe: Recipe) -> str | None:
+    """Return why a recipe's detector cannot be exported, None: it can."""
+    model = recipe.model
+    if isinstance(model, FasterRcnn) and isinstance(model.roi.box, GlidingBox):
+        return _LEAST if model.roi.box.rectangle == "least" else _UNCHECKED
+    return None if model.kind in KINDS else REFUSED[model.kind]
+
+
 def check_exportable(recipe: Recipe) -> None:
-    """Raise UsageError if detectors of this kind cannot be exported."""
-    kind = recipe.model.kind
-    if kind not in KINDS:
+    """Raise UsageError if the recipe's detector cannot be exported."""
+    if (why := refusal(recipe)) is not None:
         raise UsageError(
-            f"detectors of kind {kind} cannot be exported: {REFUSED[kind]}",
+            f"{recipe.name}, a detector of kind {recipe.model.kind}, cannot be exported: {why}",
             hint=f"kinds that can: {', '.join(KINDS)}",
         )
 

@@ -123,8 +123,8 @@ def test_a_detector_without_a_graph(tmp_path: Path) -> None:
     file = save(tmp_path / "oriented.safetensors", "oriented-rcnn-r50-soda-a", *small)
     code, _, err = run(file, "--out", tmp_path / "graph.onnx")
     assert code == 2
-    assert "detectors of kind oriented-rcnn cannot be exported: it pools along oriented" in err
-    assert "kinds that can: centernet, cfinet" in err
+    assert "of kind oriented-rcnn, cannot be exported: it pools along oriented proposals" in err
+    assert "kinds that can: atss, centernet, cfinet" in err
     assert "exporting" not in err
     code, _, err = run(tmp_path / "no.safetensors", "--out", tmp_path / "graph.onnx")
     assert code == 4

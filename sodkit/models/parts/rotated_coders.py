@@ -284,7 +284,7 @@ def least_around(quads: Tensor) -> Tensor:
     points = quads.detach().reshape(-1, 4, 2).double()
     broken = ~points.isfinite().flatten(1).all(1, keepdim=True)
     points = points.masked_fill(broken[..., None], 0.0)
-    if points.device.type == "cpu" and not torch.compiler.is_compiling():
+    if points.device.type == "cpu":
         boxes = torch.from_numpy(corners_to_obb(points.numpy()))
     else:
         boxes = canonical(least_rectangles(points))
