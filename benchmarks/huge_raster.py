@@ -7,6 +7,11 @@ predict`` does, journal and output file included, each case in a process of its 
 finds ``--found`` objects at random places in each window and computes nothing. So the memory is
 sodkit's: for reading, windows, detections, merging and writing; a detector's own comes on top. "MB
 at the start" is what Python, PyTorch and sodkit take before.
+
+    python benchmarks/huge_raster.py --recipe yolox-s-soda-d --set model.width=0.125 --found 300
+
+With ``--recipe`` it is that detector, with random weights, which keeps the best ``--found`` boxes
+of each window; "MB at the start" holds it, too.
 """
 
 from __future__ import annotations
@@ -18,13 +23,15 @@ import multiprocessing
 import resource
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 BLOCK = 512
 CLASSES = 3
+STANDARD = ("cfinet-r50-soda-d", "cfinet-r50-soda-a")
+"""Recipes of which the stand-in has the windows and the kind of boxes."""
 
 
 def main() -> None:
@@ -35,10 +42,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_raster(folder / "scene.tif", options.side)
-        for boxes in ("horizontal", "oriented"):
+        for recipe in [options.recipe] if options.recipe else STANDARD:
             for found in options.found:
+                case = Case(folder, options.side, recipe, found, options.batch)
+                real = tuple(options.overrides) if options.recipe else None
                 with context.Pool(1) as pool:
-                    row = pool.apply(measure, (folder, options.side, boxes, found, options.batch))
+                    row = pool.apply(measure, (case, real))
                 rows.append(row)
                 print(json.dumps(row), flush=True)
     options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -53,6 +62,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--side", type=int, default=30_000, help="of the raster, px")
     parser.add_argument("--found", type=int, nargs="+", default=[100, 2000], help="in a window")
     parser.add_argument("--batch", type=int, default=4, help="windows a batch")
+    parser.add_argument("--recipe", help="a detector that computes; default: the stand-in")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/huge_raster.csv"))
     return parser.parse_args()
 
@@ -75,8 +86,24 @@ def make_raster(path: Path, side: int) -> None:
             file.write(rows[:, :height], window=Window(0, y, side, height))
 
 
-def measure(folder: Path, side: int, boxes: str, found: int, batch: int) -> dict[str, object]:
-    """Predict on the raster and say what it took."""
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A raster, the recipe whose windows it has, boxes found in each, and windows a batch."""
+
+    folder: Path
+    side: int
+    recipe: str
+    found: int
+    batch: int
+
+
+def measure(case: Case, real: tuple[str, ...] | None = None) -> dict[str, object]:
+    """Predict on the raster and say what it took.
+
+    Args:
+        case: what on.
+        real: settings of the recipe's own detector, with random weights; None: the stand-in.
+    """
     import torch
 
     from sodkit.config import load_recipe
@@ -89,15 +116,21 @@ def measure(folder: Path, side: int, boxes: str, found: int, batch: int) -> dict
     from sodkit.engine.targets import find_targets, write_found
 
     torch.set_num_threads(1)
-    recipe = load_recipe(f"cfinet-r50-soda-{'d' if boxes == 'horizontal' else 'a'}")
+    recipe = load_recipe(case.recipe, list(real or ()))
+    oriented = recipe.boxes == "oriented"
     categories = tuple(Category(k + 1, f"class {k}") for k in range(CLASSES))
-    targets = find_targets([folder / "scene.tif"], categories)
-    options = replace(PredictOptions.of(recipe), batch=batch)
-    detector = random_detector(found, recipe.input.patch, oriented=boxes == "oriented")
+    targets = find_targets([case.folder / "scene.tif"], categories)
+    options = replace(PredictOptions.of(recipe), batch=case.batch)
+    if real is None:
+        detector = random_detector(case.found, recipe.input.patch, oriented=oriented)
+    else:
+        detector = untrained(recipe)
+        keep = options.keep.model_copy(update={"score": 0.0, "max_per_patch": case.found})
+        options = replace(options, keep=keep)
     before, began = _peak(), time.process_time()
-    out = folder / "found.json"
+    out = case.folder / "found.json"
     with open_journal(
-        folder / "journal", {}, targets.images, recipe.boxes, overwrite=True
+        case.folder / "journal", {}, targets.images, recipe.boxes, overwrite=True
     ) as journal:  # fmt: skip
         predict_into(
             journal, Checkpoint(detector, recipe, categories), targets,
@@ -108,10 +141,22 @@ def measure(folder: Path, side: int, boxes: str, found: int, batch: int) -> dict
     with out.open("rb") as file:
         kept = sum(1 for _ in file) - 2
     return {
-        "side": side, "boxes": boxes, "found a window": found, "kept": kept,
+        "detector": "stand-in" if real is None else " ".join([case.recipe, *real]),
+        "side": case.side, "boxes": recipe.boxes, "found a window": case.found, "kept": kept,
         "MB at the start": before, "MB predicted": predicted, "MB at the end": _peak(),
         "CPU seconds": round(time.process_time() - began),
     }  # fmt: skip
+
+
+def untrained(recipe):
+    """Return a recipe's detector with random weights."""
+    import torch
+
+    from sodkit.engine.build import without_weights
+    from sodkit.models import zoo
+
+    torch.manual_seed(0)
+    return zoo.build(without_weights(recipe.model), CLASSES).eval()
 
 
 def random_detector(found: int, side: int, *, oriented: bool):
