@@ -31,7 +31,7 @@ def test_features(sparse, want):
     images = golden.batch_a().images
     with torch.no_grad():
         stages = sparse.backbone(images)
-        pyramid = sparse.fpn(stages)
+        pyramid = sparse.fpn(list(stages))
     assert len(pyramid) == 4
     system.check_sample("x", images, want)
     for level, (c, p) in enumerate(zip(stages, pyramid, strict=True), 2):

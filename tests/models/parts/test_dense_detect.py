@@ -4,8 +4,14 @@ import pytest
 import torch
 
 from sodkit.data.batches import Batch
-from sodkit.models.parts.dense_detect import best_of_all_pairs, best_pairs, candidates, detect
+from sodkit.models.parts.dense_detect import (
+    best_of_all_pairs,
+    best_pairs,
+    candidates,
+    candidates_each,
+)
 from sodkit.models.parts.dense_head import DenseOutput
+from sodkit.models.parts.postprocess import detections
 from sodkit.settings import Keep
 
 BOXES = [
@@ -20,6 +26,11 @@ def output(centerness=None):
     factors = None if centerness is None else [c.logit()[None] for c in centerness]
     logits = [scores.logit()[None] for scores in SCORES]
     return DenseOutput(logits, [boxes[None] for boxes in BOXES], factors)
+
+
+def detect(output, batch, keep):
+    """Do what a one-stage detector does after its head."""
+    return detections(candidates_each(output, batch, keep.score, 1000, decode), batch, keep)
 
 
 def decode(level, rows, deltas):
@@ -65,7 +76,7 @@ def test_centerness_changes_the_score_but_not_what_is_taken():
 
 def test_boxes_of_a_class_suppress_each_other_and_are_clipped_and_brought_back():
     batch = Batch(torch.zeros(1, 3, 64, 64), ((60, 50),), ((2.0, 2.0),))
-    (found,) = detect(output(), batch, Keep(nms=0.5, max_per_patch=4), 1000, decode)
+    (found,) = detect(output(), batch, Keep(nms=0.5, max_per_patch=4))
     assert rounded(found.scores) == [0.9, 0.7, 0.6, 0.3]
     assert found.labels.tolist() == [0, 1, 1, 0]
     assert found.boxes.tolist() == [
@@ -76,5 +87,5 @@ def test_boxes_of_a_class_suppress_each_other_and_are_clipped_and_brought_back()
 def test_by_the_centerness_another_box_is_the_better_one():
     batch = Batch(torch.zeros(1, 3, 64, 64), ((60, 50),), ((1.0, 1.0),))
     factors = [torch.tensor([0.5, 0.9, 0.5]), torch.tensor([0.9])]
-    (found,) = detect(output(factors), batch, Keep(nms=0.5), 1000, decode)
+    (found,) = detect(output(factors), batch, Keep(nms=0.5))
     assert rounded(found.scores) == [0.72, 0.63, 0.54, 0.15]
