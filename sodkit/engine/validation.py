@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from sodkit.data.predictions.storage import read_predictions, write_predictions
@@ -94,10 +93,6 @@ class Validation:
     def kept(self) -> Validated:
         """Return what the run's folder holds; no detections if it holds no file."""
         path = self._run / NAME
-        found = read_predictions(path, self.annotations) if path.is_file() else self._none()
+        none = Detections.empty(self.annotations.kind)
+        found = read_predictions(path, self.annotations) if path.is_file() else none
         return Validated(self.annotations, self._images, found)
-
-    def _none(self) -> Detections:
-        none = np.zeros(0, np.int64)
-        obb = None if self.annotations.obb is None else np.zeros((0, 5))
-        return Detections(none, none, np.zeros(0), np.zeros((0, 4)), obb)

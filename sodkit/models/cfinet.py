@@ -11,11 +11,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from sodkit.data.batches import Batch
-from sodkit.models.kernels.grouped_nms import Candidates
 from sodkit.models.parts.crpn import Crpn, CrpnOutput
 from sodkit.models.parts.sampling import Shuffle
 from sodkit.models.rcnn import Rcnn
-from sodkit.settings import Keep, two_stage
+from sodkit.settings import two_stage
 
 
 class Cfinet(Rcnn):
@@ -57,7 +56,3 @@ class Cfinet(Rcnn):
     def proposer(self) -> Crpn:
         """CRPN."""
         return self.crpn
-
-    def candidates(self, batch: Batch, keep: Keep) -> list[Candidates]:
-        """Return the boxes of each image before NMS; see ``Exportable``."""
-        return self.found(batch, keep)

@@ -10,11 +10,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from sodkit.data.batches import Batch
-from sodkit.models.kernels.grouped_nms import Candidates
 from sodkit.models.parts.proposer import Proposer, proposer
 from sodkit.models.parts.sampling import Shuffle
 from sodkit.models.rcnn import Rcnn
-from sodkit.settings import Keep, two_stage
+from sodkit.settings import two_stage
 
 
 class FasterRcnn(Rcnn):
@@ -45,7 +44,3 @@ class FasterRcnn(Rcnn):
     def proposer(self) -> Proposer:
         """The network that makes the proposals."""
         return self.rpn
-
-    def candidates(self, batch: Batch, keep: Keep) -> list[Candidates]:
-        """Return the boxes of each image before NMS; see ``Exportable``."""
-        return self.found(batch, keep)

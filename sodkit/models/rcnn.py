@@ -125,10 +125,10 @@ class Rcnn(TwoStage):
     @torch.no_grad()
     def detect(self, batch: Batch, keep: Keep) -> list[PatchDetections]:
         """Return the detections of each image, in pixels of its patch before resizing."""
-        return postprocess.detections(self.found(batch, keep), batch, keep)
+        return postprocess.detections(self.candidates(batch, keep), batch, keep)
 
-    def found(self, batch: Batch, keep: Keep) -> list[Candidates]:
-        """Return the boxes of each image before NMS, with their classes as groups."""
+    def candidates(self, batch: Batch, keep: Keep) -> list[Candidates]:
+        """Return the boxes of each image before NMS; see ``Exportable``."""
         pyramid = self.fpn(self.backbone(batch.images))
         proposals = self.proposer.select(self.proposer(pyramid, batch), batch)
 

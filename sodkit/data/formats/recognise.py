@@ -129,8 +129,20 @@ def is_source(path: Path) -> bool:
 
 def is_of_one_image(path: Path) -> bool:
     """Return whether a file of JSON is one of SODA-A's, by its start: it describes one image."""
-    with path.open("rb") as file:
-        start = file.read(_HEAD)
+    return _describes_one(_start_of(path))
+
+
+def _start_of(path: Path) -> bytes:
+    """Return the first bytes of a file; none of one that cannot be read, which its reader says."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEAD)
+    except OSError:
+        return b""
+
+
+def _describes_one(start: bytes) -> bool:
+    """Return whether JSON that begins so is one of SODA-A's."""
     if images := _IMAGES.search(start):
         return images[1].startswith(b"{")
     return b'"poly"' in start and b'"bbox"' not in start
@@ -215,22 +227,16 @@ def _of_file(path: Path) -> str | None:
     suffix = path.suffix.lower()
     if suffix == ".geojson":
         return "xview"
-    if suffix == ".json" and _is_bdd(path):
-        return "bdd100k"
     if suffix == ".json":
-        return "soda-a" if is_of_one_image(path) else "coco"
+        start = _start_of(path)
+        if b'"box2d"' in start and b'"labels"' in start:  # the boxes near its start
+            return "bdd100k"
+        return "soda-a" if _describes_one(start) else "coco"
     if suffix == ".xml":
         return "voc"
     if suffix in yolo_yaml.YAML_SUFFIXES:
         return "yolo"
     return _of_text([path]) if suffix == ".txt" else None
-
-
-def _is_bdd(path: Path) -> bool:
-    """Return whether a file of JSON is BDD100K's, by the boxes near its start."""
-    with path.open("rb") as file:
-        start = file.read(_HEAD)
-    return b'"box2d"' in start and b'"labels"' in start
 
 
 def _of_folder(path: Path, *, below: bool = False) -> str | None:

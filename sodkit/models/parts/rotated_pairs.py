@@ -67,8 +67,9 @@ def touching_each(tables: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Tensor,
     """
     if tables and tables[0][0].device.type != "cpu":
         return touching_together(tables)
-    # images may share their boxes
-    runs = {id(boxes): Runs.of(boxes.detach().double().numpy()) for boxes, _ in tables}
+    # images may share their boxes, whose runs are made once then
+    own = {id(boxes): boxes for boxes, _ in tables}
+    runs = {key: Runs.of(boxes.detach().double().numpy()) for key, boxes in own.items()}
     found = [runs[id(boxes)].pairs(others.detach().double().numpy()) for boxes, others in tables]
     return [(torch.from_numpy(box), torch.from_numpy(other)) for box, other in found]
 
