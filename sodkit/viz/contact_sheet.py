@@ -15,7 +15,13 @@ from sodkit.errors import UsageError
 from sodkit.files import StrPath
 from sodkit.outputs import fill_folder
 from sodkit.viz.content import Content, Style, box_areas
-from sodkit.viz.dataset_pictures import COMMAND, check_images_exist, check_style, contents_of
+from sodkit.viz.dataset_pictures import (
+    COMMAND,
+    check_images_exist,
+    check_style,
+    contents_of,
+    no_comparison,
+)
 from sodkit.viz.palette import INK, PAPER, Colour, class_colour, marked
 from sodkit.viz.picture import legend_rows, window_around, zoom_tile
 
@@ -92,9 +98,7 @@ def write_sheet(
     records = annotations.images[:limit]
     compare = detections is not None and len(annotations) > 0
     if style.only is not None and not compare:
-        raise UsageError(
-            "a comparison needs objects and predictions", hint="--predictions says which"
-        )
+        raise no_comparison(detections)
     contents = [
         _of_class(content, label)
         for content in contents_of(annotations, records, detections, style, compare)

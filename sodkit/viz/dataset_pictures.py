@@ -77,9 +77,7 @@ def visualize(
     compare = compare or style.only is not None
     check_style(style, limit)
     if compare and (detections is None or len(annotations) == 0):
-        raise UsageError(
-            "a comparison needs objects and predictions", hint="--predictions says which"
-        )
+        raise no_comparison(detections)
     records = annotations.images[:limit]
     check_images_exist(records, images_dir)
     count = len(annotations.categories)
@@ -105,6 +103,13 @@ def visualize(
             if progress is not None:
                 progress(done + 1, len(drawn))
     return [out_dir / name for name in names]
+
+
+def no_comparison(detections: Detections | None) -> UsageError:
+    """Return the error of a comparison that lacks predictions, or else objects."""
+    if detections is None:
+        return UsageError("a comparison needs predictions", hint="--predictions says which")
+    return UsageError("a comparison needs objects, and the annotations hold none")
 
 
 def check_style(style: Style, limit: int | None) -> None:

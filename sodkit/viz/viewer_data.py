@@ -14,9 +14,8 @@ import numpy as np
 
 from sodkit.arrays import BoolArray, FloatArray, IntArray
 from sodkit.data.records import Annotations, Category, Detections
-from sodkit.errors import UsageError
 from sodkit.viz.content import Style, between, box_areas
-from sodkit.viz.dataset_pictures import rows_by_id
+from sodkit.viz.dataset_pictures import no_comparison, rows_by_id
 from sodkit.viz.draw import box_corners, ignored_polygons
 from sodkit.viz.palette import IGNORED, Colour, class_colour, class_letter
 from sodkit.viz.verdicts import NEVER, Matched, match
@@ -61,9 +60,7 @@ def image_entries(
     """
     mode = mode_of(annotations, detections)
     if mode != "compared" and style.only is not None:
-        raise UsageError(
-            "a comparison needs objects and predictions", hint="--predictions says which"
-        )
+        raise no_comparison(detections)
     if mode != "compared":
         matched = None
     elif detections is not None and matched is None:

@@ -264,8 +264,11 @@ def test_a_comparison_is_another_picture_and_needs_both(data, tmp_path):
     assert (
         pixels(plain).shape != pixels(compared).shape or (pixels(plain) != pixels(compared)).any()
     )
-    with pytest.raises(UsageError, match="needs objects and predictions"):
+    with pytest.raises(UsageError, match="needs predictions"):
         visualize(annotations, folder, tmp_path / "c", compare=True)
+    empty = annotations.take(np.zeros(len(annotations), np.bool_))
+    with pytest.raises(UsageError, match="needs objects, and the annotations hold none"):
+        visualize(empty, folder, tmp_path / "c", detections=found, compare=True)
     with pytest.raises(UsageError, match="no area is from"):
         visualize(annotations, folder, tmp_path / "c", style=Style(areas=(5, 4)))
     assert not (tmp_path / "c").exists()
