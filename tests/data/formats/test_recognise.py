@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -77,6 +78,15 @@ def test_one_file_of_soda_a_does_not_hide_subsets_in_coco(tmp_path: Path) -> Non
         (tmp_path / f"{name}.json").write_text(json.dumps(coco))
     (tmp_path / "test.json").write_text(json.dumps({"images": {"id": 1}, "annotations": []}))
     assert [item.name for item in find_subsets(tmp_path)] == ["train", "val"]
+
+
+def test_a_file_that_cannot_be_read_is_left_to_its_reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "a.json"
+    file.write_text("{}")
+    monkeypatch.setattr(Path, "open", Mock(side_effect=PermissionError(13, "Permission denied")))
+    assert recognise(file) == "coco"
 
 
 def coco_below(root: Path, *images: str) -> Path:
