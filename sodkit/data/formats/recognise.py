@@ -37,7 +37,10 @@ _HEAD = 1 << 16
 """So many bytes of a file of JSON are looked into."""
 
 _IMAGES = re.compile(rb'"images"\s*:\s*(\[|\{\s*"(?:file_name|width|height|id)")')
-"""SODA-A's ``images`` are one image's object, COCO's a list."""
+"""SODA-A's ``images`` are one image's object, or a list of one; COCO's a list."""
+
+_OF_COCO = (b'"bbox"', b'"segmentation"', b'"image_id"')
+"""An annotation of COCO's has one of these at least."""
 
 
 def recognise(path: Path) -> str:
@@ -143,9 +146,11 @@ def _start_of(path: Path) -> bytes:
 
 def _describes_one(start: bytes) -> bool:
     """Return whether JSON that begins so is one of SODA-A's."""
-    if images := _IMAGES.search(start):
-        return images[1].startswith(b"{")
-    return b'"poly"' in start and b'"bbox"' not in start
+    images = _IMAGES.search(start)
+    if images and images[1].startswith(b"{"):
+        return True
+    others = _OF_COCO if images else (b'"bbox"',)  # image_id names one of a list
+    return b'"poly"' in start and not any(key in start for key in others)
 
 
 def place_of(path: Path, *, loose: bool = False) -> tuple[str, Path] | None:
@@ -279,7 +284,7 @@ def _json_kind(path: Path) -> str | None:
         return "soda-a"
     if not head.startswith(b"["):
         return None
-    if any(key in head for key in (b'"bbox"', b'"segmentation"', b'"image_id"')):
+    if any(key in head for key in _OF_COCO):
         return "coco"
     images = bytes(memoryview(content.images)[:4096])
     return "coco" if content.categories and b'"id"' in images else "soda-a"

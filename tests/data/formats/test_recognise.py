@@ -72,6 +72,21 @@ def test_soda_a_of_images_that_are_named_like_subsets(
     assert [item.name for item in find_subsets(tmp_path)] == ["valid"]
 
 
+def test_a_list_of_one_image_is_soda_as_unless_annotations_name_their_image(
+    photos: Path,
+) -> None:
+    image = {"file_name": "a.png", "width": 100, "height": 80}
+    item = {"poly": [1, 1, 9, 1, 9, 9, 1, 9], "category_id": 4}
+    file = photos / "a.json"
+    file.write_text(json.dumps({"images": [image], "annotations": [item]}))
+    assert recognise(file) == recognise(photos) == "soda-a"
+    assert len(read_annotations(file, images=photos)) == 1
+    coco = {"images": [{"id": 7} | image], "annotations": [{"id": 1, "image_id": 7} | item]}
+    file.write_text(json.dumps(coco | {"categories": [{"id": 4, "name": "ship"}]}))
+    assert recognise(file) == "coco"
+    assert read_annotations(file, images=photos).images[0].id == 7
+
+
 def test_one_file_of_soda_a_does_not_hide_subsets_in_coco(tmp_path: Path) -> None:
     coco = {"images": [], "annotations": [], "categories": []}
     for name in ("train", "val"):
