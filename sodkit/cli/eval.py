@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -26,7 +26,6 @@ from sodkit.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from sodkit.cli.eval_files import Methods
     from sodkit.data.left_out import LeftOut
     from sodkit.data.opening import Source
     from sodkit.data.predictions.columns import Stated
@@ -57,7 +56,7 @@ Resamples = Annotated[
     int, typer.Option(min=0, help="Bootstrap draws of images for intervals (report, comparison).")
 ]
 Images = Annotated[
-    Path | None, typer.Option(help="Where file_name starts: the report shows the worst images.")
+    Path | None, typer.Option(help="Where file_name starts, for the worst images (default: found).")
 ]
 Out = Annotated[
     Path | None,
@@ -117,6 +116,7 @@ def evaluate(
     """
     from sodkit.cli.common import list_left_out, output_folder
     from sodkit.cli.eval_files import chosen_files
+    from sodkit.cli.eval_results import Options, evaluate_proposals, finish
     from sodkit.data.formats import Reading
     from sodkit.data.opening import Source
     from sodkit.data.predictions.columns import Stated
@@ -131,27 +131,23 @@ def evaluate(
     files = {name: path for own in methods.values() for name, path in own.items()}
     if named and proposals:
         raise UsageError("methods are compared by detections, not by proposals")
+    folder = images if out is None else images or source.whole_folder(annotations)
     if viewer:
-        _check_viewer(out, images, several=len(files) > 1 or named or proposals)
+        _check_viewer(out, folder, several=len(files) > 1 or named or proposals)
     with output_folder(out, "eval", _output_names(proposals, viewer), overwrite=overwrite):
         list_left_out(left, out)
         part = _Part(source, boxes, proposals, only_predicted, stated)
         annotations, found = _read(annotations, files, chosen, part)
         if proposals:
-            _evaluate_proposals(annotations, found.items(), chosen, out, as_json)
+            evaluate_proposals(annotations, found.items(), chosen, out, as_json)
             return
         runs = [_run(name, annotations, own, chosen, ignore_regions) for name, own in found.items()]
-        about = _about(source, boxes, only_predicted=only_predicted)
-        title = page_title(list(files.values()), ann)
-        options = _Options(
-            ignore_regions, resamples, seed, images, out, as_json, title, about, viewer
-        )
-        if named:
-            _finish_methods(annotations, methods, runs, options)
-        elif len(runs) > 1:
-            _finish_several(annotations, runs, options)
-        else:
-            _finish_one(annotations, runs, options)
+        options = Options(
+            ignore_regions, resamples, seed, folder, images is not None or viewer, out, as_json,
+            page_title(list(files.values()), ann),
+            _about(source, boxes, only_predicted=only_predicted), viewer,
+        )  # fmt: skip
+        finish(annotations, methods if named else {}, runs, options)
 
 
 def _check_viewer(out: Path | None, images: Path | None, *, several: bool) -> None:
@@ -265,21 +261,6 @@ def _read(
     return only_labels(annotations, labels, count), found
 
 
-@dataclass(frozen=True, slots=True)
-class _Options:
-    """What is the same for all predictions."""
-
-    ignore_regions: IgnoreRegions
-    resamples: int
-    seed: int
-    images: Path | None
-    out: Path | None
-    as_json: bool
-    title: str
-    about: str
-    viewer: bool
-
-
 def choose_protocol(
     name: str | None, recipe: str | None, overrides: list[str], kind: BoxKind
 ) -> Protocol:
@@ -324,119 +305,3 @@ def _run(
         )
     note_left_out(result)
     return Run(name, detections, result)
-
-
-def _finish_one(annotations: Annotations, runs: Sequence[Run], options: _Options) -> None:
-    """Print the metrics of a run; with ``--out`` look closer and write the report."""
-    from sodkit.cli.common import note, print_json, progress
-    from sodkit.cli.eval_output import print_evaluation
-
-    (run,) = runs
-    data = run.evaluation.as_dict()
-    if options.out is not None:
-        from sodkit.evaluation.study import study
-        from sodkit.viz.report import write_report
-
-        with progress("writing the report") as report:
-            closer = study(
-                run.evaluation, annotations, run.detections,
-                ignore_regions=options.ignore_regions, resamples=options.resamples,
-                seed=options.seed, name=run.name, progress=report,
-            )  # fmt: skip
-        data |= closer.as_dict()
-        write_report(
-            options.out, run.evaluation, annotations, run.detections, images=options.images,
-            ignore_regions=options.ignore_regions, study=closer,
-            title=options.title, about=options.about, viewer=options.viewer,
-        )  # fmt: skip
-        if options.viewer and not closer.worst:
-            note(f"no image has an error at score {closer.score:.3g}: there is no viewer.html")
-    if options.as_json:
-        print_json(data)
-    else:
-        print_evaluation(run.evaluation)
-
-
-def _finish_several(annotations: Annotations, runs: Sequence[Run], options: _Options) -> None:
-    """Print runs side by side with intervals; with ``--out`` write the comparison."""
-    from sodkit.cli.common import note, print_json, progress
-    from sodkit.cli.eval_output import print_comparison
-    from sodkit.evaluation.compare import compare
-    from sodkit.evaluation.metric_files import comparison_data
-
-    with progress("comparing") as report:
-        comparison = compare(
-            annotations, runs, ignore_regions=options.ignore_regions,
-            resamples=options.resamples, seed=options.seed, progress=report,
-        )  # fmt: skip
-    if options.out is not None:
-        from sodkit.viz.comparison_report import write_comparison
-
-        write_comparison(
-            options.out, annotations, runs,
-            ignore_regions=options.ignore_regions, comparison=comparison,
-            title=options.title, about=options.about,
-        )  # fmt: skip
-    if options.as_json:
-        print_json(comparison_data(runs, comparison))
-    else:
-        print_comparison(comparison)
-        note("these are files, not methods: intervals are over images alone, NAME=FILE,FILE gives"
-             " several seeds")  # fmt: skip
-
-
-def _finish_methods(
-    annotations: Annotations, methods: Methods, runs: Sequence[Run], options: _Options
-) -> None:
-    """Print methods side by side, over images and seeds; with ``--out`` write the numbers."""
-    from sodkit.cli.common import print_json, progress
-    from sodkit.cli.eval_output import print_methods
-    from sodkit.evaluation.methods import Method, compare_methods
-    from sodkit.evaluation.metric_files import comparison_data, write_metrics
-
-    by_name = {run.name: run for run in runs}
-    given = [Method(name, tuple(by_name[one] for one in own)) for name, own in methods.items()]
-    with progress("comparing") as report:
-        comparison = compare_methods(
-            annotations, given, ignore_regions=options.ignore_regions,
-            resamples=options.resamples, seed=options.seed, progress=report,
-        )  # fmt: skip
-    data = comparison_data(runs, comparison)
-    if options.out is not None:
-        write_metrics(options.out, data, {run.name: run.evaluation for run in runs})
-    if options.as_json:
-        print_json(data)
-    else:
-        print_methods(comparison)
-
-
-def _evaluate_proposals(
-    annotations: Annotations,
-    files: Iterable[tuple[str, Detections]],
-    protocol: Protocol,
-    out: Path | None,
-    as_json: bool,
-) -> None:
-    """Measure class-agnostic proposals: recall by size class."""
-    from sodkit.cli import eval_output as output
-    from sodkit.cli.common import print_json, progress
-    from sodkit.evaluation.metric_files import write_metrics
-    from sodkit.evaluation.proposal_recall import evaluate_proposals
-
-    results = {}
-    for name, found in files:
-        with progress(f"evaluating {name}") as report:
-            results[name] = evaluate_proposals(annotations, found, protocol, progress=report)
-        output.note_left_out(results[name])
-    runs = {name: result.as_dict() for name, result in results.items()}
-    several = len(runs) > 1
-    (first,) = list(results.values())[:1]
-    data = {"protocol": protocol.name, "runs": runs} if several else first.as_dict()
-    if out is not None:
-        write_metrics(out, data)
-    if as_json:
-        print_json(data)
-    elif several:
-        output.print_several_proposals(results)
-    else:
-        output.print_proposals(first)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sodkit.data.formats import find_images, read_annotations
+from sodkit.data.formats.folders import is_file
 from sodkit.data.formats.reading import AS_STATED, Reading
 from sodkit.data.formats.subsets import EVALUATED, choose_subset
 from sodkit.data.left_out import LeftOut
@@ -42,6 +43,12 @@ class Source:
     def folder(self, annotations: Annotations) -> Path:
         """Return where the file names of what was read start."""
         return self.images or find_images(self.path, annotations, subset=self.subset)
+
+    def whole_folder(self, annotations: Annotations) -> Path | None:
+        """Return where the file names of what was read start; None if an image is not there."""
+        folder = self.folder(annotations)
+        there = (is_file(folder / image.file_name) for image in annotations.images)
+        return folder if all(there) else None
 
 
 def of_one_subset(

@@ -89,6 +89,28 @@ def test_viewer_of_the_worst_images(tmp_path: Path) -> None:
     assert not (out / "viewer.html").exists()
 
 
+def test_the_report_finds_the_images_beside_the_annotations(tmp_path: Path) -> None:
+    truth, found = _data(tmp_path)
+    out, pages = tmp_path / "report", []
+    options = ("--overwrite", "--resamples", "0", "--classes", "car,van,bus")
+    images = json.loads(Path(truth).read_text())["images"]
+    for number, image in enumerate(images):
+        shape = (image["height"], image["width"], 3)
+        write_image(tmp_path / "images" / image["file_name"], np.zeros(shape, np.uint8))
+        result = run(truth, found, "--out", str(out), *options)
+        assert result.exit_code == 0, result.output
+        pages.append((out / "report.html").read_text("utf-8").count("data:image"))
+        assert (pages[-1] > 0) == (number == len(images) - 1)  # all are there, not one alone
+    for image in images:
+        (tmp_path / "images" / image["file_name"]).write_bytes(b"broken")
+    result = run(truth, found, "--out", str(out), *options)
+    assert result.exit_code == 0, result.output
+    assert "the report shows no images" in result.stderr
+    assert "data:image" not in (out / "report.html").read_text("utf-8")
+    asked = ("--images", str(tmp_path / "images"), "--out", str(out), *options)
+    assert run(truth, found, *asked).exit_code == 3
+
+
 def test_proposals(files: tuple[str, str], tmp_path: Path) -> None:
     records = json.loads(Path(files[1]).read_text())
     for record in records:
