@@ -57,6 +57,11 @@ def import_weights(
             f"names and shapes are also those of {', '.join(done.also)}: "
             "if it was trained by that, give --recipe"
         )
+    if done.other:
+        note(
+            f"{done.recipe.name} has other settings than the program that trained the weights: "
+            f"they detect as there with {' '.join(f'--set {setting}' for setting in done.other)}"
+        )
     if as_json:
         print_json(
             {
@@ -64,6 +69,7 @@ def import_weights(
                 "recipe": done.recipe.name,
                 "kind": done.recipe.model.kind,
                 "also": list(done.also),
+                "other": list(done.other),
                 "sizes": dict(done.sizes),
                 "classes": {str(c.id): c.name for c in done.categories},
                 "tensors": done.tensors,

@@ -18,7 +18,7 @@ from sodkit.errors import ModelError, UsageError
 from sodkit.files import StrPath
 from sodkit.models import zoo
 from sodkit.models.importers import angles, families, mmdet, torch_file
-from sodkit.models.importers.advice import advice
+from sodkit.models.importers.advice import advice, differing
 from sodkit.settings import Recipe
 
 SODA_D = (
@@ -51,6 +51,7 @@ class Imported:
         parameters: how many learnable numbers the detector has.
         sizes: settings that the shapes showed, by their keys.
         also: other recipes whose weights have the same names and shapes, unless one was given.
+        other: settings that the weights' own program has and the given recipe has otherwise.
     """
 
     recipe: Recipe
@@ -60,6 +61,7 @@ class Imported:
     parameters: int
     sizes: tuple[tuple[str, str], ...] = ()
     also: tuple[str, ...] = ()
+    other: tuple[str, ...] = ()
 
 
 def import_weights(
@@ -131,7 +133,9 @@ def _import(
     save_checkpoint(out, detector, recipe, categories)
     parameters = sum(p.numel() for p in detector.parameters())
     also = found.also if recipe_name is None else ()
-    return Imported(recipe, categories, assumed, len(state), parameters, _sizes(found), also)
+    chosen = {setting.partition("=")[0] for setting in overrides}
+    other = tuple(x for x in differing(found, recipe) if x.partition("=")[0] not in chosen)
+    return Imported(recipe, categories, assumed, len(state), parameters, _sizes(found), also, other)
 
 
 def _sizes(found: mmdet.Recognised) -> tuple[tuple[str, str], ...]:

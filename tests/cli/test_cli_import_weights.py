@@ -407,6 +407,26 @@ def test_the_recipe_decides_between_two_that_have_the_same_names(tmp_path: Path)
         assert (model.matching.transposed, model.outside) == (True, "keep")
 
 
+def test_a_recipe_that_detects_otherwise_than_the_weights_were_trained_to(tmp_path: Path) -> None:
+    """The recipe that was asked for decides; what it changes is said, unless that was asked for."""
+    file = save(tmp_path / "r.pth", system_golden.weights("rotated-reppoints"), CLASSES=NAMES)
+    name = "rotated-reppoints-r50-soda-a"
+    for number, (more, other) in enumerate((
+        ((), {}),
+        ((f"--recipe={name}",), {"model.outside": "keep", "model.matching.transposed": "true"}),
+        ((f"--recipe={name}", "--set=model.outside=drop"), {"model.matching.transposed": "true"}),
+    )):  # fmt: skip
+        shape = ("--set=model.backbone.name=resnet18",)
+        out = tmp_path / f"{number}.safetensors"
+        code, stdout, err = run("import-weights", file, "--out", out, "--json", *shape, *more)
+        assert code == 0, err
+        told = dict(setting.split("=") for setting in json.loads(stdout)["other"])
+        assert told == other
+        assert all(
+            f"--set {setting}={value}" in " ".join(err.split()) for setting, value in told.items()
+        )
+
+
 @pytest.mark.parametrize("convention", ["oc", "le135"])
 def test_oriented_rcnn_of_another_angle_convention(tmp_path: Path, convention: str) -> None:
     recipe = f"angle_version = '{convention}'\nmodel = dict(type='OrientedRCNN')"

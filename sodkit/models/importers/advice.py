@@ -17,8 +17,7 @@ def advice(found: Recognised, recipe: Recipe) -> str:
         found: what names and shapes show.
         recipe: that the detector was built from.
     """
-    data = {"model": recipe.model.model_dump(mode="json")}
-    wanted = [f"--set {setting}" for setting in found.overrides if not _has(data, setting)]
+    wanted = [f"--set {setting}" for setting in differing(found, recipe)]
     if wanted:
         return f"names and shapes show: {' '.join(wanted)}"
     if found.anchors is not None and isinstance(recipe.model, Anchored):
@@ -32,6 +31,12 @@ def advice(found: Recognised, recipe: Recipe) -> str:
         f"no setting of {recipe.name} is known to fit: is the checkpoint complete, and of this "
         "variant? --recipe names another detector"
     )
+
+
+def differing(found: Recognised, recipe: Recipe) -> list[str]:
+    """Return the settings ``a.b=value`` of what was recognised that a recipe has otherwise."""
+    data = {"model": recipe.model.model_dump(mode="json")}
+    return [setting for setting in found.overrides if not _has(data, setting)]
 
 
 def _has(data: dict[str, Any], setting: str) -> bool:
