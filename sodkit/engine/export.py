@@ -22,20 +22,17 @@ from sodkit.models.detector import Exportable
 from sodkit.models.parts.graph import DetectionGraph
 from sodkit.outputs import check_file
 from sodkit.settings import Recipe
-from sodkit.settings.two_stage import FasterRcnn, GlidingBox
 
 KINDS = (
-    "atss", "centernet", "cfinet", "deformable-detr", "faster-rcnn", "fcos", "reppoints",
+    "atss", "centernet", "cfinet", "deformable-detr", "dhrec", "faster-rcnn", "fcos", "reppoints",
     "retinanet", "rotated-retinanet", "s2anet", "sparse-rcnn", "yolox",
 )  # fmt: skip
 """The kinds of detector that can be exported."""
 
 _TURNED = "it pools along oriented proposals, for which ONNX has no operator"
-_LEAST = "the rectangle of least area around its corners takes an operator that ONNX lacks (hypot)"
 _UNCHECKED = "what ONNX Runtime finds with it has not been compared with predict yet"
 REFUSED = {
-    "cornernet": "its NMS lowers scores instead of leaving boxes out (soft NMS), box after box",
-    "dhrec": _LEAST,
+    "cornernet": "its soft NMS goes box after box, which a graph would repeat for every detection",
     "dodet": _TURNED,
     "dyhead": _UNCHECKED,
     "oriented-rcnn": _TURNED,
@@ -73,10 +70,7 @@ def page_of(graph: Path) -> Path:
 
 def refusal(recipe: Recipe) -> str | None:
     """Return why a recipe's detector cannot be exported, None: it can."""
-    model = recipe.model
-    if isinstance(model, FasterRcnn) and isinstance(model.roi.box, GlidingBox):
-        return _LEAST if model.roi.box.rectangle == "least" else _UNCHECKED
-    return None if model.kind in KINDS else REFUSED[model.kind]
+    return REFUSED.get(recipe.model.kind)
 
 
 def check_exportable(recipe: Recipe) -> None:

@@ -39,8 +39,8 @@ def _corners(points: Tensor) -> Tensor:
     than every slope to a point after it, and on the other side if it is greater.
     """
     count = points.shape[1]
-    down = points[..., 1].sort(dim=1, stable=True).indices
-    across = points[..., 0].gather(1, down).sort(dim=1, stable=True).indices
+    down = _ascending(points[..., 1])
+    across = _ascending(points[..., 0].gather(1, down))
     order = down.gather(1, across)
     x, y = points.double().gather(1, order[..., None].expand(-1, -1, 2)).unbind(-1)
     run, rise = x[:, None] - x[..., None], y[:, None] - y[..., None]
@@ -52,6 +52,16 @@ def _corners(points: Tensor) -> Tensor:
     one[:, -1], other[:, 0] = False, False  # the ends belong to one side each
     there_and_back = torch.cat([order, order.flip(1)], 1)
     return there_and_back.gather(1, to_front(torch.cat([one, other.flip(1)], 1), count))
+
+
+def _ascending(values: Tensor) -> Tensor:
+    """Return the order (N, K) of values (N, K); of equal ones the earlier is first.
+
+    ONNX has one way to sort, which keeps the order of equal values, and no name for it as such.
+    """
+    if torch.compiler.is_compiling():
+        return values.sort(dim=1).indices
+    return values.sort(dim=1, stable=True).indices
 
 
 def areas(corners: Tensor) -> Tensor:

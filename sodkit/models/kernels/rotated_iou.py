@@ -96,4 +96,6 @@ def to_front(valid: Tensor, room: int) -> Tensor:
     source = source.scatter(
         1, place, torch.arange(valid.shape[1], device=place.device).expand_as(place)
     )
-    return source[:, :room].cummax(1).values
+    source = source[:, :room]
+    there = torch.arange(room, device=place.device) < valid.sum(1, keepdim=True)
+    return torch.where(there, source, source.amax(1, keepdim=True))

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sodkit.geometry.rotated import corners_to_obb
 from sodkit.models.kernels.constants import constant
+from sodkit.models.kernels.first import fixed_shapes
 from sodkit.models.kernels.least_rectangle import least_rectangles
 from sodkit.models.parts import coders
 
@@ -284,7 +285,7 @@ def least_around(quads: Tensor) -> Tensor:
     points = quads.detach().reshape(-1, 4, 2).double()
     broken = ~points.isfinite().flatten(1).all(1, keepdim=True)
     points = points.masked_fill(broken[..., None], 0.0)
-    if points.device.type == "cpu":
+    if not fixed_shapes(points):  # on the CPU, not in a graph: compiled code
         boxes = torch.from_numpy(corners_to_obb(points.numpy()))
     else:
         boxes = canonical(least_rectangles(points))
