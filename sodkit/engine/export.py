@@ -24,21 +24,20 @@ from sodkit.outputs import check_file
 from sodkit.settings import Recipe
 
 KINDS = (
-    "atss", "centernet", "cfinet", "deformable-detr", "dhrec", "faster-rcnn", "fcos", "reppoints",
-    "retinanet", "rotated-retinanet", "s2anet", "sparse-rcnn", "yolox",
+    "atss", "centernet", "cfinet", "deformable-detr", "dhrec", "faster-rcnn", "fcos",
+    "oriented-rcnn", "reppoints", "retinanet", "rotated-retinanet", "s2anet", "sparse-rcnn",
+    "yolox",
 )  # fmt: skip
 """The kinds of detector that can be exported."""
 
-_TURNED = "it pools along oriented proposals, for which ONNX has no operator"
 _UNCHECKED = "what ONNX Runtime finds with it has not been compared with predict yet"
 REFUSED = {
     "cornernet": "its soft NMS goes box after box, which a graph would repeat for every detection",
-    "dodet": _TURNED,
+    "dodet": _UNCHECKED,
     "dyhead": _UNCHECKED,
-    "oriented-rcnn": _TURNED,
     "oriented-reppoints": _UNCHECKED,
     "outside": "it is made by a factory outside of sodkit, which knows how",
-    "roi-transformer": _TURNED,
+    "roi-transformer": _UNCHECKED,
     "rotated-reppoints": _UNCHECKED,
 }
 """The kinds that cannot, and why."""

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from sodkit.data.batches import Batch, PatchDetections
+from sodkit.models.kernels.grouped_nms import Candidates
+from sodkit.models.parts import postprocess
 from sodkit.models.parts.backbone import STRIDES
 from sodkit.models.parts.guided_head import GuidedHead
 from sodkit.models.parts.oriented_rpn import AreaRpn
@@ -45,9 +47,13 @@ class Dodet(TwoStage):
     @torch.no_grad()
     def detect(self, batch: Batch, keep: Keep) -> list[PatchDetections]:
         """Return the detections of each image, in pixels of its patch before resizing."""
+        return postprocess.detections(self.candidates(batch, keep), batch, keep)
+
+    def candidates(self, batch: Batch, keep: Keep) -> list[Candidates]:
+        """Return the boxes of each image before NMS; see ``Exportable``."""
         pyramid = self.fpn(self.backbone(batch.images))
         proposals = self.rpn.select(self.rpn(pyramid, batch), batch)
-        return self.roi.detect(proposals, batch, keep, partial(self.roi.see, pyramid))
+        return self.roi.candidates(proposals, batch, keep, partial(self.roi.see, pyramid))
 
     @property
     def proposer(self) -> AreaRpn:

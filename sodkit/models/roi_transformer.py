@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from sodkit.data.batches import Batch, PatchDetections
+from sodkit.models.kernels.grouped_nms import Candidates
 from sodkit.models.kernels.nonzero import rows_each
-from sodkit.models.parts import rotated_coders
+from sodkit.models.parts import postprocess, rotated_coders
 from sodkit.models.parts.backbone import STRIDES
 from sodkit.models.parts.proposer import Proposer, proposer
 from sodkit.models.parts.roi_head import HeadOutput, RoiHead, Sampled, together
@@ -77,7 +78,11 @@ class RoiTransformer(TwoStage):
 
     @torch.no_grad()
     def detect(self, batch: Batch, keep: Keep) -> list[PatchDetections]:
-        """Return the detections of each image, in pixels of its patch before resizing.
+        """Return the detections of each image, in pixels of its patch before resizing."""
+        return postprocess.detections(self.candidates(batch, keep), batch, keep)
+
+    def candidates(self, batch: Batch, keep: Keep) -> list[Candidates]:
+        """Return the boxes of each image before NMS; see ``Exportable``.
 
         Classes are scored by the mean of both heads' logits.
         """
@@ -92,7 +97,7 @@ class RoiTransformer(TwoStage):
             second = see(self.roi, pyramid, boxes, image)
             return HeadOutput((first.logits + second.logits) / 2, second.deltas)
 
-        return self.roi.detect(turned, batch, keep, see_again)
+        return self.roi.candidates(turned, batch, keep, see_again)
 
     @property
     def proposer(self) -> Proposer:

@@ -195,7 +195,5 @@ def test_every_kind_is_exported_or_refused_with_the_reason() -> None:
     kinds = {load_recipe(name).model.kind for name in builtin_names()}
     assert set(EXPORTED).isdisjoint(REFUSED)
     assert {*EXPORTED, *REFUSED} == {*kinds, "outside"}
-    with pytest.raises(UsageError, match=r"oriented-rcnn-.* cannot be exported: .*proposals"):
-        check_exportable(load_recipe("oriented-rcnn-r50-soda-a"))
     with pytest.raises(UsageError, match=r"cornernet-.* cannot be exported: .*soft NMS"):
         check_exportable(load_recipe("cornernet-hourglass-soda-d"))

@@ -96,13 +96,14 @@ class Gather(torch.autograd.Function):
         return target, None, torch.autograd.grad(rows, own, grad)[0], None, None
 
 
-def cells(position: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def cells(position: Tensor, size: int | Tensor) -> tuple[Tensor, Tensor]:
     """Return the two cells (..., 2) about positions (...,) on one axis, and their shares.
 
     As in RoIAlign: up to one cell outside of the map the outermost cell counts, beyond nothing.
+    ``size`` is the number of cells, or that of each position.
     """
     inside = (position >= -1) & (position <= size)
-    clamped = position.clamp(0, size - 1)
+    clamped = position.clamp(min=0).clamp(max=size - 1)
     low = clamped.floor()
     after = clamped - low
     share = torch.stack([1 - after, after], -1) * inside[..., None]

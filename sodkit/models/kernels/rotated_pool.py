@@ -8,6 +8,7 @@ have a gradient (deformable RoI pooling: Dai et al., ICCV 2017, 2.2; DODet).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -44,6 +45,8 @@ def pool(
     Returns:
         (N, C, size, size) float32.
     """
+    if torch.compiler.is_compiling():
+        return pool_fixed(pyramid, boxes, image, strides, size)
 
     def pooled(feature: Tensor, rows: Tensor, stride: int) -> Tensor:
         scaled = in_cells(boxes[rows], stride)
@@ -51,6 +54,29 @@ def pool(
         return torch.cat([align(feature, *part, size).float() for part in parts])
 
     return by_level(pyramid, level_of_turned(boxes, len(pyramid)), strides, pooled)
+
+
+def pool_fixed(
+    pyramid: Sequence[Tensor], boxes: Tensor, image: Tensor, strides: Sequence[int], size: int
+) -> Tensor:
+    """Do what ``pool`` does with shapes that do not depend on the boxes: for graphs.
+
+    The levels' cells lie end to end in one table, and each box reads its part of it.
+    """
+    level = level_of_turned(boxes, len(pyramid))
+    heights, widths = [one.shape[2] for one in pyramid], [one.shape[3] for one in pyramid]
+    starts = [0]
+    for one in pyramid[:-1]:
+        starts.append(starts[-1] + one[:, 0].numel())
+    height, width, start = (constant(each, image)[level] for each in (heights, widths, starts))
+    scaled = torch.cat([boxes[:, :4] / constant(strides, boxes)[level, None], boxes[:, 4:]], 1)
+    rows = _sums(
+        torch.cat([_table(one) for one in pyramid]).float(),
+        _positions(scaled, size, None),
+        start + image * height * width,
+        (height[:, None, None], width[:, None, None]),
+    )
+    return rows.reshape(len(boxes), size, size, -1).permute(0, 3, 1, 2)
 
 
 def level_of_turned(boxes: Tensor, count: int) -> Tensor:
@@ -79,9 +105,13 @@ def align(
         offsets: (N, size, size, 2) how far each bin is moved along w and h, in parts of the box's
             w and h; None: not at all.
     """
-    batch, channels, height, width = feature.shape
-    table = feature.permute(0, 2, 3, 1).reshape(batch * height * width, channels)
+    channels, height, width = feature.shape[1:]
+    table = _table(feature)
     x, y = _positions(boxes, size, offsets)
+    if torch.compiler.is_compiling():
+        first = image * (height * width)
+        sums = _sums(table.float(), (x, y), first, (height, width))
+        return sums.reshape(len(boxes), size, size, channels).permute(0, 3, 1, 2)
     column, across = cells(x, width)
     row, down = cells(y, height)
     first = (image * (height * width))[:, None, None, None]
@@ -98,6 +128,39 @@ def align(
         bins.repeat_interleave(entries),
     )
     return rows.reshape(len(boxes), size, size, channels).permute(0, 3, 1, 2)
+
+
+def _table(feature: Tensor) -> Tensor:
+    """Return the cells (B * H * W, C) of a feature map (B, C, H, W), image by image."""
+    return feature.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def _sums(
+    table: Tensor,
+    positions: tuple[Tensor, Tensor],
+    first: Tensor,
+    shape: tuple[int | Tensor, int | Tensor],
+) -> Tensor:
+    """Return the means (N * bins, C) of the bins' samples by plain indexing: for graphs.
+
+    One of the 16 cells of all bins after the other: no array is larger than the result.
+
+    Args:
+        table: (cells, C).
+        positions: x and y (N, bins, SAMPLES ** 2) in cells.
+        first: (N,) the row of the table where each box's map begins.
+        shape: height and width of the map, or of each box's map (N, 1, 1).
+    """
+    height, width = shape
+    column, across = cells(positions[0], width)
+    row, down = cells(positions[1], height)
+    row = row * (width if isinstance(width, int) else width[..., None]) + first[:, None, None, None]
+    total = table.new_zeros(first.shape[0] * row.shape[1], table.shape[1])
+    for sample, i, j in product(range(SAMPLES**2), range(2), range(2)):
+        index = row[:, :, sample, i] + column[:, :, sample, j]
+        share = down[:, :, sample, i] * across[:, :, sample, j] / SAMPLES**2
+        total = total + table.index_select(0, index.flatten()) * share.flatten()[:, None]
+    return total
 
 
 def _positions(boxes: Tensor, size: int, offsets: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,14 @@ from sodkit.models.kernels.grouped_nms import Candidates, nms_each
 from sodkit.models.parts import area_coders, rotated_coders
 from sodkit.models.parts.regression import oriented_truth
 from sodkit.models.parts.rpn import IouRpn
-from sodkit.models.parts.selection import Proposals, Scored, Selection, best_of_levels
+from sodkit.models.parts.selection import (
+    Proposals,
+    Scored,
+    Selection,
+    best_counts,
+    best_of_levels,
+    kept_of_levels,
+)
 from sodkit.settings import dodet, proposers
 
 
@@ -46,6 +53,9 @@ class TurnedRpn(IouRpn):
                 sound = sound & rotated_coders.centred_inside(box, size)
             boxes.append(box)
             around.append(Candidates(rotated_coders.enclosing(box), score, levels, sound))
+        if torch.compiler.is_compiling():
+            counts, pairs = best_counts(output, how), zip(boxes, around, strict=True)
+            return [kept_of_levels(*pair, counts, how) for pair in pairs]
         kept = nms_each(around, how.nms, how.limit)
         return [
             Proposals(box[rows], one.scores[rows])

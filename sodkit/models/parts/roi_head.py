@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sodkit.data.batches import Batch, PatchDetections, Target
+from sodkit.data.batches import Batch, Target
 from sodkit.models.kernels import roi_pool, rotated_pool
 from sodkit.models.kernels.grouped_nms import Candidates
 from sodkit.models.kernels.nonzero import nonzero_each
@@ -196,19 +196,13 @@ class ProposalHead(nn.Module):
         ).gt
         return torch.cat([torch.arange(len(objects), device=gt.device), gt])
 
-    def detect(
-        self, proposals: Sequence[Proposals], batch: Batch, keep: Keep, see: See
-    ) -> list[PatchDetections]:
-        """Return the detections of each image in its patch: score, NMS per class, the best.
-
-        ``see`` classifies and regresses the proposals of all images.
-        """
-        return postprocess.detections(self.candidates(proposals, batch, keep, see), batch, keep)
-
     def candidates(
         self, proposals: Sequence[Proposals], batch: Batch, keep: Keep, see: See
     ) -> list[Candidates]:
-        """Return the boxes of each image before NMS, with their classes as groups."""
+        """Return the boxes of each image before NMS, with their classes as groups.
+
+        ``see`` classifies and regresses the proposals of all images.
+        """
         counts = [len(p.boxes) for p in proposals]
         boxes, image = together(proposals)
         output = see(boxes, image)

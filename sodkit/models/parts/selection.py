@@ -112,27 +112,35 @@ def select(
             usable = usable & (score > 0)
         found.append(Candidates(box, score, levels, usable))
     if torch.compiler.is_compiling():
-        counts = [min(how.pre, each.shape[1]) for each in scored.logits]
-        return [_kept_of_levels(one, counts, how) for one in found]
+        counts = best_counts(scored, how)
+        return [kept_of_levels(one.boxes, one, counts, how) for one in found]
     kept = nms_each(found, how.nms, how.limit)
     return [
         Proposals(one.boxes[rows], one.scores[rows]) for one, rows in zip(found, kept, strict=True)
     ]
 
 
-def _kept_of_levels(one: Candidates, counts: Sequence[int], how: Selection) -> Proposals:
+def best_counts(scored: Scored, how: Selection) -> list[int]:
+    """Return how many anchors ``best_of_levels`` returns of each level."""
+    return [min(how.pre, each.shape[1]) for each in scored.logits]
+
+
+def kept_of_levels(
+    boxes: Tensor, one: Candidates, counts: Sequence[int], how: Selection
+) -> Proposals:
     """Return the proposals of an image in a graph of fixed shapes: what is none has a score of -1.
 
     Args:
-        one: the boxes, level by level, best first in each.
+        boxes: (N, 4 or 5) the proposals, level by level, best first in each.
+        one: what is compared of them: upright boxes.
         counts: boxes of each level.
         how: NMS and limit.
     """
-    boxes = one.boxes.masked_fill(~one.usable[:, None], 0.0)  # overlaps nothing
+    compared = one.boxes.masked_fill(~one.usable[:, None], 0.0)  # overlaps nothing
     rows, start = [], 0
     for count in counts:
         level = slice(start, start + count)
-        kept = nms(boxes[level], one.scores[level], how.nms) + start
+        kept = nms(compared[level], one.scores[level], how.nms) + start
         # as many rows as there can be, whatever NMS leaves
         none = kept.new_full((min(count, how.limit),), -1)
         rows.append(torch.cat([kept, none])[: len(none)])

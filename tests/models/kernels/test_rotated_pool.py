@@ -1,4 +1,5 @@
 import math
+from unittest import mock
 
 import pytest
 import torch
@@ -111,6 +112,25 @@ def test_chunks_make_no_difference():
     )
     assert one.shape == (50, 4, 7, 7)
     torch.testing.assert_close(one, many, atol=0, rtol=0)
+
+
+def test_a_graph_pools_the_same():
+    """Whose shapes do not depend on which level a box is pooled from."""
+    generator = torch.Generator().manual_seed(0)
+    pyramid = [torch.randn(2, 4, 64 // 2**i, 96 // 2**i, generator=generator) for i in range(4)]
+    rois = boxes(80, generator) * torch.tensor([8.0, 8.0, 22.0, 22.0, 1.0])
+    rois[:3] = torch.tensor([190.0, 120.0, 600.0, 500.0, 0.3])
+    rois[3] = 0.0
+    image = torch.arange(80) % 2
+    assert rotated_pool.level_of_turned(rois, 4).unique().tolist() == [0, 1, 2, 3]
+    wanted = rotated_pool.pool(pyramid, rois, image, STRIDES, 7)
+    moves = torch.randn(80, 4, 4, 2, generator=generator) * 0.2
+    moved = rotated_pool.align(pyramid[0], rois, image, 4, moves)
+    with mock.patch("torch.compiler.is_compiling", return_value=True):
+        found = rotated_pool.pool(pyramid, rois, image, STRIDES, 7)
+        torch.testing.assert_close(found, wanted, atol=2e-6, rtol=0)
+        found = rotated_pool.align(pyramid[0], rois, image, 4, moves)
+        torch.testing.assert_close(found, moved, atol=2e-6, rtol=0)
 
 
 def test_no_boxes():
