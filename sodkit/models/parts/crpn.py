@@ -14,6 +14,7 @@ from sodkit.models.kernels.constants import constant
 from sodkit.models.kernels.kept import Kept
 from sodkit.models.parts import anchors, coders, losses, matchers, selection
 from sodkit.models.parts.ignored import settled
+from sodkit.models.parts.pyramid import coarsest_first
 from sodkit.models.parts.rpn_losses import match_by_iou, sampled_losses
 from sodkit.models.parts.sampling import Shuffle
 from sodkit.models.parts.selection import Proposals, Scored, Selection, by_location
@@ -85,15 +86,27 @@ class Crpn(nn.Module):
         return Coarse(grid, deltas, refined, hidden)
 
     def fine(self, coarse: Coarse) -> Scored:
-        """Score and regress the refined anchors on features that are sampled at them."""
-        logits, deltas = [], []
-        for feature, boxes, stride in zip(
-            coarse.features, coarse.refined, self.strides, strict=True
-        ):
-            aligned = self.fine_conv(feature, boxes, stride).relu_()
-            logits.append(by_location(self.fine_cls(aligned), 1)[..., 0])
-            deltas.append(by_location(self.fine_reg(aligned), 4))
-        return Scored(coarse.refined, logits, deltas)
+        """Score and regress the refined anchors on features that are sampled at them.
+
+        Without gradients ``coarse.features`` is empty afterwards.
+        """
+        refined, strides = coarse.refined, self.strides
+        if torch.is_grad_enabled():  # the order in which the gradients of shared weights are summed
+            levels = zip(coarse.features, refined, strides, strict=True)
+            found = [self._fine_level(*level) for level in levels]
+        else:
+            features = coarsest_first(coarse.features)
+            levels = zip(features, reversed(refined), reversed(strides), strict=True)
+            # unpacked: a tuple of zip's would hold on to its map
+            found = [self._fine_level(x, boxes, stride) for x, boxes, stride in levels][::-1]
+        logits, deltas = zip(*found, strict=True)
+        return Scored(refined, list(logits), list(deltas))
+
+    def _fine_level(self, feature: Tensor, boxes: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+        """Return the logits (B, A_l) and the deltas (B, A_l, 4) of a level."""
+        aligned = self.fine_conv(feature, boxes, stride).relu_()
+        logits = by_location(self.fine_cls(aligned), 1)[..., 0]
+        return logits, by_location(self.fine_reg(aligned), 4)
 
     @torch.no_grad()
     def _refine(self, grid: Tensor, deltas: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:

@@ -6,7 +6,7 @@ convolutions (dense detectors).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -39,16 +39,26 @@ class Fpn(nn.Module):
 
         Without gradients the list is empty afterwards.
         """
-        merged = [lateral(f) for lateral, f in zip(self.lateral, features, strict=True)]
-        if not torch.is_grad_enabled():
-            # the caller's maps would take a third of the memory until all levels are made
-            features.clear()
+        merged = _each(self.lateral, features)
         for level in range(len(merged) - 1, 0, -1):
             _add_upsampled(merged[level - 1], merged[level])
-        outputs = [conv(f) for conv, f in zip(self.output, merged, strict=True)]
+        outputs = _each(self.output, merged)
         for _ in range(self._extra):
             outputs.append(F.max_pool2d(outputs[-1], 1, 2))
         return outputs
+
+
+def coarsest_first(maps: list[Tensor]) -> Iterator[Tensor]:
+    """Yield the maps of a list from the last one to the first.
+
+    Without gradients each is taken out of the list, so that its memory is free as soon as its
+    reader is done: the finest map, the largest one, then has no other beside it.
+    """
+    if torch.is_grad_enabled():
+        yield from reversed(maps)
+        return
+    while maps:
+        yield maps.pop()
 
 
 class StridedFpn(Fpn):
@@ -95,6 +105,12 @@ def _layer(
     """Return a convolution that keeps the map's size but for the stride, with its norm."""
     conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=groups is None)
     return conv if groups is None else nn.Sequential(conv, nn.GroupNorm(groups, outputs))
+
+
+def _each(layers: nn.ModuleList, maps: list[Tensor]) -> list[Tensor]:
+    """Return what each layer makes of its map; see ``coarsest_first``."""
+    pairs = zip(reversed(layers), coarsest_first(maps), strict=True)
+    return [layer(one) for layer, one in pairs][::-1]
 
 
 def _init(module: nn.Module) -> None:

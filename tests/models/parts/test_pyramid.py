@@ -1,3 +1,5 @@
+import weakref
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -32,6 +34,24 @@ def test_levels_are_summed_from_the_top(sides):
         assert len(found) == 5
         for a, b in zip(found, want, strict=True):
             torch.testing.assert_close(a, b)
+
+
+def test_without_gradients_the_finest_map_is_the_last_one_in_memory():
+    given = features((16, 24), (8, 12), (4, 6))
+    fpn = Fpn([x.shape[1] for x in given], 5)
+    maps, beside = [weakref.ref(x) for x in given], []
+
+    def watch(module, inputs):
+        beside.append(sum(one() is not None for one in maps))
+
+    for layer in [*fpn.lateral, *fpn.output]:
+        layer.register_forward_pre_hook(watch)
+    for layer in fpn.lateral:
+        layer.register_forward_hook(lambda _module, _inputs, out: maps.append(weakref.ref(out)))
+    with torch.no_grad():
+        fpn(given)
+    laterals = [3, 2 + 1, 1 + 2]  # maps that are left, and what was made of the others
+    assert beside == [*laterals, 3, 2, 1]
 
 
 @pytest.mark.parametrize("relu", [False, True])
