@@ -113,7 +113,7 @@ def made_for(
     path: Path,
     given: nn.Module | None,
 ) -> DetectorModule:
-    """Return the detector that the weights go into."""
+    """Return the detector that the weights go into; of ours without any values so far."""
     if given is not None:
         return as_detector(given)
     if isinstance(model, Outside):
@@ -125,9 +125,10 @@ def made_for(
     plain = without_weights(model)
     try:
         with torch.device("meta"):  # sizes that do not fit are found before memory is taken
-            sizes = build(plain, classes).state_dict()
-        _check_fit(tensors, sizes, path, "the weights do not fit their recipe")
-        return build(plain, classes)
+            made = build(plain, classes)
+        _check_fit(tensors, made.state_dict(), path, "the weights do not fit their recipe")
+        # drawing initial weights would take time, and leave holes in the memory of the process
+        return made.to_empty(device="cpu")
     except (RuntimeError, MemoryError, OverflowError) as error:  # sizes that no machine holds
         raise ModelError(f"its recipe cannot be built: {error}", where=path) from error
 

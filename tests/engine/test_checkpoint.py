@@ -11,8 +11,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from sodkit.config import builtin_names, load_recipe
 from sodkit.data.records import Category
 from sodkit.engine import checkpoint
+from sodkit.engine.build import without_weights
 from sodkit.engine.checkpoint import (
     load_checkpoint,
     load_state,
@@ -44,6 +46,24 @@ def test_round_trip(path: Path, recipe: Recipe) -> None:
     with safe_open(path, framework="pt") as file:
         for name, value in loaded.detector.state_dict().items():
             assert torch.equal(value, file.get_tensor(name))
+
+
+def test_loading_draws_no_initial_weights(path: Path) -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    load_checkpoint(path, CPU)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("name", builtin_names())
+def test_all_that_a_detector_holds_is_in_its_checkpoint(name: str) -> None:
+    """What is not would be left without values by loading."""
+    with torch.device("meta"):
+        detector = build(without_weights(load_recipe(name).model), 2)
+    saved = detector.state_dict().keys()
+    assert saved == dict([*detector.named_parameters(), *detector.named_buffers()]).keys()
+    attributes = [value for module in detector.modules() for value in vars(module).values()]
+    assert not [value for value in attributes if isinstance(value, torch.Tensor)]
 
 
 def test_missing_file(tmp_path: Path) -> None:
