@@ -100,6 +100,11 @@ def test_starts_without_torch(module: str) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_detectors_are_there_without_scipy() -> None:
+    code = "import sodkit.models.zoo, sys; sys.exit('scipy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_no_two_modules_share_a_name() -> None:
     """But for ``cli/`` and ``settings/``: named as the command or the detector they are of."""
     names = [path.name for path in MODULES if path.parent.name not in ("cli", "settings")]
