@@ -70,7 +70,7 @@ class TwoStage(DetectorModule):
     def propose(self, batch: Batch, limit: int) -> list[PatchDetections]:
         """Return the best ``limit`` proposals of each image, scored by objectness."""
         pyramid = self.fpn(self.backbone(batch.images))
-        proposals = self.proposer.select(self.proposer(pyramid, batch), batch, limit)
+        proposals = self.proposer.propose(pyramid, batch, limit)
         return [
             postprocess.unlabelled(p.boxes, p.scores, scale, oriented=self.boxes == "oriented")
             for p, scale in zip(proposals, batch.scales, strict=True)
@@ -130,7 +130,7 @@ class Rcnn(TwoStage):
     def candidates(self, batch: Batch, keep: Keep) -> list[Candidates]:
         """Return the boxes of each image before NMS; see ``Exportable``."""
         pyramid = self.fpn(self.backbone(batch.images))
-        proposals = self.proposer.select(self.proposer(pyramid, batch), batch)
+        proposals = self.proposer.propose(pyramid, batch)
 
         def see(boxes: Tensor, image: Tensor) -> HeadOutput:
             output: HeadOutput = self.roi(self._prepare(self.roi.pool(pyramid, boxes, image))[0])

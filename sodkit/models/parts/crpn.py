@@ -75,7 +75,15 @@ class Crpn(nn.Module):
     def forward(self, pyramid: Sequence[Tensor], batch: Batch) -> CrpnOutput:
         """Run both stages on P2.. of the pyramid, (B, C, H_l, W_l)."""
         coarse = self.coarse(pyramid, batch)
-        return CrpnOutput(coarse, self.fine(coarse))
+        mine = replace(coarse, features=[*coarse.features])  # the fine stage may empty the list
+        return CrpnOutput(coarse, self.fine(mine))
+
+    def propose(
+        self, pyramid: Sequence[Tensor], batch: Batch, limit: int | None = None
+    ) -> list[Proposals]:
+        """Run both stages, then ``select``; without gradients with less memory than ``forward``."""
+        coarse = self.coarse(pyramid, batch)
+        return self.select(CrpnOutput(coarse, self.fine(coarse)), batch, limit)
 
     def coarse(self, pyramid: Sequence[Tensor], batch: Batch) -> Coarse:
         """Regress the anchors: one a location, whatever their IoU with an object."""

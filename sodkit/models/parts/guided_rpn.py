@@ -101,6 +101,12 @@ class GuidedRpn(nn.Module):
         """Return the guided anchors (..., 4) of squares (..., 4) by shapes (..., 2)."""
         return coders.resize(squares, shapes.float() * self.config.shape_std)
 
+    def propose(
+        self, pyramid: Sequence[Tensor], batch: Batch, limit: int | None = None
+    ) -> list[Proposals]:
+        """Run the network, then ``select``."""
+        return self.select(self(pyramid, batch), batch, limit)
+
     def select(
         self, output: GuidedOutput, batch: Batch, limit: int | None = None
     ) -> list[Proposals]:

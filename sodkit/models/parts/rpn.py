@@ -53,6 +53,12 @@ class Rpn(nn.Module):
             deltas.append(by_location(self.reg(hidden), self.columns))
         return Scored([a.expand(len(batch.sizes), -1, -1) for a in grid], logits, deltas)
 
+    def propose(
+        self, pyramid: Sequence[Tensor], batch: Batch, limit: int | None = None
+    ) -> list[Proposals]:
+        """Run the network, then ``select``."""
+        return self.select(self(pyramid, batch), batch, limit)
+
     def select(self, output: Scored, batch: Batch, limit: int | None = None) -> list[Proposals]:
         """Return the proposals of each image, ``limit`` of them instead of the recipe's number."""
         how = Selection.of(self.config, training=self.training, limit=limit)

@@ -32,7 +32,7 @@ def test_without_gradients_a_level_is_given_back_before_the_next_one_is_sampled(
     crpn.fine_conv.register_forward_pre_hook(watch)
     crpn.fine_conv.register_forward_hook(lambda *seen: aligned.append(weakref.ref(seen[2])))
     with torch.no_grad():
-        crpn(pyramid, batch())
+        crpn.propose(pyramid, batch())
     assert left == [(4, 0), (3, 0), (2, 0), (1, 0)]
 
 
