@@ -24,21 +24,17 @@ from sodkit.outputs import check_file
 from sodkit.settings import Recipe
 
 KINDS = (
-    "atss", "centernet", "cfinet", "deformable-detr", "dhrec", "faster-rcnn", "fcos",
-    "oriented-rcnn", "reppoints", "retinanet", "rotated-retinanet", "s2anet", "sparse-rcnn",
-    "yolox",
+    "atss", "centernet", "cfinet", "deformable-detr", "dhrec", "dyhead", "faster-rcnn", "fcos",
+    "oriented-rcnn", "oriented-reppoints", "reppoints", "retinanet", "rotated-reppoints",
+    "rotated-retinanet", "s2anet", "sparse-rcnn", "yolox",
 )  # fmt: skip
 """The kinds of detector that can be exported."""
 
-_UNCHECKED = "what ONNX Runtime finds with it has not been compared with predict yet"
 REFUSED = {
     "cornernet": "its soft NMS goes box after box, which a graph would repeat for every detection",
-    "dodet": _UNCHECKED,
-    "dyhead": _UNCHECKED,
-    "oriented-reppoints": _UNCHECKED,
+    "dodet": "ONNX Runtime has not been compared with predict: its graph is very long",
     "outside": "it is made by a factory outside of sodkit, which knows how",
-    "roi-transformer": _UNCHECKED,
-    "rotated-reppoints": _UNCHECKED,
+    "roi-transformer": "why ONNX Runtime finds other boxes in one comparison is not known yet",
 }
 """The kinds that cannot, and why."""
 
