@@ -25,16 +25,15 @@ from sodkit.settings import Recipe
 
 KINDS = (
     "atss", "centernet", "cfinet", "deformable-detr", "dhrec", "dyhead", "faster-rcnn", "fcos",
-    "oriented-rcnn", "oriented-reppoints", "reppoints", "retinanet", "rotated-reppoints",
-    "rotated-retinanet", "s2anet", "sparse-rcnn", "yolox",
+    "oriented-rcnn", "oriented-reppoints", "reppoints", "retinanet", "roi-transformer",
+    "rotated-reppoints", "rotated-retinanet", "s2anet", "sparse-rcnn", "yolox",
 )  # fmt: skip
 """The kinds of detector that can be exported."""
 
 REFUSED = {
     "cornernet": "its soft NMS goes box after box, which a graph would repeat for every detection",
-    "dodet": "ONNX Runtime has not been compared with predict: its graph is very long",
+    "dodet": "its graph is so long that ONNX Runtime has not been compared with predict",
     "outside": "it is made by a factory outside of sodkit, which knows how",
-    "roi-transformer": "why ONNX Runtime finds other boxes in one comparison is not known yet",
 }
 """The kinds that cannot, and why."""
 
