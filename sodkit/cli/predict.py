@@ -97,7 +97,6 @@ def predict(
     from sodkit.data.left_out import LeftOut
     from sodkit.data.predictions.geo_features import check_geo_path
     from sodkit.data.predictions.output_path import check_predictions_path
-    from sodkit.engine.checkpoint import load_checkpoint
     from sodkit.engine.connection import joined
     from sodkit.engine.device import pick_device
     from sodkit.engine.predict_options import PredictOptions, parse_bands
@@ -115,7 +114,7 @@ def predict(
                 check_geo_path(geojson, overwrite=overwrite)
         target, left = pick_device(device, world), LeftOut(bad=skip_bad)
         file = chosen_checkpoint(checkpoint, note if world.first else silent)
-        loaded = load_checkpoint(file, target)
+        loaded = _loaded(file, target)
         _note_unheeded(nms if world.first else None, loaded.detector)
         targets = world.from_first(lambda: find_targets(
             images, loaded.categories, folder=image_folder, format_name=format_, subset=subset,
@@ -138,6 +137,17 @@ def predict(
             out, file, loaded, targets, target, options, left, geo, world, overwrite=overwrite
         )
     _print(out, counts, targets, as_json)
+
+
+def _loaded(file: Path, device: torch.device) -> Checkpoint:
+    """Read a checkpoint, without what only training needs."""
+    from sodkit.engine.checkpoint import load_checkpoint
+    from sodkit.models.detector import DropsUnused
+
+    loaded = load_checkpoint(file, device)
+    if isinstance(loaded.detector, DropsUnused):
+        loaded.detector.drop_unused()
+    return loaded
 
 
 def _with_scores(

@@ -82,6 +82,14 @@ class Proposes(Protocol):
         """
 
 
+@runtime_checkable
+class DropsUnused(Protocol):
+    """A detector that holds what only its training reads, such as exemplars."""
+
+    def drop_unused(self) -> None:
+        """Give that memory back; the detector detects as before, and is not trained any more."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ParameterGroup:
     """Parameters that are trained otherwise than the rest.

@@ -118,6 +118,11 @@ class Rcnn(TwoStage):
         loss = self.imitation.loss(rows, Truth.of(batch.targets), pool, shuffle, batch.step)
         return {"loss_imitation": loss}
 
+    def drop_unused(self) -> None:
+        """Give back the exemplars; see ``DropsUnused``."""
+        if self.imitation is not None:
+            self.imitation.exemplars.drop()
+
     def _prepare(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return RoI features as the head gets them (``Imitation.prepare``)."""
         return (features, None) if self.imitation is None else self.imitation.prepare(features)

@@ -81,6 +81,20 @@ def test_losses_are_named_and_every_parameter_is_trained(variant):
         assert torch.isfinite(parameter.grad).all(), name
 
 
+def test_it_detects_the_same_without_what_training_needs():
+    model = build()
+    model(batch(SOME, SOME), seeded())
+    assert model.imitation.exemplars.features.numel() > 0
+    model.eval()
+    (before,) = model.detect(batch(NONE), LOW)
+    model.drop_unused()
+    (after,) = model.detect(batch(NONE), LOW)
+    assert model.imitation.exemplars.features.numel() == 0
+    assert len(before.boxes) > 0
+    assert torch.equal(before.boxes, after.boxes)
+    assert torch.equal(before.scores, after.scores)
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_images_without_objects(variant):
     model = build(variant)

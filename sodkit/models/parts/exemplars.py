@@ -44,6 +44,11 @@ class Exemplars(nn.Module):
         """Return the features (N, C, rows, columns), float32, of classes and slots (N,)."""
         return self.features[label, slot].float().reshape(-1, *self.shape)
 
+    def drop(self) -> None:
+        """Give all exemplars and their memory back: for detecting, not for further training."""
+        self.features = self.features[:, :0].clone()
+        self.pushed = torch.zeros_like(self.pushed)
+
     @torch.no_grad()
     def push(self, features: Tensor, labels: Tensor) -> None:
         """Add features (N, *shape) of classes ``labels`` (N,) in order; they replace the oldest."""

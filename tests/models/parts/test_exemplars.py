@@ -36,3 +36,11 @@ def test_it_is_part_of_the_checkpoint():
         other.get(*torch.nonzero(other.held(), as_tuple=True)),
         queue.get(*torch.nonzero(queue.held(), as_tuple=True)),
     )
+
+
+def test_drop_gives_the_memory_back():
+    queue = Exemplars(2, 4, (2, 1, 1))
+    queue.push(numbered(range(3)), torch.tensor([0, 0, 1]))
+    queue.drop()
+    assert queue.features.numel() == queue.features.untyped_storage().nbytes() == 0
+    assert not queue.held().any()
