@@ -41,7 +41,7 @@ def export(
     with fill_file(out, partial(check_export_path, out, overwrite=overwrite)):
         loaded = load_checkpoint(chosen_checkpoint(checkpoint), torch.device("cpu"))
         check_exportable(loaded.recipe)
-        note("exporting: this takes a minute or two")
+        note("exporting: this takes up to two minutes")
         done = export_checkpoint(loaded, out, height=height, width=width, batch=batch)
     recipe, sizes = loaded.recipe, done.frame
     shape, kind = [batch, 3, *sizes.padded[::-1]], recipe.model.kind

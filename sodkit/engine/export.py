@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import warnings
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -164,6 +166,7 @@ def export_onnx(graph: nn.Module, out: Path, images: torch.Tensor, about: dict[s
             explained("give a smaller height, width or batch"),
             warnings.catch_warnings(),
             redirect_stdout(sys.stderr),  # onnxscript 0.5 prints there how it optimised
+            _errors_only("onnx_ir"),  # which warns of constants that it keeps twice
             torch.no_grad(),
         ):
             warnings.simplefilter("ignore")  # of the exporter about its own parts
@@ -182,6 +185,18 @@ def export_onnx(graph: nn.Module, out: Path, images: torch.Tensor, about: dict[s
     program.model.metadata_props.update(about)
     with atomic_path(out) as temporary:
         program.save(temporary)
+
+
+@contextmanager
+def _errors_only(name: str) -> Iterator[None]:
+    """Silence the warnings of a logger."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def check_export_path(out: Path, *, overwrite: bool) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import re
 import sys
 from dataclasses import replace
@@ -28,6 +29,7 @@ from sodkit.engine.export import (
 )
 from sodkit.engine.export import (
     REFUSED,
+    _errors_only,
     check_exportable,
     export_checkpoint,
     is_export,
@@ -183,6 +185,15 @@ def test_sizes_that_the_network_cannot_take(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="0 images"):
         export_checkpoint(checkpoint, tmp_path / "x.onnx", batch=0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_exporter_does_not_warn_of_its_own_parts(caplog: pytest.LogCaptureFixture) -> None:
+    inner = logging.getLogger("onnx_ir.passes")
+    with _errors_only("onnx_ir"):
+        inner.warning("kept twice")
+        inner.error("broken")
+    inner.warning("as before")
+    assert caplog.messages == ["broken", "as before"]
 
 
 def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
