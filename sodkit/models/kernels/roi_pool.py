@@ -80,15 +80,7 @@ def by_level(
     strides: Sequence[int],
     pooled: Callable[[Tensor, Tensor, int], Tensor],
 ) -> Tensor:
-    """Pool each box from its level (N,); ``pooled`` takes a feature map, rows and the stride.
-
-    In a graph every level pools all boxes, so that no shape depends on them.
-    """
-    if torch.compiler.is_compiling():
-        every, mine = torch.arange(len(level), device=level.device), level[:, None, None, None]
-        levels = enumerate(zip(pyramid, strides, strict=True))
-        each = [torch.where(mine == i, pooled(x, every, s).float(), 0.0) for i, (x, s) in levels]
-        return torch.stack(each).sum(0)
+    """Pool each box from its level (N,); ``pooled`` takes a feature map, rows and the stride."""
     order = rows_each([level == number for number in range(len(pyramid))])
     parts = [
         pooled(feature, rows, stride).float()

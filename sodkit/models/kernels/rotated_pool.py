@@ -108,10 +108,6 @@ def align(
     channels, height, width = feature.shape[1:]
     table = _table(feature)
     x, y = _positions(boxes, size, offsets)
-    if torch.compiler.is_compiling():
-        first = image * (height * width)
-        sums = _sums(table.float(), (x, y), first, (height, width))
-        return sums.reshape(len(boxes), size, size, channels).permute(0, 3, 1, 2)
     column, across = cells(x, width)
     row, down = cells(y, height)
     first = (image * (height * width))[:, None, None, None]
@@ -139,7 +135,7 @@ def _sums(
     table: Tensor,
     positions: tuple[Tensor, Tensor],
     first: Tensor,
-    shape: tuple[int | Tensor, int | Tensor],
+    shape: tuple[Tensor, Tensor],
 ) -> Tensor:
     """Return the means (N * bins, C) of the bins' samples by plain indexing: for graphs.
 
@@ -149,12 +145,12 @@ def _sums(
         table: (cells, C).
         positions: x and y (N, bins, SAMPLES ** 2) in cells.
         first: (N,) the row of the table where each box's map begins.
-        shape: height and width of the map, or of each box's map (N, 1, 1).
+        shape: height and width of each box's map (N, 1, 1).
     """
     height, width = shape
     column, across = cells(positions[0], width)
     row, down = cells(positions[1], height)
-    row = row * (width if isinstance(width, int) else width[..., None]) + first[:, None, None, None]
+    row = row * width[..., None] + first[:, None, None, None]
     total = table.new_zeros(first.shape[0] * row.shape[1], table.shape[1])
     for sample, i, j in product(range(SAMPLES**2), range(2), range(2)):
         index = row[:, :, sample, i] + column[:, :, sample, j]
