@@ -131,9 +131,11 @@ def evaluate(
     files = {name: path for own in methods.values() for name, path in own.items()}
     if named and proposals:
         raise UsageError("methods are compared by detections, not by proposals")
-    folder = images if out is None else images or source.whole_folder(annotations)
+    several, folder = len(files) > 1 or named or proposals, images
+    if images is None and out is not None and not several:
+        folder = source.whole_folder(annotations)
     if viewer:
-        _check_viewer(out, folder, several=len(files) > 1 or named or proposals)
+        _check_viewer(out, folder, several=several)
     with output_folder(out, "eval", _output_names(proposals, viewer), overwrite=overwrite):
         list_left_out(left, out)
         part = _Part(source, boxes, proposals, only_predicted, stated)
