@@ -124,13 +124,9 @@ def test_a_graph_pools_the_same():
     image = torch.arange(80) % 2
     assert rotated_pool.level_of_turned(rois, 4).unique().tolist() == [0, 1, 2, 3]
     wanted = rotated_pool.pool(pyramid, rois, image, STRIDES, 7)
-    moves = torch.randn(80, 4, 4, 2, generator=generator) * 0.2
-    moved = rotated_pool.align(pyramid[0], rois, image, 4, moves)
     with mock.patch("torch.compiler.is_compiling", return_value=True):
         found = rotated_pool.pool(pyramid, rois, image, STRIDES, 7)
-        torch.testing.assert_close(found, wanted, atol=2e-6, rtol=0)
-        found = rotated_pool.align(pyramid[0], rois, image, 4, moves)
-        torch.testing.assert_close(found, moved, atol=2e-6, rtol=0)
+    torch.testing.assert_close(found, wanted, atol=2e-6, rtol=0)
 
 
 def test_no_boxes():
