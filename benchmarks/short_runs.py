@@ -26,7 +26,7 @@ from sodkit.engine.checkpoint import Checkpoint, load_checkpoint
 from sodkit.engine.paths import DataPaths
 from sodkit.engine.predict import predict_images
 from sodkit.engine.training_run import STATE, RunPlan, execute
-from sodkit.errors import UsageError
+from sodkit.errors import SodkitError, UsageError
 from sodkit.evaluation.evaluate import evaluate
 from sodkit.evaluation.proposal_recall import evaluate_proposals
 from sodkit.evaluation.protocol import AreaRange, protocol_for
@@ -122,12 +122,20 @@ def _images(scenes: Scenes) -> dict[str, list[list[int]]]:
 
 
 def train(recipe: Recipe, patches: Path, out: Path, *, workers: int, threads: int) -> Path:
-    """Train, from where an earlier call was stopped; return the checkpoint."""
+    """Train, from where an earlier call was stopped; return the checkpoint.
+
+    Raises:
+        SystemExit: SIGTERM came, or it cannot train; the reason is printed.
+    """
     log, resume = out / "metrics.csv", (out / STATE).is_file()
     epochs = len(log.read_text("utf-8").splitlines()) - 1 if log.is_file() else 0
     if not resume or epochs < recipe.schedule.epochs:
         plan = RunPlan(recipe, DataPaths(str(patches)), out, resume=resume)
-        execute(plan, device="cpu", workers=workers, threads=threads)
+        try:
+            execute(plan, device="cpu", workers=workers, threads=threads)
+        except SodkitError as error:
+            print(f"{out}: {error}", file=sys.stderr)
+            raise SystemExit(error.exit_code) from None
     return out / "checkpoints" / "last.safetensors"
 
 

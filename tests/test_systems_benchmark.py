@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from sodkit.config import builtin_names, load_recipe
+from sodkit.errors import TerminatedError
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "systems.py"
 
@@ -105,20 +106,23 @@ def test_smoke_and_resume(script: Any, tmp_path: Path, monkeypatch: pytest.Monke
         run(script, monkeypatch, tmp_path, "--set", "schedule.lr=0.1")
 
 
-def test_a_run_that_was_killed_in_its_first_epoch_goes_on(
-    script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_run_that_was_ended_in_its_first_epoch_goes_on(
+    script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     steps: list[int] = []
 
     def stop(report: Any) -> None:
         steps.append(report.step)
         if len(steps) == 2:
-            raise ConnectionError("killed")
+            raise TerminatedError
 
     execute = partial(script.short_runs.execute, on_step=stop)
     monkeypatch.setattr(script.short_runs, "execute", execute)
-    with pytest.raises(ConnectionError):
+    with pytest.raises(SystemExit) as ended:
         run(script, monkeypatch, tmp_path, "--set", "schedule.save_steps=1")
+    assert ended.value.code == 143
+    folder = tmp_path / "runs" / "faster-rcnn-r50-soda-d-0"
+    assert f"{folder}: ended by SIGTERM\n" in capsys.readouterr().err
     assert not list((tmp_path / "runs").glob("*/metrics.csv"))
     run(script, monkeypatch, tmp_path, "--set", "schedule.save_steps=1")
     assert steps[0] == 0

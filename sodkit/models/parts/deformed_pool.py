@@ -72,10 +72,23 @@ class ImportancePool(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         nn.init.zeros_(self.conv.weight)
-        self.norm = nn.GroupNorm(channels, channels)  # instance norm, but takes no RoIs as well
+        self.norm = MapNorm(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Turn (N, C, 2 S, 2 S) into (N, C, S, S) float32."""
         logits = self.norm(by_rows(self.conv, x)).float()
         weight = (SHARPNESS * logits.sigmoid()).exp()
         return F.avg_pool2d(x.float() * weight, 3, 2, 1) / F.avg_pool2d(weight, 3, 2, 1)
+
+
+class MapNorm(nn.GroupNorm):
+    """Group norm with a group a channel, which is instance norm, but takes no RoIs as well.
+
+    PyTorch's takes 15 times as long for small bfloat16 maps whose channels lie side by side.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise each map of (N, C, H, W) by itself."""
+        if len(x) == 0:
+            return super().forward(x)
+        return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sodkit.models.kernels import rotated_pool
-from sodkit.models.parts.deformed_pool import DeformedPool, ImportancePool
+from sodkit.models.parts.deformed_pool import DeformedPool, ImportancePool, MapNorm
 
 
 def generator():
@@ -48,6 +48,22 @@ def test_importance_is_the_definition(start):
     if start:  # plain means
         plain = slow_importance(x, torch.zeros_like(x)).float()
         torch.testing.assert_close(pool(x), plain, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_each_map_is_normalised_as_a_group(count, layout):
+    norm, wanted = filled(MapNorm(3, 3)), torch.nn.GroupNorm(3, 3)
+    wanted.load_state_dict(norm.state_dict())
+    x = torch.randn(count, 3, 6, 4, generator=generator()).contiguous(memory_format=layout)
+    given = [x.clone().requires_grad_() for _ in range(2)]
+    results = [module(one) for module, one in zip((norm, wanted), given, strict=True)]
+    torch.testing.assert_close(*results)
+    for result in results:
+        (result * torch.arange(4)).sum().backward()
+    torch.testing.assert_close(given[0].grad, given[1].grad)
+    for own, other in zip(norm.parameters(), wanted.parameters(), strict=True):
+        torch.testing.assert_close(own.grad, other.grad)
 
 
 def test_at_the_start_bins_do_not_move():
