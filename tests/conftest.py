@@ -1,7 +1,8 @@
 """What all tests share.
 
-One thread for torch: the models of the tests are small, and threads would only wait. Hypothesis
-draws the same examples in every run, and waits as long as a first compilation takes.
+One thread for torch, in the programs that tests start, too: the models of the tests are small, and
+threads would only wait for each other. Hypothesis draws the same examples in every run, and waits
+as long as a first compilation takes.
 
 ``pytest --check-bounds`` runs the compiled loops with every index checked: a loop that reads or
 writes beside an array raises IndexError, where its machine code might go on with garbage.
@@ -9,6 +10,7 @@ writes beside an array raises IndexError, where its machine code might go on wit
 see their lines.
 """
 
+import os
 import signal
 from typing import Any
 
@@ -21,6 +23,7 @@ from sodkit import compiled
 from sodkit.compiled.numba_code import jitted
 
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
 
