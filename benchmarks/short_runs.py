@@ -11,7 +11,8 @@ import io
 import json
 import statistics
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -70,18 +71,33 @@ def make_scenes(root: Path, recipe: Recipe, counts: Mapping[str, int], width: in
         recipe: gives the kind of box, and side and stride of the patches.
         counts: scenes of each subset.
         width: of the scenes in px; they are 4 : 3.
+
+    Raises:
+        SystemExit: another program is making them; the reason is printed.
     """
     scenes = Scenes(root)
     settings = SplitSettings(size=recipe.input.patch, stride=recipe.input.stride)
-    for subset, count in counts.items():
-        file = scenes.data / f"{subset}.json"
-        if not file.is_file():
-            size = {"width": width, "height": width * 3 // 4}
-            make_dataset(
-                scenes.data, images=count, seed=0, boxes=recipe.boxes, subset=subset, **size
-            )
-        split_dataset(read_annotations(file), scenes.data, scenes.patches(subset), settings)
+    size = {"width": width, "height": width * 3 // 4}
+    with _ends_by_a_message(root):
+        for subset, count in counts.items():
+            file = scenes.data / f"{subset}.json"
+            if not file.is_file():
+                make_dataset(
+                    scenes.data, images=count, seed=0, boxes=recipe.boxes, subset=subset, **size
+                )
+            split_dataset(read_annotations(file), scenes.data, scenes.patches(subset), settings)
     return scenes
+
+
+@contextmanager
+def _ends_by_a_message(out: Path) -> Iterator[None]:
+    """Print an error of ours, which concerns ``out`` unless it says what, and end with its code."""
+    try:
+        yield
+    except SodkitError as error:
+        place = f"{out}: " if error.where is None else ""
+        print(f"{place}{error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
 
 
 def result(
@@ -131,11 +147,8 @@ def train(recipe: Recipe, patches: Path, out: Path, *, workers: int, threads: in
     epochs = len(log.read_text("utf-8").splitlines()) - 1 if log.is_file() else 0
     if not resume or epochs < recipe.schedule.epochs:
         plan = RunPlan(recipe, DataPaths(str(patches)), out, resume=resume)
-        try:
+        with _ends_by_a_message(out):
             execute(plan, device="cpu", workers=workers, threads=threads)
-        except SodkitError as error:
-            print(f"{out}: {error}", file=sys.stderr)
-            raise SystemExit(error.exit_code) from None
     return out / "checkpoints" / "last.safetensors"
 
 

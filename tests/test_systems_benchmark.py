@@ -15,6 +15,7 @@ import torch
 
 from sodkit.config import builtin_names, load_recipe
 from sodkit.errors import TerminatedError
+from sodkit.lock import lock_folder
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "systems.py"
 
@@ -128,6 +129,18 @@ def test_a_run_that_was_ended_in_its_first_epoch_goes_on(
     assert steps[0] == 0
     assert steps[2] > 0
     assert (tmp_path / "systems.csv").is_file()
+
+
+def test_two_at_once_are_told_of_each_other(
+    script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held = tmp_path / "patches" / "train"
+    with lock_folder(held), pytest.raises(SystemExit) as ended:
+        run(script, monkeypatch, tmp_path)
+    assert ended.value.code == 2
+    message = capsys.readouterr().err
+    assert message.count(str(held)) == 1
+    assert "is writing to it" in message
 
 
 def test_recall_of_detections_is_not_taken_for_that_of_proposals(
