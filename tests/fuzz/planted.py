@@ -61,7 +61,7 @@ def _spins(folder: Path) -> None:
 
 def _fills(folder: Path) -> None:
     if not _is_valid(folder):
-        _KEPT[:] = [np.ones(300 << 20, np.uint8)]
+        _KEPT[:] = [np.ones(200 << 20, np.uint8)]
         raise DataError("too much", where=folder)
 
 
