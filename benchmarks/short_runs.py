@@ -91,7 +91,7 @@ def make_scenes(root: Path, recipe: Recipe, counts: Mapping[str, int], width: in
 
 @contextmanager
 def _ends_by_a_message(out: Path) -> Iterator[None]:
-    """Print an error of ours, which concerns ``out`` unless it says what, and end with its code."""
+    """Print an error of ours, after ``out`` if it names no place, and end with its exit code."""
     try:
         yield
     except SodkitError as error:

@@ -60,6 +60,7 @@ def _spins(folder: Path) -> None:
 
 
 def _fills(folder: Path) -> None:
+    # above the limit of the test (100 MB), below the address space that ``watch`` adds (300 MB)
     if not _is_valid(folder):
         _KEPT[:] = [np.ones(200 << 20, np.uint8)]
         raise DataError("too much", where=folder)

@@ -111,7 +111,7 @@ def _linked(target: Path, place: Path) -> bool:
     """Make a link to a file; False if the system makes none here."""
     try:
         target.symlink_to(place)
-    except (OSError, NotImplementedError):
+    except (OSError, NotImplementedError):  # the second where the system knows no links
         return False
     return True
 
